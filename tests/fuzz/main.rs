@@ -1,14 +1,15 @@
-//! Fuzzing of everything that reads files: good files are damaged in thousands of ways, and each must give an answer, a result or an
-//! error, soon and with little memory.
+//! Fuzzing of all readers of files: valid files are damaged in thousands of ways, and the reader must return a result or an
+//! error for each, in little time and memory.
 //!
-//! `cargo test --test fuzz` tries a few thousand; `cargo test --release --test fuzz -- --inputs 10000000 --seed 7 images` many of one
-//! reader, and `--seconds 30` ends a run early. An input is a function of the seed, the reader and its number alone, so that a run can
-//! be done again. A failure is a panic, an end of the process (memory that is refused and not asked for with care, a stack that
-//! overflows), or more than ten seconds. Its input is kept in `inputs/<reader>/`, and every later run begins with what is kept there:
-//! it belongs to the tests once the reader is mended.
+//! `cargo test --test fuzz` tries a few thousand inputs;
+//! `cargo test --release --test fuzz -- --inputs 10000000 --seed 7 images` tries many on one reader, and `--seconds 30` ends a
+//! run early. An input only depends on the seed, the reader and the input's index, so that runs are reproducible. A failure is a
+//! panic, the end of the process (a failed allocation that is not handled, a stack overflow), or a time above ten seconds. Its
+//! input is kept in `inputs/<reader>/`, and every later run starts with the inputs there; once the reader is fixed, they are part
+//! of the tests.
 //!
-//! The process starts itself a second time: the second one reads, and writes down the number of each input beforehand, so that the
-//! first can keep the input that ended it.
+//! The process starts itself a second time. The child runs the readers, and records the index of each input before it is read,
+//! so that the parent can keep an input that ends the child.
 mod memory;
 mod mutate;
 mod targets;
@@ -35,16 +36,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use targets::Target;
 
-/// What a reader may take: this, and so many times its input.
+/// The memory limit of a reader: this, plus [`MEMORY_FOR_A_BYTE`] times the size of its input.
 const MOST_MEMORY: usize = 1 << 30;
 const MEMORY_FOR_A_BYTE: usize = 64;
 const MOST_TIME: Duration = Duration::from_secs(10);
 /// How often a long run prints its counts.
 const REPORT: Duration = Duration::from_secs(60);
-/// The environment variable by which the second process knows itself, and its file.
+/// The environment variable that marks the child process, and contains the path of its journal.
 const JOURNAL: &str = "SASSL_FUZZ_JOURNAL";
 
-/// When the input at hand began, in milliseconds after the start; 0 between inputs.
+/// The start of the current input, in milliseconds after the start of the process; 0 between inputs.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
 
 struct Arguments {
@@ -103,7 +104,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the second process, and keeps the input that ended it.
+/// Runs the child process, and keeps an input that ends it.
 fn watch(targets: &[Target], arguments: &Arguments, journal: &Path) -> ExitCode {
     let program = std::env::current_exe().unwrap();
     let status = Command::new(program).args(std::env::args().skip(1)).env(JOURNAL, journal).status().unwrap();
@@ -123,7 +124,7 @@ fn watch(targets: &[Target], arguments: &Arguments, journal: &Path) -> ExitCode 
     ExitCode::FAILURE
 }
 
-/// Reads what is kept, then new inputs in rounds.
+/// Reads the kept inputs, then new inputs in rounds.
 fn read(targets: &[Target], arguments: &Arguments, folder: &Path, journal: &Path) -> ExitCode {
     let start = Instant::now();
     std::thread::spawn(move || guard(start));
@@ -156,7 +157,7 @@ fn read(targets: &[Target], arguments: &Arguments, folder: &Path, journal: &Path
     if failed == 0 && inputs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Ends the process once an input takes too long.
+/// Aborts the process if an input takes too long.
 fn guard(start: Instant) {
     loop {
         std::thread::sleep(Duration::from_millis(500));
@@ -170,11 +171,11 @@ fn guard(start: Instant) {
 
 fn note(journal: &mut File, text: &str) {
     journal.rewind().unwrap();
-    // Spaces cover what is longer from before.
+    // Spaces overwrite a longer text from before.
     write!(journal, "{text:<200}").unwrap();
 }
 
-/// The input of this number.
+/// Generates the input with this index.
 fn input(target: &Target, seed: u64, number: u64) -> Vec<u8> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     generator.set_stream(number);

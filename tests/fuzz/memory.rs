@@ -1,4 +1,4 @@
-//! The allocator of the harness: it counts what is held, remembers the most, and refuses what would exceed a bound.
+//! The allocator of the harness: it counts the memory in use, records the peak, and fails allocations that exceed a bound.
 #![allow(unsafe_code)]
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -23,22 +23,22 @@ fn taken(size: usize) -> bool {
     fits
 }
 
-// SAFETY: the system's memory, given and taken back with the caller's own layouts; null, which the contract allows for memory that is
-// not to be had, where the bound forbids it. The counts are atomic and allocate nothing.
+// SAFETY: forwards to the system's allocator with the caller's layouts, or returns null, which the contract allows for a failed
+// allocation, if the bound would be exceeded. The counts are atomic and do not allocate.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         if taken(layout.size()) { unsafe { System.alloc(layout) } } else { null_mut() }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         if taken(layout.size()) { unsafe { System.alloc_zeroed(layout) } } else { null_mut() }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 
@@ -47,12 +47,12 @@ unsafe impl GlobalAlloc for Bounded {
             return null_mut();
         }
         HELD.fetch_sub(layout.size().saturating_sub(size), Relaxed);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(at, layout, size) }
     }
 }
 
-/// Runs this with so many bytes to allocate, and gives how many it held at most.
+/// Runs `work` with at most `bound` bytes to allocate; returns its result and its peak memory.
 pub fn within<T>(bound: usize, work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.load(Relaxed);
     PEAK.store(before, Relaxed);

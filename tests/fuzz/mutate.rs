@@ -1,11 +1,11 @@
-//! Seeds to inputs: what bytes become when they are damaged, or made to lie.
+//! Mutations of seeds into inputs: damaged bytes, and misleading values.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::ops::Range;
 
-/// Longer inputs are cut: what matters stands in the first megabytes.
+/// Longer inputs are cut; the first megabytes are what matters.
 const LONGEST: usize = 4 << 20;
-/// Where counts, sizes and signs break.
+/// Boundary values for counts, sizes and signs.
 const INTERESTING: [u64; 18] = [
     0,
     1,
@@ -27,7 +27,7 @@ const INTERESTING: [u64; 18] = [
     u64::MAX,
 ];
 
-/// One of the seeds, changed in one to eight places.
+/// Returns one of the seeds, changed in one to eight places.
 pub fn mutated(seeds: &[Vec<u8>], generator: &mut ChaCha8Rng) -> Vec<u8> {
     let mut bytes = seeds[generator.random_range(0..seeds.len())].clone();
     for _ in 0..1 << generator.random_range(0..4) {
@@ -66,19 +66,19 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], generator: &mut ChaCha8Rng) {
     }
 }
 
-/// A place in so many bytes; every other one near their beginning, where headers stand.
+/// Draws a position in `len` bytes; every other one is near the start, where headers are.
 fn place(len: usize, generator: &mut ChaCha8Rng) -> usize {
     let most = if generator.random() { len.min(64 << generator.random_range(0..4)) } else { len };
     generator.random_range(0..most)
 }
 
-/// From `at` on, mostly a few bytes, seldom many.
+/// Draws a range that starts at `at`: mostly a few bytes, rarely many.
 fn stretch(at: usize, len: usize, generator: &mut ChaCha8Rng) -> Range<usize> {
     let most = (len - at).min(1 << generator.random_range(0..16));
     at..at + generator.random_range(0..=most)
 }
 
-/// An integer of 1, 2, 4 or 8 bytes, of either order: an interesting one, or the one that stands there and a little.
+/// Overwrites an integer of 1, 2, 4 or 8 bytes, of either byte order, with an interesting value or one near the current value.
 fn integer(bytes: &mut [u8], generator: &mut ChaCha8Rng) {
     let size = bytes.len().min(1 << generator.random_range(0..4));
     let big = generator.random::<bool>();
@@ -96,7 +96,7 @@ fn integer(bytes: &mut [u8], generator: &mut ChaCha8Rng) {
     bytes[..size].copy_from_slice(&number[..size]);
 }
 
-/// A number that is written in digits, the next one after `at`, becomes another.
+/// Replaces the next decimal number after `at`.
 fn digits(bytes: &mut Vec<u8>, at: usize, generator: &mut ChaCha8Rng) {
     let Some(first) = bytes[at..].iter().position(u8::is_ascii_digit).map(|n| at + n) else { return };
     let end = bytes[first..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |n| first + n);

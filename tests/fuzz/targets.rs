@@ -1,4 +1,4 @@
-//! The readers, one row each: what reads bytes that others made.
+//! The readers of untrusted bytes, one row each.
 use crate::cifar_files::{batch, string};
 use crate::flatbuffer::Storage;
 use crate::onnx_files;
@@ -23,19 +23,19 @@ use std::path::Path;
 /// A reader.
 pub struct Target {
     pub name: &'static str,
-    /// Inputs of it in a round: many where they are cheap.
+    /// The number of inputs in a round: many if they are cheap.
     pub share: u64,
-    /// Good files.
+    /// Valid files.
     pub seeds: Vec<Vec<u8>>,
-    /// Makes the sums in a file right again, where a wrong one would hide what else was changed.
+    /// Corrects the checksums in a file, because a wrong one would hide the other changes.
     pub mend: fn(&mut [u8]),
-    /// Reads bytes; those that take a path get that of a file that holds them.
+    /// Reads bytes, or the file at this path, which contains them.
     pub read: fn(&[u8], &Path) -> Result<()>,
-    /// Whether the file is looked at.
+    /// Whether the file is read.
     pub path: bool,
 }
 
-/// All of them; `folder` is for the files that are made on the way.
+/// Returns all readers; `folder` is for temporary files.
 pub fn all(folder: &Path) -> Vec<Target> {
     let row = |name, share, seeds, read| Target { name, share, seeds, mend: |_| {}, read, path: false };
     let of_file = |name, share, seeds, read| Target { path: true, ..row(name, share, seeds, read) };
@@ -72,7 +72,7 @@ pub fn all(folder: &Path) -> Vec<Target> {
     ]
 }
 
-/// The files of a golden folder with this suffix, or all, in the order of their names.
+/// Returns the files of a golden folder with this suffix, or all, in the order of their names.
 fn golden(folder: &str, suffix: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(folder);
     let mut paths: Vec<_> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -86,7 +86,7 @@ fn read_pth(bytes: &[u8], path: &Path) -> Result<()> {
     file.names().try_for_each(|name| file.tensor(name).map(drop))
 }
 
-/// A checkpoint, a SavedModel or TensorFlow.js' model: each reader refuses the others'.
+/// Reads a checkpoint, a SavedModel or a TensorFlow.js model; each reader rejects the other formats.
 fn read_archive(_: &[u8], path: &Path) -> Result<()> {
     let variables = read_variables(path, is_variable).map(drop);
     read_weights(path).map(drop).or(variables)
@@ -102,7 +102,7 @@ fn images() -> Vec<Vec<u8>> {
     [golden("pictures", ""), golden("jpeg", "jpg"), made.map(<[u8]>::to_vec).to_vec()].concat()
 }
 
-/// Every way to decode, chosen by the bytes themselves.
+/// Decodes an image with options that are chosen by a hash of the bytes.
 fn read_image(bytes: &[u8], path: &Path) -> Result<()> {
     let way = bytes.iter().fold(0_u8, |sum, &byte| sum.rotate_left(1) ^ byte);
     let region = |height: usize, width: usize| {
@@ -200,7 +200,7 @@ fn saved(folder: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// Two samples, in names that are short or need a second entry.
+/// Builds a shard of two samples, with names that are short or need a second entry.
 fn shard(short: bool) -> Vec<u8> {
     let mut archive = tar::Builder::new(vec![]);
     for key in ["a", "b"] {
@@ -234,7 +234,7 @@ fn read_records(_: &[u8], path: &Path) -> Result<()> {
     layouts.into_iter().map(read).find(Result::is_ok).unwrap_or_else(|| read(Layout::STL10))
 }
 
-/// The first images of a source, whatever becomes of each.
+/// Reads the first images of a source, up to the first error.
 fn read_all(source: &impl Source) -> Result<()> {
     (0..source.len().min(3)).try_for_each(|index| {
         source.name(index);

@@ -1,4 +1,4 @@
-//! AdaIN's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the CPU's own. Needs a C++ compiler.
+//! AdaIN's CUDA kernels, run on the CPU by `tests/cuda/emulator.h`, against the CPU kernels. Needs a C++ compiler.
 use crate::cuda::{Emulator, Memory, apart, bytes, device, layout};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,11 +13,11 @@ use std::sync::{Arc, LazyLock};
 
 const DIM: usize = 1024;
 
-/// naoto0804's, and the one of torchvision's encoder.
+/// naoto0804's model, and the one with torchvision's encoder.
 pub(crate) static NORMALISED: LazyLock<Model> = LazyLock::new(|| model("reflect", true, "variance"));
 pub(crate) static TORCHVISION: LazyLock<Model> = LazyLock::new(|| model("zero", false, "deviation"));
 
-/// Random weights that keep the scale of maps, and give colours.
+/// Creates a model with random weights that preserve the scale of maps and produce valid colours.
 fn model(border: &str, pools_ceil: bool, epsilon: &str) -> Model {
     let network: Network = serde_json::from_value(serde_json::json!({
         "predictor": {"kind": "vgg19", "border": border, "pools_ceil": pools_ceil, "epsilon": epsilon, "dim": DIM},
@@ -45,7 +45,7 @@ fn stylizer(model: &Model) -> Stylizer {
     Stylizer::new(model, KernelPath::new(Isa::detect().unwrap(), Precision::Exact)).unwrap()
 }
 
-/// Algorithm 1 on `n` images, of which the second is not drawn, by the kernels and by the CPU.
+/// Computes Algorithm 1 on `n` images, not applied to the second, with the CUDA kernels and on the CPU.
 fn both(
     model: &Model,
     exact: bool,
@@ -56,7 +56,7 @@ fn both(
     let stylizer = stylizer(model);
     let styles = bytes(2 * 20 * 16 * 3).into_iter().rev().collect::<Vec<_>>();
     let mut z = stylizer.encode(Images::new(Pixels::U8(&styles), &[2, 20, 16, 3]).unwrap(), 1).unwrap();
-    // As a Gaussian may draw it.
+    // A negative deviation, which a Gaussian may draw.
     z[DIM / 2 + 7] = -9.0;
     let params: Vec<_> = (0..n)
         .map(|i| StyleParams {
@@ -111,7 +111,8 @@ fn both_forms_are_those_of_the_cpu() {
     }
 }
 
-/// AdaIN does nothing else for them: around them stands a colour, or their maps are constant and get the style's means.
+/// AdaIN has no special case for them: zero padding surrounds them with another colour, or their maps are constant and get the
+/// style's means.
 #[test]
 fn images_of_one_colour_are_those_of_the_cpu() {
     if Emulator::get().is_none() {
@@ -155,7 +156,7 @@ fn images_that_f_does_not_see_are_refused() {
     }
 }
 
-/// Maps of large images fill the memory that a part of the batch may take.
+/// The maps of a single large image take as much memory as a part of the batch may use.
 #[test]
 fn a_batch_of_large_images_is_computed_in_parts() {
     let cuda = DeviceStylizer::new(&TORCHVISION, false).unwrap();

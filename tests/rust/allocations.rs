@@ -1,4 +1,4 @@
-//! After the first image nothing is allocated for each: a batch costs as many allocations as any other, however long.
+//! No allocations per image after the first: their number does not depend on the size of the batch.
 #![allow(unsafe_code)]
 use crate::style::{model, with_predictor};
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
@@ -13,22 +13,22 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: the system's, and a number that each thread keeps for itself.
+// SAFETY: forwards to the system's allocator, and counts in a thread-local.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.dealloc(at, layout) }
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         COUNT.set(COUNT.get() + 1);
-        // SAFETY: the caller's word.
+        // SAFETY: guaranteed by the caller.
         unsafe { System.realloc(at, layout, size) }
     }
 }
@@ -40,7 +40,7 @@ static ALLOCATOR: Counting = Counting;
 fn images_after_the_first_allocate_nothing() {
     let (height, width) = (37, 42);
     let paths = || KernelPath::supported().filter(|path| path.isa() != Isa::Scalar);
-    // Of both kinds of F.
+    // Both kinds of F.
     let mobile = || with_predictor(serde_json::json!({"kind": "mobilenet_v2", "size": 32, "dim": 6}), 1);
     for (path, model) in paths().flat_map(|path| [model(1), mobile()].map(|model| (path, model))) {
         let stylizer = Stylizer::new(&model, path).unwrap();
@@ -57,7 +57,7 @@ fn images_after_the_first_allocate_nothing() {
         };
         allocations(1);
         let (two, many) = (allocations(2), allocations(20));
-        // The lists of jobs grow by doubling; an image's own allocations would be eighteen times each.
+        // The lists of jobs grow by doubling; each allocation per image would count eighteen times.
         assert!(many <= two + 12, "{}: {two} allocations for 2 images, {many} for 20", path);
     }
 }

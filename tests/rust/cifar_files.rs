@@ -1,6 +1,6 @@
-//! CIFAR's files for Python, for the tests that read them.
+//! Writes files of CIFAR's Python version, for the tests that read them.
 
-/// A batch of two images as Python 2 wrote it, with this opcode and these bytes for the array's, and this dtype.
+/// Builds a batch of two images as pickled by Python 2; `data` is the pickled string of the array's bytes.
 pub(crate) fn batch(data: &[u8], dtype: &[u8]) -> Vec<u8> {
     let mut file = b"\x80\x02}q\x01(U\x0bbatch_labelq\x02U\x15training batch 1 of 5q\x03U\x06labelsq\x04]q\x05(K\x06K\teU\x04dataq\x06".to_vec();
     file.extend(
@@ -17,7 +17,7 @@ pub(crate) fn batch(data: &[u8], dtype: &[u8]) -> Vec<u8> {
     file
 }
 
-/// BINSTRING of so many bytes, of which these are there.
+/// Builds a BINSTRING that claims this length and has these bytes.
 pub(crate) fn string(claimed: u32, bytes: &[u8]) -> Vec<u8> {
     [b"T", &claimed.to_le_bytes()[..], bytes].concat()
 }

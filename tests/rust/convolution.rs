@@ -1,5 +1,5 @@
 //! `kernels/training/convolution`: every path against the definition, for any shape, and against PyTorch
-//! (`tests/golden/make_convolutions.py`); the same on any number of threads.
+//! (`tests/golden/make_convolutions.py`); the result is the same on any number of threads.
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,13 +17,13 @@ fn all(isa: Isa, threads: usize, shape: &Shape) -> Three {
     all_of(isa, threads, shape, numbers)
 }
 
-/// The three of these numbers: input, weights, gradient of the output.
+/// Computes all three from generated values: input, weights, gradient of the output.
 fn all_of(isa: Isa, threads: usize, shape: &Shape, mut numbers: impl FnMut(usize) -> Vec<f32>) -> Three {
     let (rows, columns) = shape.output_size();
     let input = numbers(shape.batch * shape.height * shape.width * shape.inputs);
     let weight = numbers(shape.outputs * shape.kernel.0 * shape.kernel.1 * shape.inputs);
     let grad = numbers(shape.batch * rows * columns * shape.outputs);
-    // What is in them before must not matter.
+    // The previous contents must not matter.
     let mut three = [vec![7.0; grad.len()], vec![7.0; input.len()], vec![7.0; weight.len()]];
     let [out, dinput, dweight] = &mut three;
     forward(isa, threads, shape, &input, &weight, out);
@@ -69,7 +69,7 @@ fn layers_of_a_resnet() {
     }
 }
 
-/// Numbers as `make_convolutions.py` has them.
+/// Generates the values of `make_convolutions.py`.
 fn hashed(seed: u64, n: usize) -> Vec<f32> {
     let hash = |n: u64| (n.wrapping_mul(2_654_435_761) as u32) >> 19;
     (seed << 20..).take(n).map(|n| hash(n) as f32 / 4096.0 - 1.0).collect()
@@ -110,9 +110,9 @@ fn threads_do_not_change_a_bit() {
     }
 }
 
-/// Winograd's way, at the edges of tiles, of blocks of tiles and of channels, and with several images in a share: off by no
-/// more than eight times float32's epsilon times the sum of the products' absolute values, which is K / 4 on average. The worst
-/// is near 5.
+/// Winograd convolution, at the edges of tiles, of blocks of tiles and of channels, and with several images per thread: the
+/// error is at most eight times float32's epsilon times the sum of the products' absolute values, which is K / 4 on average.
+/// The worst factor is near 5.
 #[test]
 fn tiles_are_as_exact_as_promised() {
     let shape = |batch, height, width, inputs, outputs, padding| Shape {

@@ -1,4 +1,5 @@
-//! Algorithm 1's kernels for CUDA, run on the CPU by `tests/cuda/emulator.h`, against the scalar reference. Needs a C++ compiler.
+//! The CUDA kernels of Algorithm 1, run on the CPU by `tests/cuda/emulator.h`, against the scalar reference. Needs a C++
+//! compiler.
 #![allow(unsafe_code)]
 use crate::style::{model, random, with_predictor};
 use rand::{Rng, SeedableRng};
@@ -29,7 +30,7 @@ const DIM: usize = 6;
 
 type Run = unsafe extern "C" fn(*mut *mut c_void, *const u32, *const u32, u32, u32) -> bool;
 
-/// An argument's kind as the emulator names the kernel's own: an address, `int`, `float`, or the size of a struct.
+/// Returns the emulator's code for the kind of an argument: an address, `int`, `float`, or the size of a struct.
 fn kind(arg: &Arg) -> u32 {
     match arg {
         Arg::At(_) | Arg::Null => 1,
@@ -39,14 +40,14 @@ fn kind(arg: &Arg) -> u32 {
     }
 }
 
-/// Kernels that have been compiled for the CPU.
+/// Kernels compiled for the CPU.
 pub(crate) struct Emulator {
     folder: tempfile::TempDir,
     compiled: HashMap<Kernel, libloading::Library>,
 }
 
 impl Emulator {
-    /// None where there is no C++ compiler.
+    /// Returns the emulator, or None if there is no C++ compiler.
     pub(crate) fn get() -> Option<&'static Mutex<Self>> {
         static ONE: OnceLock<Option<Mutex<Emulator>>> = OnceLock::new();
         let make = || {
@@ -72,23 +73,23 @@ impl Emulator {
             std::fs::write(&source, format!("{}\nEMULATE({})\n", kernel.text(), kernel.name)).unwrap();
             let emulator = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulator.h");
             let made = Command::new("c++")
-                // A name that `#if` finds undefined is one that Rust and the kernel do not share.
+                // An undefined name in `#if` is one that Rust and the kernel do not share.
                 .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-DEMULATED", "-Werror=undef", "-include"])
                 .args([&emulator, &source, Path::new("-o"), &library])
                 .output()
                 .unwrap();
             assert!(made.status.success(), "{kernel:?}\n{}", String::from_utf8_lossy(&made.stderr));
-            // SAFETY: a library of ours, that does nothing when it is loaded.
+            // SAFETY: our own library, which does nothing on load.
             unsafe { libloading::Library::new(&library).unwrap() }
         })
     }
 }
 
-/// Memory aligned as four floats are.
+/// Memory with the alignment of four floats.
 pub(crate) struct Memory(Vec<u128>);
 
 impl Memory {
-    /// Filled with what is no number.
+    /// Allocates memory filled with NaNs.
     pub(crate) fn new(bytes: usize) -> Self {
         Self(vec![u128::MAX; bytes.div_ceil(16) + 1])
     }
@@ -108,7 +109,7 @@ impl Memory {
 pub(crate) struct Device {
     pub(crate) weights: Memory,
     pub(crate) workspace: Memory,
-    /// Where it has the plan's words.
+    /// The offset of the plan's words in the workspace.
     pub(crate) words: usize,
     pub(crate) images: Memory,
     pub(crate) out: Memory,
@@ -116,13 +117,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Without any memory.
+    /// Creates a device without memory.
     pub(crate) fn empty() -> Self {
         let [weights, workspace, images, out, styles] = [(); 5].map(|()| Memory::new(0));
         Self { weights, workspace, words: 0, images, out, styles }
     }
 
-    /// Writes values into the workspace, the first at number `first` from a place on.
+    /// Writes values to the workspace, starting at element `first` of the array at `at`.
     pub(crate) fn write(&mut self, at: At, first: usize, number: Number, values: impl Iterator<Item = f32>) {
         for (n, x) in values.enumerate() {
             let to = &mut self.workspace.bytes()[at.bytes + (first + n) * number.size()..];
@@ -133,7 +134,7 @@ impl Device {
         }
     }
 
-    /// Reads so many of them.
+    /// Reads `count` values, starting at element `first` of the array at `at`.
     pub(crate) fn read(&mut self, at: At, first: usize, number: Number, count: usize) -> Vec<f32> {
         let bytes = &self.workspace.bytes()[at.bytes + first * number.size()..][..count * number.size()];
         match number {
@@ -162,7 +163,7 @@ impl Device {
         let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|value| value.as_mut_ptr().cast()).collect();
         let kinds: Vec<u32> = launch.args.iter().map(kind).chain([0]).collect();
         let library = emulator.compile(&launch.kernel);
-        // SAFETY: the emulator's function; it compares the arguments with those of the kernel before it reads them.
+        // SAFETY: the emulator's function, which checks the kinds of the arguments against the kernel's before it reads them.
         let fits = unsafe {
             let run: libloading::Symbol<Run> = library.get(b"launch").unwrap();
             run(pointers.as_mut_ptr(), kinds.as_ptr(), launch.grid.as_ptr(), launch.block, launch.shared as u32)
@@ -200,7 +201,7 @@ pub(crate) fn device(cuda: &DeviceStylizer, images: Memory, out: usize, styles: 
     }
 }
 
-/// Every kind of layer: dense and separable, each kernel's size, upsampled or not, both predictors.
+/// Models with every kind of layer: dense and separable, each kernel size, upsampled or not, both predictors.
 fn models() -> Vec<(&'static str, Model)> {
     let cnn = json!({"kind": "cnn", "size": 48, "smallest": 32, "channels": [5, 20, 33], "dim": DIM});
     let small = |transformer| random(json!({"predictor": cnn.clone(), "transformer": transformer}), 4);
@@ -274,7 +275,7 @@ fn params(n: usize) -> Vec<StyleParams> {
     (0..n).map(one).collect()
 }
 
-/// The largest and the mean difference, in grey levels.
+/// Returns the largest and the mean difference, in grey levels.
 pub(crate) fn apart(ours: &[f32], reference: &[f32]) -> (f32, f32) {
     let off: Vec<f32> = ours.iter().zip(reference).map(|(a, b)| (a - b).abs() * 255.0).collect();
     assert!(off.iter().all(|x| x.is_finite()));
@@ -324,7 +325,7 @@ fn algorithm_1_is_that_of_the_cpu() {
     }
 }
 
-/// Whole numbers, whose sums are the same in whatever order.
+/// Uses integers, whose sums do not depend on the order.
 #[test]
 fn a_convolution_is_the_sum_of_its_products() {
     if Emulator::get().is_none() {
@@ -351,7 +352,7 @@ fn a_convolution_is_the_sum_of_its_products() {
             let map = plan.room.stored(number, 1, (height, width), inputs);
             let pad = Pad { top: rows / 2, left: columns / 2, bottom: rows / 2, right: columns / 2 };
             let source = Source::Map(&map, None);
-            // Alone in its map, or between others.
+            // As a map of its own, or as a slice between other channels.
             let (slice, others) = if outputs.is_multiple_of(8) { (Some(8), 16) } else { (None, 0) };
             let y = conv.output(source, pad, stored(outputs) + others, &mut plan.room);
             let launch = conv.launch(source, pad, border, Target { map: &y, slice, skip: None, moments: None });
@@ -396,7 +397,7 @@ fn an_image_of_one_colour_becomes_one_colour() {
     let (height, width) = (21, 18);
     let each = height * width * 3;
     let mut pixels: Vec<u8> = [200, 30, 90].into_iter().cycle().take(3 * each).collect();
-    // The others differ in their last colour, and in one beyond the pixels that are looked at first.
+    // The other images differ in their last value, and in one beyond the pixels that are compared first.
     pixels[2 * each - 1] ^= 1;
     pixels[2 * each + each / 2] ^= 1;
     let params: Vec<StyleParams> =
@@ -421,7 +422,7 @@ fn an_image_of_one_colour_becomes_one_colour() {
                 image.iter().skip(3).eq(image.iter().take(each - 3))
             };
             assert!(flat(0) && !flat(1) && !flat(2), "{name}, exact {exact}");
-            // F's z may round otherwise.
+            // F's z may be rounded differently.
             let near = ours[..3].iter().zip(&reference[..3]).all(|(a, b)| a.abs_diff(*b) <= 1);
             assert!(near, "{name}, exact {exact}: {:?}, not {:?}", &ours[..3], &reference[..3]);
         }
@@ -453,7 +454,7 @@ fn magentas_predictors_are_those_of_the_cpu() {
     }
 }
 
-/// An operation that comes with this probability.
+/// Creates an operation that is applied with this probability.
 fn image(kind: &str, name: &str, p: f32, settings: &serde_json::Value) -> Step {
     let operation = operation(kind, &settings.to_string()).unwrap();
     Step { name: name.into(), action: Action::Image(operation, Probability::constant(p).unwrap()) }
@@ -464,7 +465,7 @@ fn crop(interpolation: Interpolation) -> Step {
     Step { name: "crop".into(), action: Action::Crop(crop, interpolation) }
 }
 
-/// Two views with everything drawn often, as the recipes have it; `style` gives the steps before the crop and after it.
+/// Creates two views with the recipes' operations, all of them likely; `style` returns the steps before and after the crop.
 fn two_views(
     form: &str,
     taps: Option<usize>,
@@ -491,7 +492,7 @@ fn two_views(
     Views::new(Isa::detect().unwrap(), vec![view(0), view(1)]).unwrap()
 }
 
-/// One view of all operations in an order that is no recipe's.
+/// Creates one view with all operations, in an order that no recipe has.
 fn another_order(size: (usize, usize), dtype: Dtype) -> Views {
     let jitter = json!({"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2, "form": "torchvision"});
     let shear = [-20.0, 20.0, -9.0, 9.0];
@@ -526,13 +527,13 @@ fn output((dtype, channels_last): (Dtype, bool)) -> Output {
 
 const NORMALIZE: Normalize = Normalize { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/// Draws for a batch of images of this size.
+/// Samples the draws for a batch of images of this size.
 pub(crate) fn draws(views: &Views, size: (usize, usize), n: usize) -> Vec<Vec<ViewParams>> {
     let key = |i| Key { seed: 5, epoch: 0, index: i as u64, view: 0 };
     (0..n).map(|i| views.sample(key(i), size, (i, n))).collect()
 }
 
-/// Where each view of a batch goes, one batch after the other.
+/// Returns the location of each view of a batch in the output: one view of all images after the other.
 pub(crate) fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
     let mut first = 0;
     let place = |view: &View| {
@@ -552,7 +553,7 @@ pub(crate) fn places(views: &Views, n: usize) -> Vec<DeviceImages> {
     views.views().iter().map(place).collect()
 }
 
-/// A batch of images, what is drawn for them, and the bytes of all views by the CPU, `[view][image]` and as the views have them.
+/// A batch of images, its draws, and the bytes of all views as computed on the CPU, `[view][image]`, each in the view's layout.
 pub(crate) struct Batch {
     pub(crate) size: (usize, usize),
     pub(crate) pixels: Vec<u8>,
@@ -567,7 +568,7 @@ impl Batch {
     }
 }
 
-/// The bytes of all views of a batch by the kernels and by the CPU.
+/// Computes the bytes of all views of a batch, with the kernels and on the CPU.
 fn both(views: &Views, size: (usize, usize), n: usize, style: Option<(&DeviceStylizer, StyleSource)>) -> [Vec<u8>; 2] {
     let batch = on_the_cpu(views, size, n);
     let images = layout(Space::Images, PixelType::U8, size);
@@ -575,7 +576,7 @@ fn both(views: &Views, size: (usize, usize), n: usize, style: Option<(&DeviceSty
     [run_plan(&plan, Memory::of(&batch.pixels), batch.reference.len(), style), batch.reference]
 }
 
-/// What a plan makes of what lies in the images' place, so many bytes.
+/// Runs a plan on this image memory, and returns `out` bytes of output.
 pub(crate) fn run_plan(
     plan: &Plan,
     images: Memory,
@@ -613,10 +614,10 @@ pub(crate) fn on_the_cpu(views: &Views, (height, width): (usize, usize), n: usiz
     made
 }
 
-/// A recipe, the size of images, how many.
+/// The views, the size of the images, and their number.
 pub(crate) type Case = (Views, (usize, usize), usize);
 
-/// Small ones; tiles and words that end before the view does; taps that no tile holds; lines that no block holds.
+/// Small views; views that are not whole tiles or words; more taps than a tile holds; lines longer than a block holds.
 pub(crate) fn cases() -> Vec<Case> {
     use Interpolation::{Bicubic, Bilinear};
     let of = |form, taps, interpolation, size, output| {
@@ -647,7 +648,7 @@ fn views_are_those_of_the_cpu_to_the_bit() {
     }
 }
 
-/// Launches for the views of 64 images, in which each step is drawn by some: a step more costs a launch, not one an image.
+/// Bounds the launches for views of 64 images, with each step drawn for some: a step costs a launch, not one per image.
 #[test]
 fn a_batch_of_views_takes_few_launches() {
     let most = [22, 24, 24, 22, 29, 24, 24, 26, 26];
@@ -662,7 +663,7 @@ fn a_batch_of_views_takes_few_launches() {
     }
 }
 
-/// `color.cu` divides by a reciprocal that is only nearly one.
+/// `color.cu` divides by means of an approximate reciprocal.
 #[test]
 fn a_reciprocal_divides_bytes_as_a_division_does() {
     for by in 1..=255u8 {
@@ -700,7 +701,7 @@ fn every_colour_turns_as_on_the_cpu() {
     }
 }
 
-/// Both views styled, or the left one alone by others of the batch; before the crop or after it.
+/// Creates views with style, before or after the crop: both views, or for in-batch styles only the left one.
 pub(crate) fn styled(stylizer: &Arc<Stylizer>, styles: Styles, before: bool) -> Views {
     let of_batch = matches!(styles, Styles::Batch);
     let sassl = Sassl::new(0.9, (0.1, 0.3), (0.3, 0.5), styles).unwrap();
@@ -733,7 +734,7 @@ fn styled_views_are_those_of_the_cpu() {
         let views = styled(&stylizer, styles, before);
         let [ours, reference] = both(&views, (40, 25), 3, Some((&cuda, from)));
         let [ours, reference] = [&ours, &reference].map(|bytes| bytemuck::pod_collect_to_vec::<u8, f32>(bytes));
-        // Levels of bytes before they were normalized; a hue may turn one by more.
+        // In byte levels before normalization; a change of hue may exceed the bound for single values.
         let off: Vec<f32> = ours.iter().zip(&reference).map(|(a, b)| (a - b).abs() * 0.226 * 255.0).collect();
         assert!(ours.iter().all(|x| x.is_finite()));
         let far = off.iter().filter(|&&off| off > 1.5).count();
@@ -741,7 +742,7 @@ fn styled_views_are_those_of_the_cpu() {
     }
 }
 
-/// Needs NVRTC where the loader finds it, but no GPU.
+/// Needs NVRTC on the loader's path, but no GPU.
 #[cfg(feature = "cuda")]
 #[test]
 fn every_kernel_compiles_for_every_architecture() {
@@ -764,7 +765,7 @@ fn every_kernel_compiles_for_every_architecture() {
         let of = |space| layout(space, PixelType::U8, (40, 40));
         let cuda = DeviceStylizer::new(model, false).unwrap();
         let plan = cuda.apply(&of(Space::Images), &params(3), StyleSource::Batch, &of(Space::Out)).unwrap();
-        // Its convolutions are of the kinds above.
+        // Its convolutions are of the kinds compiled above.
         let others = plan.launches.into_iter().map(|launch| launch.kernel).filter(|kernel| kernel.name != "conv");
         kernels.extend(others);
     }

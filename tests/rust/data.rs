@@ -1,4 +1,4 @@
-//! `data/`: orders and shares for any numbers and ranks, a source that panics, threads that end.
+//! `data/`: sampling order and sharding for any sizes and ranks, sources that fail, and the end of the threads.
 #![allow(unsafe_code)]
 use super::cifar_files::{batch, string};
 use proptest::prelude::*;
@@ -13,14 +13,14 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Black images, of which one cannot be made.
+/// Uniform images, one of which is bad.
 struct BlackImages {
     len: usize,
     bad: usize,
     how: How,
 }
 
-/// What the bad one does.
+/// The fault of the bad image.
 #[derive(Clone, Copy)]
 enum How {
     Panics,
@@ -49,7 +49,7 @@ impl Source for BlackImages {
     }
 }
 
-/// Two views of 4x4 bytes: a crop, a turn, a flip, a blur.
+/// Creates two views of 4x4 bytes: a crop, a rotation, a flip, a blur.
 fn views() -> Views {
     let crop = RandomResizedCrop::new((0.2, 1.0), (0.75, 4.0 / 3.0)).unwrap();
     let image = |kind: &str, p: f32, settings: &str| Step {
@@ -73,18 +73,18 @@ fn loader(source: impl Source + 'static, on_error: OnError, on_damage: OnDamage)
     Arc::new(Loader::new(Arc::new(source), Arc::new(views()), sampler, reading))
 }
 
-/// Memory of its own for the views of `n` images.
+/// Allocates memory for the views of `n` images.
 fn memory(n: usize, each: usize) -> Memory {
     let one = |()| {
         let mut owner = vec![0_u8; n * each].into_boxed_slice();
         let at = owner.as_mut_ptr();
-        // SAFETY: what a box holds stays where it is when the box moves, and nobody uses this one.
+        // SAFETY: the contents of a box keep their address when the box moves, and nobody else uses this box.
         unsafe { Slots::new(at, each, n, Box::new(owner)) }
     };
     [(), ()].map(one).into()
 }
 
-/// Everything that an epoch gives, errors too.
+/// Returns everything that an epoch yields, including errors.
 fn all(loader: &Arc<Loader>, threads: usize) -> Vec<Result<Batch>> {
     let epoch = loader.start(0, 0, threads, 1).unwrap();
     let mut made = vec![];
@@ -190,7 +190,7 @@ fn an_epoch_that_is_left_ends() {
         epoch.close();
         assert!(!epoch.has_next() && epoch.wanted().is_none());
     }
-    // Nobody waits for its threads.
+    // `close` does not wait for the threads.
     for _ in 0..1000 {
         if Arc::strong_count(&loader) == 1 {
             return;
@@ -200,7 +200,7 @@ fn an_epoch_that_is_left_ends() {
     panic!("threads go on");
 }
 
-/// What CIFAR's reader says of a file with these bytes.
+/// Reads a CIFAR file with these bytes.
 fn cifar(bytes: &[u8]) -> Result<Cifar> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data_batch_1");
@@ -241,7 +241,7 @@ fn what_is_no_batch_of_cifar_is_an_error_and_takes_no_memory() {
         let error = cifar(&bytes).unwrap_err().to_string();
         assert!(error.contains(said) && error.contains("data_batch_1: not a readable batch of CIFAR"), "{error}");
     }
-    // Whatever is cut off or changed, there is an answer.
+    // Whatever is cut off or changed, the reader returns.
     for end in (0..700).chain([whole.len() - 40, whole.len() - 1]) {
         assert!(cifar(&whole[..end]).is_err(), "cut at {end}");
     }

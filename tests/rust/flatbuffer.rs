@@ -1,16 +1,16 @@
-//! Writes flatbuffers, and TFLite graphs with them, for the tests that read such files.
+//! Writes flatbuffers, and TFLite graphs in that format, for the tests that read such files.
 
-/// What a field of a table holds.
+/// The value of a table's field.
 pub(crate) enum Value {
     I8(i8),
     I32(i32),
     Table(Table),
     Tables(Vec<Table>),
-    /// Elements of so many bytes each.
+    /// The size of an element in bytes, and the bytes of all elements.
     Vector(usize, Vec<u8>),
 }
 
-/// Fields by number.
+/// Fields with their numbers.
 pub(crate) type Table = Vec<(usize, Value)>;
 
 pub(crate) fn i32s(numbers: &[i32]) -> Value {
@@ -21,7 +21,7 @@ fn put(bytes: &mut [u8], at: usize, number: usize) {
     bytes[at..at + 4].copy_from_slice(&(number as u32).to_le_bytes());
 }
 
-/// Appends a table: its vtable, itself, then what it points at. Gives its place.
+/// Appends a table: its vtable, the table, then the values that it points to. Returns its offset.
 fn table(bytes: &mut Vec<u8>, fields: &Table) -> usize {
     let slots = fields.iter().map(|(number, _)| number + 1).max().unwrap_or(0);
     let vtable = bytes.len();
@@ -70,15 +70,15 @@ fn table(bytes: &mut Vec<u8>, fields: &Table) -> usize {
     at
 }
 
-/// How constants are stored.
+/// The storage of constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     F32,
-    /// Behind DEQUANTIZE.
+    /// Followed by DEQUANTIZE.
     F16,
-    /// One scale for each tensor, biases in float32: dynamic range.
+    /// Dynamic range: one scale per tensor, biases in float32.
     Int8,
-    /// A scale for each output channel, biases in int32: fully quantized.
+    /// Fully quantized: one scale per output channel, biases in int32.
     Int8Channels,
 }
 
@@ -98,7 +98,7 @@ impl Graph {
         Self { storage, inputs, tensors, buffers: vec![vec![]], operators, codes }
     }
 
-    /// A tensor without content.
+    /// Adds a tensor without content.
     pub(crate) fn tensor(&mut self, shape: &[i32]) -> i32 {
         self.stored(shape, 0, None, None)
     }
@@ -115,13 +115,14 @@ impl Graph {
         self.tensors.len() as i32 - 1
     }
 
-    /// Plain integers.
+    /// Adds a constant of integers.
     pub(crate) fn integers(&mut self, numbers: &[i32]) -> i32 {
         let bytes = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
         self.stored(&[numbers.len() as i32], 2, Some(bytes), None)
     }
 
-    /// Floats, as the graph stores them. They are multiples of 1/8 of small size if that is int8; `axis` is that of the scales.
+    /// Adds a constant of floats in the graph's storage. For int8, they have to be small multiples of 1/8; `axis` is the axis
+    /// of the scales.
     pub(crate) fn floats(&mut self, shape: &[i32], numbers: &[f32], axis: usize) -> i32 {
         let bias = shape.len() < 4;
         match self.storage {
@@ -137,7 +138,7 @@ impl Graph {
                 self.stored(shape, 9, Some(bytes), Some(quantization(&[0.125], 3, 0)))
             }
             Storage::Int8Channels => {
-                // Channel c counts in steps of 1/8 or 1/16.
+                // The scale of a channel is 1/8 or 1/16.
                 let scales: Vec<f32> = (0..shape[axis]).map(|c| if c % 2 == 0 { 0.125 } else { 0.0625 }).collect();
                 let inner: i32 = shape[axis + 1..].iter().product();
                 let steps =
@@ -152,7 +153,7 @@ impl Graph {
         }
     }
 
-    /// An int8 tensor without content, with one scale.
+    /// Adds an int8 tensor without content, with one scale.
     pub(crate) fn quantized(&mut self, shape: &[i32], scale: f32, zero: i64) -> i32 {
         self.stored(shape, 9, None, Some(quantization(&[scale], zero, 0)))
     }
@@ -170,7 +171,7 @@ impl Graph {
         ]);
     }
 
-    /// An operator that gives one new tensor.
+    /// Adds an operator with one new output tensor, and returns the tensor.
     pub(crate) fn then(&mut self, code: i32, inputs: &[i32], shape: &[i32], options: Table) -> i32 {
         let output = self.tensor(shape);
         self.operator(code, inputs, &[output], options);

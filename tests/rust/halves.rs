@@ -1,4 +1,4 @@
-//! Views in two halves are the whole views to the bit: on the CPU, and by the kernels for CUDA, which the emulator runs.
+//! Views computed in two halves are bit-identical to whole views: on the CPU, and with the CUDA kernels in the emulator.
 use crate::cuda::{Batch, Emulator, Memory, bank, cases, draws, on_the_cpu, places, run_plan, styled};
 use crate::style::model;
 use sassl::data::{BatchStyles, Region, View, Views};
@@ -10,7 +10,7 @@ use sassl::style::cuda::{DeviceStylizer, StyleSource};
 use sassl::style::{Bank, Styles, Stylizer};
 use std::sync::Arc;
 
-/// The first half of the views of a batch.
+/// Computes the first half of the views of a batch.
 fn crops(views: &Views, batch: &Batch) -> Vec<u8> {
     let n = batch.params.len();
     let (begins, bytes) = views.crops(n);
@@ -32,7 +32,7 @@ fn crops(views: &Views, batch: &Batch) -> Vec<u8> {
     crops
 }
 
-/// The second half of them, on the CPU.
+/// Computes the second half on the CPU.
 fn finished(views: &Views, batch: &Batch, crops: &[u8], threads: usize) -> Vec<u8> {
     let mut made = vec![0; batch.reference.len()];
     let (mut rest, mut out) = (&mut made[..], vec![]);
@@ -45,7 +45,7 @@ fn finished(views: &Views, batch: &Batch, crops: &[u8], threads: usize) -> Vec<u
     made
 }
 
-/// With styles of a bank or of the batch, before the crop or after it.
+/// Views with styles from a bank or from the batch, before or after the crop.
 fn styled_cases() -> Vec<(Views, StyleSource, bool)> {
     let stylizer = Stylizer::new(&model(1), KernelPath::new(Isa::Scalar, Precision::Exact)).unwrap();
     let stylizer = Arc::new(stylizer);
@@ -57,7 +57,7 @@ fn styled_cases() -> Vec<(Views, StyleSource, bool)> {
     [StyleSource::Bank(4), StyleSource::Batch].into_iter().flat_map(|from| [of(from, false), of(from, true)]).collect()
 }
 
-/// A region of each image that holds its crops and some more, one after the other.
+/// Returns a region of each image, somewhat larger than its crops, and the pixels of all regions, one after the other.
 fn regions(views: &Views, batch: &Batch) -> (Vec<u8>, Vec<Region>) {
     let (mut pixels, mut regions) = (vec![], vec![]);
     for i in 0..batch.params.len() {
@@ -133,7 +133,7 @@ fn the_second_half_on_a_gpu_is_that_of_the_cpu_to_the_bit() {
     }
 }
 
-/// Style rounds otherwise there, whichever half it is in: what is compared with is the whole views by the same kernels.
+/// Style is rounded differently on a GPU, so the reference is the whole views, computed by the same kernels.
 #[test]
 fn a_styled_second_half_is_that_of_whole_views_on_a_gpu() {
     if Emulator::get().is_none() {
@@ -152,7 +152,7 @@ fn a_styled_second_half_is_that_of_whole_views_on_a_gpu() {
     }
 }
 
-/// A step costs a launch or some, not one an image: of each view three less than the whole views, which are resized there.
+/// A step costs a few launches, not one per image; without the resize, each view takes three fewer than a whole view.
 #[test]
 fn the_second_half_takes_few_launches() {
     for (which, (views, size, _)) in cases().into_iter().enumerate() {

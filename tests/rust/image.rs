@@ -1,4 +1,4 @@
-//! `image/` and its kernels: each path against the others, draws within their ranges, bytes that are no images.
+//! `image/` and its kernels: each path against the others, draws within their ranges, bytes that are not images.
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -84,7 +84,7 @@ fn byols_jitter_is_its_formula_within_rounding() {
     let image = pixels(&mut ChaCha8Rng::seed_from_u64(2), 30, 40);
     let n = 30 * 40;
     let isa = Isa::supported().last().unwrap();
-    /// Of a colour's number, a pixel and the means of its colours.
+    /// A function of the channel's index, a pixel and the channel means.
     type Formula<'a> = &'a dyn Fn(usize, &[f64; 3], &[f64; 3]) -> f64;
     let check = |factor: Factor, formula: Formula| {
         let before = planes(isa, &image);
@@ -109,7 +109,7 @@ fn byols_jitter_is_its_formula_within_rounding() {
                 (pixel.iter().copied().fold(0.0, f64::max), pixel.iter().copied().fold(255.0, f64::min));
             let saturation = if most > 0.0 { (most - least) / most } else { 0.0 };
             let changed = (saturation * f64::from(x)).min(1.0);
-            // The hue stays: each colour keeps its place between the least and the most.
+            // The hue is unchanged: each channel keeps its relative position between the least and the largest value.
             let place = if most > least { (pixel[c] - least) / (most - least) } else { 1.0 };
             most * (1.0 - changed) + place * most * changed
         });
@@ -155,7 +155,7 @@ proptest! {
         let isa = Isa::supported().last().unwrap();
         let mut made = Planes::new(out.0, out.1);
         resized_crop(isa, image.view(), crop, Interpolation::Bilinear, Resampled::Planes(&mut made), &mut Default::default()).unwrap();
-        // A mean of bytes of the part is none but such a mean.
+        // A weighted mean of pixels lies within their range.
         let (low, high) = (image.bytes.iter().min().unwrap(), image.bytes.iter().max().unwrap());
         prop_assert!(made.as_slice().iter().all(|x| (low..=high).contains(&x)));
     }
@@ -210,7 +210,7 @@ fn golden_images() {
 }
 
 proptest! {
-    /// Metadata and containers of any content neither panic nor take memory by what they claim.
+    /// Damaged metadata and containers neither cause a panic nor allocate memory for sizes that they only claim.
     #[test]
     fn decoding_survives_changed_files(
         name in 0_usize..11, changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..9), cut in any::<bool>(),
@@ -223,7 +223,7 @@ proptest! {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/pictures").join(names[name]);
         let mut file = std::fs::read(path).unwrap();
         for (at, byte) in &changes {
-            // Headers are where it matters.
+            // Headers are the sensitive part.
             let end = file.len().min(200);
             let at = at.index(end);
             file[at] = *byte;

@@ -1,4 +1,4 @@
-//! JPEG: each path of the kernels against the scalar one, and parts of images against the whole.
+//! JPEG: each path of the kernels against the scalar one, and decoded regions against whole images.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::image::{Crop, DecodeOptions, Decoded, RgbImage, decode};
@@ -13,7 +13,7 @@ fn files() -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }
 
-/// A block as files have them, one of any numbers, or one of a few.
+/// Generates a block: realistic or of arbitrary values, dense or sparse.
 fn block(rng: &mut ChaCha8Rng) -> ([i16; 64], [u16; 64]) {
     let wild = rng.random_bool(0.5);
     let sparse = rng.random_bool(0.5);
@@ -84,14 +84,14 @@ fn paths_agree_on_rows_of_any_length() {
             (one, two, pixels)
         };
         let expected = made(Isa::Scalar);
-        // The formulas, in the middle and at the ends.
+        // The formulas, in the interior and at the edges.
         let (i, sum) = (1, |i: usize| 3 * u32::from(a[i]) + u32::from(b[i]));
         assert_eq!(u32::from(expected.0[2 * i]), (3 * u32::from(a[i]) + u32::from(a[i - 1]) + 1) >> 2);
         assert_eq!(u32::from(expected.1[2 * i + 1]), (3 * sum(i) + sum(i + 1) + 7) >> 4);
         assert_eq!((expected.0[0], expected.0[2 * width - 1]), (a[0], a[width - 1]));
         for isa in Isa::supported() {
             assert_eq!(made(isa), expected, "{} {width}", isa.name());
-            // A part leaves the rest as it is.
+            // A range leaves the rest unchanged.
             let mut part = vec![0; 2 * width];
             Kernels::new(isa).h2v1(&a, &mut part, 1..width - 1);
             assert_eq!(part[2..2 * width - 2], expected.0[2..2 * width - 2]);
@@ -114,7 +114,7 @@ fn random_crop(rng: &mut ChaCha8Rng, height: usize, width: usize) -> Crop {
     Crop { top, left, height: rng.random_range(1..=height - top), width: rng.random_range(1..=width - left) }
 }
 
-/// Some bytes of the file in another state.
+/// Damages some bytes of the file.
 fn damaged(rng: &mut ChaCha8Rng, file: &[u8]) -> Vec<u8> {
     let mut bytes = file.to_vec();
     let scan = bytes.windows(2).position(|two| two == [0xFF, 0xDA]).unwrap();
@@ -133,7 +133,7 @@ fn damaged(rng: &mut ChaCha8Rng, file: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// With an EXIF segment of this orientation.
+/// Inserts an EXIF segment with this orientation.
 fn turned(file: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"\xFF\xE1\x00\x22Exif\0\0MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -171,6 +171,6 @@ fn a_part_is_that_of_the_whole_and_so_is_the_verdict() {
             }
         }
     }
-    // What lies beyond the part is left out: hardly any is whole.
+    // Pixels outside the region are skipped: hardly any image is decoded completely.
     assert!(refused > 100 && warned > 300 && whole < 400, "{refused} {warned} {whole}");
 }

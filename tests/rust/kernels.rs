@@ -17,7 +17,8 @@ use sassl::kernels::isa::{Extent, Isa, KernelPath, Precision};
 /// Sums of up to 1,300 products of numbers in [-1, 1], in another order and with fused rounding.
 const TOLERANCE: f32 = 1e-4;
 
-/// Of the root of the number of products: eight deviations of what rounding both factors to bytes does to such a sum.
+/// A tolerance relative to the square root of the number of products: eight standard deviations of the error that rounding both
+/// factors to bytes causes in such a sum.
 const BYTES: f32 = 0.015;
 
 fn numbers(generator: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
@@ -52,7 +53,7 @@ fn assert_within(got: &FeatureMap, reference: &FeatureMap, tolerance: f32, what:
     }
 }
 
-/// What the bytes of a map stand for, padding included.
+/// Dequantizes a map, including its padding.
 fn values(bytes: &Quantized) -> FeatureMap {
     let QuantizedView { view, scale, zero } = bytes.view();
     let mut out = FeatureMap::new(view.height, view.width, view.channels, view.pad);
@@ -63,10 +64,10 @@ fn values(bytes: &Quantized) -> FeatureMap {
     out
 }
 
-/// The reference.
+/// The reference path.
 const SCALAR: KernelPath = KernelPath::new(Isa::Scalar, Precision::Exact);
 
-/// What a convolution on this path may differ from the reference by, relative to numbers above 1.
+/// The tolerance of a convolution on this path, relative for values above 1.
 fn tolerance(path: KernelPath, shape: &Shape) -> f32 {
     let products = shape.inputs * shape.taps();
     match path.in_bytes() {
@@ -76,12 +77,12 @@ fn tolerance(path: KernelPath, shape: &Shape) -> f32 {
     }
 }
 
-/// Whether products of neighbours are added in 16 bits, so that two of the largest weights share the range.
+/// Whether adjacent products are added in 16 bits, so that two of the largest weights share the range.
 fn adds_neighbours(path: KernelPath) -> bool {
     path.in_bytes() && path.isa().largest_weight(&[1.0, 1.0]) == 2.0
 }
 
-/// The paths that have something to prove.
+/// All paths except the reference.
 fn vector_paths() -> Vec<KernelPath> {
     KernelPath::supported().filter(|&path| path != SCALAR).collect()
 }
@@ -104,7 +105,7 @@ fn shapes() -> Vec<(Shape, (usize, usize))> {
     all
 }
 
-/// Layers that are computed in tiles of 4x4 outputs, and the tails of tiles and of channels.
+/// Layers that are computed in tiles of 4x4 outputs, with tails of tiles and of channels.
 fn tiled_shapes() -> Vec<(Shape, (usize, usize))> {
     let relu = Shape { activation: Activation::Relu, ..Shape::plain(33, 64, 3) };
     vec![
@@ -114,7 +115,7 @@ fn tiled_shapes() -> Vec<(Shape, (usize, usize))> {
     ]
 }
 
-/// All of these, and kernels that are not square.
+/// All of these, and kernels that are not square, for dense layers.
 fn dense_shapes() -> Vec<(Shape, (usize, usize))> {
     let plain = [(3, 8), (16, 16), (7, 17)].map(|(inputs, outputs)| Shape::plain(inputs, outputs, 1));
     let oblong = plain.into_iter().flat_map(|plain| [(1, 7), (7, 1), (3, 5)].map(|kernel| Shape { kernel, ..plain }));
@@ -188,7 +189,7 @@ fn convolution_paths_agree() {
         let gain = if shape.outputs.is_multiple_of(3) { &[0.5, -1.0, 0.75][..] } else { &[-0.5] };
         conv.add(&input, gain, &mut reference_added, &mut QuantizeScratch::default());
         for path in vector_paths() {
-            // Padding of the output must stay as it was.
+            // The padding of the output must be unchanged.
             let mut out = FeatureMap::new(h, w, shape.outputs, Pad::all(1));
             out.as_mut_slice().fill(7.0);
             Conv::new(path, shape, &weight, Some(&bias)).run(&input, &mut out, &mut QuantizeScratch::default());
@@ -210,7 +211,7 @@ fn convolution_paths_agree() {
                 &mut QuantizeScratch::default(),
             );
             assert_eq!(beside.range(), None, "{what}: other channels may hold anything");
-            // In bytes it takes one pixel at a time, whose weights have other steps than a group's.
+            // In bytes, `run_beside` takes one pixel at a time, with other quantization steps for the weights than for a group.
             let mut own = FeatureMap::new(h, w, shape.outputs, Pad::NONE);
             for y in 0..h {
                 let pixels = beside.row(y).chunks_exact(shape.outputs + 5);
@@ -231,18 +232,18 @@ fn convolution_paths_agree() {
     }
 }
 
-/// Multiples of `step` between the ends, which are among them.
+/// Returns multiples of `step` in this range, including both ends.
 fn grid(generator: &mut ChaCha8Rng, n: usize, ends: [i32; 2], step: f32) -> Vec<f32> {
     let inside = (2..n).map(|_| generator.random_range(ends[0]..=ends[1]));
     ends.into_iter().chain(inside).take(n).map(|i| i as f32 * step).collect()
 }
 
-/// The weights of an output, each a whole number of 128ths, that this path holds in bytes.
+/// Generates the weights of an output as multiples of 1/128 that this path stores exactly in bytes.
 fn filter_in_bytes(generator: &mut ChaCha8Rng, path: KernelPath, output: usize, n: usize) -> Vec<f32> {
     if !adds_neighbours(path) {
         return grid(generator, n, [-127, 127], 1.0 / 128.0);
     }
-    // Neighbours add up to at most 127, in whatever order.
+    // The sum of two adjacent weights is at most 127, in any order.
     let sign = if output.is_multiple_of(2) { 1.0 } else { -1.0 };
     let mut weights = grid(generator, n, [0, 63], sign / 128.0);
     weights[0] = -127.0 * sign / 128.0;
@@ -279,7 +280,7 @@ fn a_depthwise_convolution_has_a_grid_of_bytes_for_each_channel() {
     let mut generator = ChaCha8Rng::seed_from_u64(13);
     for channels in [3, 7, 16, 32, 33, 64, 96] {
         let (height, width) = (9, 13);
-        // Steps far apart, so that one grid for all would round the small ones away.
+        // Very different steps, so that a common grid would round the small ones to 0.
         let steps: Vec<f32> = (0..channels).map(|c| (c as f32 % 11.0 - 8.0).exp2()).collect();
         let mut input = FeatureMap::new(height, width, channels, Pad::all(1));
         for y in 0..height {
@@ -321,7 +322,7 @@ fn words_are_exact_where_words_hold_the_numbers() {
         }
         input.fill_border(Border::Zero);
         let filter = shape.inputs * shape.taps();
-        // Phases of an upsampled map add weights up.
+        // The phases of an upsampled map use sums of weights.
         let most = if shape.upsample { 1023 / shape.taps() as i32 } else { 1023 };
         let weight = (0..shape.outputs).flat_map(|_| grid(&mut generator, filter, [-most, most], 1.0 / 1024.0));
         let weight = weight.collect::<Vec<_>>();
@@ -332,14 +333,14 @@ fn words_are_exact_where_words_hold_the_numbers() {
             Conv::in_words(path, shape, &weight, None).run(&input, &mut out, &mut QuantizeScratch::default());
             Conv::new(SCALAR, shape, &weight, None).run(&input, &mut reference, &mut QuantizeScratch::default());
             let what = format!("{} {shape:?} {height}x{width}", path);
-            // The phases' own largest weights are not on the grid of the others.
+            // The phases have different largest weights, and therefore different grids.
             let tolerance = if shape.upsample { BYTES / 8.0 * (filter as f32).sqrt() } else { TOLERANCE };
             assert_within(&out, &reference, tolerance, &what);
         }
     }
 }
 
-/// Of tiles of 4x4 outputs, on paths in bytes: words are multiplied, whether floats come in or bytes.
+/// Tiles of 4x4 outputs on paths in bytes multiply 16-bit words, whether the input is in floats or in bytes.
 #[test]
 fn tiles_in_words_are_nearly_those_of_floats() {
     let mut generator = ChaCha8Rng::seed_from_u64(17);
@@ -352,7 +353,7 @@ fn tiles_in_words_are_nearly_those_of_floats() {
             Conv::new(path, shape, &weight, Some(&bias)).run(input, &mut out, &mut QuantizeScratch::default());
             out
         };
-        // A quarter of what bytes may be off by.
+        // A quarter of the tolerance for bytes.
         let tolerance = 0.25 * BYTES * ((shape.inputs * shape.taps()) as f32).sqrt();
         for path in KernelPath::supported().filter(|path| path.in_bytes()) {
             let what = format!("{path} {shape:?}");
@@ -410,7 +411,7 @@ fn quantizing_paths_agree() {
     assert!(out.view().view.data[..256].iter().copied().eq(0..=255));
 }
 
-/// The same numbers in bytes, and what they then stand for.
+/// Quantizes a map to bytes; returns these, and the values that they represent.
 fn quantized(path: KernelPath, map: &FeatureMap, grid: Grid) -> (AnyMap, FeatureMap) {
     let mut bytes = Quantized::default();
     bytes.fill(path.isa(), map.view(), grid);
@@ -605,7 +606,7 @@ fn interpolation_paths_agree() {
     }
 }
 
-/// Pillow's BILINEAR in float64: a triangle of half width `max(1, shrinkage)` around each output's centre, within the image.
+/// Pillow's BILINEAR filter in float64: a triangle of half width `max(1, scale)` around each output's centre, cut at the edges.
 fn triangle(from: usize, to: usize) -> Vec<Vec<f64>> {
     let scale = from as f64 / to as f64;
     let weights = |i: usize| {

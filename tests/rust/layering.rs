@@ -1,10 +1,10 @@
-//! The order of `src/`, checked on every `cargo test`: who may use whom, where `unsafe` lives, and that files and functions stay
-//! short.
+//! The layering of `src/`, checked on every `cargo test`: which modules may use which, where `unsafe` is allowed, and the
+//! length of files and functions.
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module may use those named beside it, and nothing else of this crate.
+/// The modules that each module may use; it may use no others of this crate.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("files", &["error"]),
@@ -46,11 +46,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Beside `kernels/`: the file that lends Python's memory to the loader's threads, the one by which they call Python, and the one that
-/// calls libjpeg.
+/// In addition to `kernels/`: the file that lends Python's memory to the loader's threads, the one through which they call
+/// Python, and the one that calls libjpeg.
 const MAY_BE_UNSAFE: [&str; 3] = ["bindings/memory.rs", "bindings/foreign.rs", "image/jpeg/reader.rs"];
 
-/// The same of the rooms inside `kernels/`.
+/// The same for the modules of `kernels/`.
 const KERNELS_MAY_USE: &[(&str, &[&str])] = &[
     ("isa", &[]),
     ("threads", &[]),
@@ -77,7 +77,7 @@ fn modules_import_downwards_only() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// Inside `kernels/` an operation is one unit, whatever files it has; elsewhere a module is.
+/// Within `kernels/`, an operation with all its files is a unit; elsewhere, a module is.
 #[test]
 fn nothing_uses_what_uses_it() {
     let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -88,7 +88,7 @@ fn nothing_uses_what_uses_it() {
         }
     }
     assert!(graph.len() > 25, "the graph has been lost: {graph:?}");
-    // What uses nothing that is left is taken away; what remains are circles and what hangs on them.
+    // Repeatedly removes units without dependencies; cycles remain, with the units that depend on them.
     while let Some(free) = graph.keys().find(|unit| graph[*unit].iter().all(|used| !graph.contains_key(used))) {
         let free = free.clone();
         graph.remove(&free);
@@ -96,7 +96,7 @@ fn nothing_uses_what_uses_it() {
     assert!(graph.is_empty(), "circles among {graph:#?}");
 }
 
-/// Types that meet in one file have names of their own; two of one name in rooms that never meet may keep it.
+/// Types that are used in the same file have different names; types that never meet may have the same name.
 #[test]
 fn what_is_ours_has_one_name() {
     let modules = modules();
@@ -153,12 +153,12 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().map(|(n, line)| (n + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// Every Rust file of `src/` with its text.
+/// Returns every Rust file of `src/` with its text.
 fn sources() -> Vec<(PathBuf, String)> {
     files(&["rs"])
 }
 
-/// Every file of `src/` with one of these suffixes, and its text.
+/// Returns every file of `src/` with one of these suffixes, and its text.
 fn files(suffixes: &[&str]) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, root: &Path, suffixes: &[&str], found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -179,7 +179,7 @@ fn files(suffixes: &[&str]) -> Vec<(PathBuf, String)> {
 const LONGEST_FILE: usize = 400;
 const LONGEST_FUNCTION: usize = 60;
 
-/// How words begin that may stand before `fn`.
+/// Prefixes of the words that may precede `fn`.
 const BEFORE_FN: [&str; 8] = ["pub", "in", "crate::", "const", "unsafe", "async", "extern", "\"C\""];
 
 #[test]
@@ -199,7 +199,7 @@ fn files_and_functions_are_short() {
     assert!(wrong.is_empty(), "longer than {LONGEST_FILE} or {LONGEST_FUNCTION} lines\n{}", wrong.join("\n"));
 }
 
-/// The first line of each function, after its attributes, and the last, where rustfmt puts both: in the same column.
+/// Returns the first line of each function, after its attributes, and its last; rustfmt puts both in the same column.
 fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let last = |first: usize| {
@@ -214,7 +214,7 @@ fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
     (0..lines.len()).filter(|&n| begins(lines[n])).map(|first| (first, last(first))).collect()
 }
 
-/// The same in C and CUDA: what begins in the first column and ends there with a brace.
+/// The same for C and CUDA: functions start in the first column, and end with a brace there.
 fn functions_of_c(lines: &[&str]) -> Vec<(usize, usize)> {
     let (mut begun, mut found) = (None, vec![]);
     for (n, line) in lines.iter().enumerate() {
@@ -230,7 +230,7 @@ fn functions_of_c(lines: &[&str]) -> Vec<(usize, usize)> {
     found
 }
 
-/// A room's operation in `image`, `inference`, `training` and `threads`; else the room.
+/// Returns the unit of a module: its operation in `kernels::{image, inference, training, threads}`, its top module elsewhere.
 fn unit(module: &[String]) -> String {
     let apart = ["image", "inference", "training", "threads"];
     let deep = module[0] == "kernels" && module.get(1).is_some_and(|room| apart.contains(&room.as_str()));
@@ -244,12 +244,12 @@ fn unit(module: &[String]) -> String {
         .join("::")
 }
 
-/// Which module uses which, `pub use` followed to where a name is defined.
+/// Returns pairs of a module and one that it uses; `pub use` is followed to the definition of a name.
 fn imports() -> Vec<(Vec<String>, Vec<String>)> {
     imports_of(&modules())
 }
 
-/// Every module but the crate's own, with its text.
+/// Returns every module except the crate root, with its text.
 fn modules() -> BTreeMap<Vec<String>, String> {
     let modules = sources().into_iter().filter(|(file, _)| file != Path::new("lib.rs")).map(|(file, text)| {
         let mut path: Vec<String> = file.with_extension("").iter().map(|part| part.to_str().unwrap().into()).collect();
@@ -272,10 +272,10 @@ fn imports_of(modules: &BTreeMap<Vec<String>, String>) -> Vec<(Vec<String>, Vec<
     found
 }
 
-/// What each module names: see [`paths`].
+/// The paths in each module; see [`paths`].
 type Named<'a> = BTreeMap<&'a [String], Vec<(Vec<String>, String, bool)>>;
 
-/// Every module that a path leads through: the one that it names, and those that its last name is re-exported from.
+/// Finds every module that a path leads to: the module that it names, and those from which its last name is re-exported.
 fn follow(path: &[String], named: &Named, depth: usize, found: &mut impl FnMut(&[String])) {
     let Some(n) = (1..=path.len()).rev().find(|&n| named.contains_key(&path[..n])) else { return };
     found(&path[..n]);
@@ -285,8 +285,7 @@ fn follow(path: &[String], named: &Named, depth: usize, found: &mut impl FnMut(&
     }
 }
 
-/// The paths from the root of the crate that a module's text names, with the name that each goes by there, and whether it is
-/// re-exported.
+/// Returns the paths in a module's text, from the crate root, each with its name there, and whether it is re-exported.
 fn paths(module: &[String], text: &str, modules: &BTreeMap<Vec<String>, String>) -> Vec<(Vec<String>, String, bool)> {
     let text: String = code(text).map(|(_, line)| format!("{line}\n")).collect();
     let mut found = vec![];
@@ -325,7 +324,7 @@ fn paths(module: &[String], text: &str, modules: &BTreeMap<Vec<String>, String>)
     found
 }
 
-/// `a::{b, c::{d}}` as `a::b` and `a::c::d`.
+/// Expands `a::{b, c::{d}}` to `a::b` and `a::c::d`.
 fn leaves(tree: &str) -> Vec<String> {
     let tree = tree.trim();
     let Some((head, inner)) = tree.split_once('{') else { return vec![tree.to_owned()] };

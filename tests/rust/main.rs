@@ -1,4 +1,4 @@
-//! The crate's tests, a file for each of its rooms.
+//! The crate's tests, one file per module.
 mod adain;
 mod allocations;
 mod cifar_files;

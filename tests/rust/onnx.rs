@@ -1,4 +1,4 @@
-//! ONNX files: the same networks as in TFLite, however they are written.
+//! ONNX files: the same networks as in TFLite, in all their variants.
 use super::onnx_files::{Attribute, Model, Recipe, Storage, TINY, field, number, oihw, transformer};
 use super::tflite_files::{self, GOOD, numbers};
 use proptest::prelude::*;
@@ -71,16 +71,16 @@ fn other_networks_and_other_files_are_refused() {
     }
 }
 
-/// How an InceptionV3 is written.
+/// A variant of an InceptionV3 file.
 #[derive(Clone, Copy)]
 struct Trunk {
-    /// The average after its convolution.
+    /// The average pooling follows its convolution.
     commuted: bool,
-    /// The activation behind the concatenation.
+    /// The activation follows the concatenation.
     behind: bool,
     count_zeros: i64,
     clip: f32,
-    /// The zeros before and after a map where the network has them on both sides.
+    /// Different padding before and after a map, where the network pads both sides equally.
     uneven: bool,
 }
 

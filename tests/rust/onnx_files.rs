@@ -1,7 +1,7 @@
-//! Writes ONNX files, and tiny style networks as such, for the tests that read them.
+//! Writes ONNX files, and tiny style networks in that format, for the tests that read them.
 use super::tflite_files::numbers;
 
-/// A field of bytes.
+/// Encodes a field of bytes.
 pub(crate) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     let mut out = varint((u64::from(number) << 3) | 2);
     out.extend(varint(bytes.len() as u64));
@@ -9,7 +9,7 @@ pub(crate) fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A field of a number.
+/// Encodes a field of an integer.
 pub(crate) fn number(number: u8, value: i64) -> Vec<u8> {
     let mut out = varint(u64::from(number) << 3);
     out.extend(varint(value as u64));
@@ -33,7 +33,7 @@ pub(crate) enum Attribute<'a> {
     Tensor(Vec<u8>),
 }
 
-/// How floats are stored.
+/// The storage of floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
     Raw,
@@ -84,7 +84,7 @@ impl Model {
         name
     }
 
-    /// A constant of multiples of 1/8.
+    /// Adds a constant; the values have to be multiples of 1/8.
     pub(crate) fn floats(&mut self, shape: &[i64], numbers: &[f32]) -> String {
         let storage = if shape.is_empty() && self.storage != Storage::Constant { Storage::Raw } else { self.storage };
         let name = self.name();
@@ -169,7 +169,7 @@ pub(crate) struct Recipe {
     pub(crate) mode: &'static str,
     pub(crate) rounding: &'static str,
     pub(crate) scale: f32,
-    /// Before the ReLU of the first residual convolution, something else takes its input.
+    /// Another operator reads the input of the ReLU after the first residual convolution.
     pub(crate) shared: bool,
     pub(crate) group: i64,
     /// Quantized throughout.
@@ -189,7 +189,7 @@ pub(crate) const TINY: Recipe = Recipe {
     rounded: false,
 };
 
-/// From the order OHWI of `numbers` to OIHW.
+/// Returns the values of `numbers`, which are in the order OHWI, in the order OIHW.
 pub(crate) fn oihw([o, k, i]: [i64; 3], seed: i32) -> Vec<f32> {
     let (o, k, i) = (o as usize, k as usize, i as usize);
     let file = numbers(&[o as i32, k as i32, k as i32, i as i32], seed);

@@ -1,9 +1,9 @@
-//! `optim/`: the numbers of PyTorch (`tests/golden/make_optim.py`), states that are saved, settings that cannot be.
+//! `optim/`: agreement with PyTorch (`tests/golden/make_optim.py`), saved states, invalid settings.
 use sassl::optim::*;
 use serde_json::Value;
 use std::fs;
 
-/// What PyTorch gave.
+/// The results of PyTorch.
 fn golden() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/optim.json");
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
@@ -28,7 +28,7 @@ fn parameters(golden: &Value) -> Vec<TensorInfo> {
     shapes.into_iter().map(parameter).collect()
 }
 
-/// The settings of the script's cases.
+/// Creates the optimizer of a case of the script.
 fn optimizer(case: &str, parameters: Vec<TensorInfo>) -> Optimizer {
     let sgd = |momentum, nesterov, weight_decay, decayed| {
         Optimizer::new(Sgd { momentum, nesterov, weight_decay, decayed }, parameters.clone())
@@ -64,7 +64,7 @@ fn go(golden: &Value, optimizer: &mut Optimizer, params: &mut [Vec<f32>], steps:
     }
 }
 
-/// Within the rounding of `f32`: of the number itself, and of the ones near 1 whose difference it may be.
+/// Checks equality up to the rounding of `f32`: of the value, and of values near 1 whose difference it may be.
 fn assert_close(got: &[f32], expected: &[f32], what: &str) {
     assert_eq!(got.len(), expected.len(), "{what}");
     for (got, expected) in got.iter().zip(expected) {
@@ -72,7 +72,7 @@ fn assert_close(got: &[f32], expected: &[f32], what: &str) {
     }
 }
 
-/// A state as a file would give it back.
+/// A state as read from a file.
 type Saved = Vec<(String, Vec<f32>)>;
 
 fn owned(state: &[(String, &[f32])]) -> Saved {
@@ -131,7 +131,7 @@ fn a_bad_state_is_named_and_changes_nothing() {
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
         assert_eq!(owned(&optimizer.state()), before);
     };
-    // All other entries would be taken: they are not what is there.
+    // The other entries are valid, and differ from the current state, so that a partial load would be noticed.
     let others: Saved = before.iter().map(|(entry, numbers)| (entry.clone(), vec![7.0; numbers.len()])).collect();
     let with = |change: &dyn Fn(&mut Saved)| {
         let mut state = others.clone();

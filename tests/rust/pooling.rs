@@ -1,4 +1,4 @@
-//! Pooling: each path, and the GPU's kernels, against the definition.
+//! Pooling: each path, and the CUDA kernels, against the definition.
 use crate::cuda::{Device, Emulator, Memory};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +10,7 @@ use sassl::kernels::inference::pooling::{self, AveragePool, MaxPool};
 use sassl::kernels::inference::spare_maps::SpareMaps;
 use sassl::kernels::isa::{Extent, KernelPath};
 
-/// A map of whole numbers between 0 and 6, which bytes and float16 hold, with other numbers in its padding.
+/// Creates a map of integers between 0 and 6, exact in bytes and in float16, with other values in its padding.
 fn map(size: (usize, usize, usize)) -> FeatureMap {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
     let mut map = FeatureMap::new(size.0, size.1, size.2, Pad::all(1));
@@ -21,7 +21,7 @@ fn map(size: (usize, usize, usize)) -> FeatureMap {
     map
 }
 
-/// The values under a window, and how many of its places lie outside of the map.
+/// Returns the values under a window, without its positions outside the map.
 fn under(map: &FeatureMap, rows: (isize, usize), columns: (isize, usize), channel: usize) -> Vec<f32> {
     let inside = |(first, n): (isize, usize), size: usize| {
         (first..first + n as isize).filter(move |at| (0..size as isize).contains(at))
@@ -56,7 +56,7 @@ fn average_pools(channels: usize) -> Vec<AveragePool> {
 const MAX_POOLS: [MaxPool; 3] =
     [MaxPool::INCEPTION, MaxPool { side: 2, stride: 2, ceil: true }, MaxPool { side: 2, stride: 2, ceil: false }];
 
-/// Calls with the value of each place of the output, which has two channels before and one behind.
+/// Checks each value of the output, which has two more channels before and one after.
 fn check(out: &AnyMap, channels: usize, what: &str, reference: impl Fn((usize, usize), usize) -> f32) {
     let (height, width, all) = out.shape();
     for (y, x, c) in (0..height * width * all).map(|i| (i / (width * all), i / all % width, i % all)) {
@@ -73,7 +73,7 @@ fn check(out: &AnyMap, channels: usize, what: &str, reference: impl Fn((usize, u
     }
 }
 
-/// A map of zeros with three channels more.
+/// Creates a map of zeros with three more channels.
 fn beside(path: KernelPath, (height, width): (usize, usize), channels: usize) -> AnyMap {
     let mut out = SpareMaps::default().take_any(path, height, width, channels + 3, Pad::NONE);
     out.set_range(Extent { low: 0.0, high: 6.0 });
@@ -106,7 +106,7 @@ fn paths_are_the_definition() {
                 check(&out, size.2, &format!("{path} {pool:?} {size:?}"), |at, c| largest(&input, pool, at, c));
             }
             for pool in average_pools(size.2) {
-                // A range from 0 on holds what a ReLU leaves.
+                // In bytes, the range starts at 0, so that only outputs of a ReLU are representable.
                 if pool.activation != Activation::Relu6 && path.in_bytes() {
                     continue;
                 }

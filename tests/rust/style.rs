@@ -1,4 +1,4 @@
-//! Algorithm 1: what is drawn, what is applied, and what is refused.
+//! Algorithm 1: its draws, their application, and invalid arguments.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::inference::pixels::{Pixels, PixelsMut};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 const DIM: usize = 6;
 
-/// A small network of the family with random weights: cnn, separable blocks, an upsampling head with a skip.
+/// Creates a small network of the family with random weights: cnn, separable blocks, an upsampling head with a skip.
 pub(crate) fn model(seed: u64) -> Model {
     with_predictor(serde_json::json!({"kind": "cnn", "size": 32, "channels": [5, 9], "dim": DIM}), seed)
 }
@@ -28,7 +28,7 @@ pub(crate) fn with_predictor(predictor: serde_json::Value, seed: u64) -> Model {
     random(serde_json::json!({"predictor": predictor, "transformer": transformer}), seed)
 }
 
-/// A network of the family from its JSON, with random weights.
+/// Creates a network of the family from its JSON, with random weights.
 pub(crate) fn random(network: serde_json::Value, seed: u64) -> Model {
     let network: Network = serde_json::from_value(network).unwrap();
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -100,7 +100,7 @@ fn a_style_of_the_batch_is_another_image() {
 #[test]
 fn a_gaussian_draws_along_the_bank() {
     let stylizer = stylizer(KernelPath::new(Isa::Portable, Precision::Exact));
-    // Styles on a line: so are the draws, with the line's mean and variance.
+    // The styles lie on a line; so do the draws, with the same mean and variance.
     let vectors: Vec<f32> =
         (0..50).flat_map(|i| (0..DIM).map(move |d| d as f32 + i as f32 * (d as f32 - 2.0))).collect();
     let bank = Bank::new(vectors, DIM, stylizer.space(), None).unwrap();
@@ -146,7 +146,7 @@ fn apply_is_pure_and_leaves_the_others_alone() {
             let same = out[i * each..][..each] == pixels[i * each..][..each];
             assert_eq!(same, i == 1 || i == 2, "{}: image {i}", path);
         }
-        // One image at a time gives what the batch gives.
+        // A single image gives the same result as the batch.
         let z = stylizer.encode(images, 1).unwrap();
         let z_style = block.vectors(&params, DIM, Some(&z)).unwrap();
         let image = Images::new(images.get(3), &[1, 13, 22, 3]).unwrap();

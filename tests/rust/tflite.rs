@@ -1,4 +1,4 @@
-//! TFLite files: every way to store weights gives the same network, and what is hostile or computes otherwise is refused.
+//! TFLite files: every storage of the weights gives the same network; hostile files and other networks are rejected.
 use super::flatbuffer::{Graph, Storage};
 use super::tflite_files::{DIM, GOOD, Recipe, UNIT, numbers, predictor, transformer, window};
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use sassl::weights::network::{AnyTransformer, Network, Predictor, Transformer};
 use sassl::weights::{Tensor, Tensors};
 use std::path::Path;
 
-/// What `sassl convert` makes of two files.
+/// Converts two files, like `sassl convert`.
 fn pair(f: &Path, t: &Path) -> Result<Model> {
     Conversion { paths: &[f.into(), t.into()], name: "tiny", as_is: false, any_pair: false }.run()
 }
@@ -30,12 +30,12 @@ fn every_storage_gives_the_same_transformer() {
         "head": {"kernel": 5, "upsample": false, "separable": false, "skip": false},
     });
     assert_eq!(serde_json::to_value(&network).unwrap(), expected);
-    // Exactly the tensors that the description names.
+    // The tensors are exactly those of the description.
     let predictor = Predictor::Cnn { size: 32, smallest: None, channels: vec![1], dim: 2 };
     let mut named = Network { predictor, transformer: AnyTransformer::Conditional(network.clone()) }.tensors();
     named.retain(|name, _| name.starts_with("transformer."));
     assert_eq!(named, tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect());
-    // OHWI in the file, OIHW here.
+    // The order is OHWI in the file, OIHW in the model.
     let file = numbers(&[5, 3, 3, 4], 3);
     let Tensor { shape, data } = &tensors["transformer.expand.0.weight"];
     assert_eq!(shape, &[5, 4, 3, 3]);
@@ -213,7 +213,7 @@ fn lying_offsets_and_lengths_are_refused() {
             }
         }
     }
-    // Every word of the file in turn: an error, or weights that are other numbers, but no panic and no hang.
+    // Changes every word of the file in turn: an error or other weights result, but no panic and no hang.
     for at in (0..good.len() - 3).step_by(4) {
         for value in [0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, word(at) ^ 4] {
             let _ = changed(at, value);
@@ -237,7 +237,7 @@ fn graphs_that_run_in_circles_are_refused() {
 
 #[test]
 fn tensors_that_share_their_claims_take_no_memory() {
-    // 8,000 tensors whose shapes are one list of a million sides: 64 GB if each were read.
+    // 8,000 tensors that share one shape of a million dimensions: 64 GB if each were read.
     let mut graph = Graph::new(Storage::F32);
     graph.tensor(&vec![1; 1 << 20]);
     for _ in 0..8000 {

@@ -1,8 +1,8 @@
-//! Tiny style networks as TFLite files, for the tests that read such files.
+//! Writes tiny style networks as TFLite files, for the tests that read such files.
 use super::flatbuffer::{Graph, Storage, Table, Value};
 use sassl::weights::network::mobilenet_v2_blocks;
 
-/// What a tiny T is built of; one field changed makes it another network.
+/// The variant of a tiny T; a change of any field gives another network.
 #[derive(Clone, Copy)]
 pub(crate) struct Recipe {
     pub(crate) storage: Storage,
@@ -11,22 +11,22 @@ pub(crate) struct Recipe {
     pub(crate) mirror: i8,
     pub(crate) border: i32,
     pub(crate) half_pixel: i8,
-    /// After the first convolution of a residual block.
+    /// The activation after the first convolution of a residual block.
     pub(crate) relu: i8,
     pub(crate) bias: f32,
-    /// Of the expanding layer.
+    /// The kernel size of the expanding layer.
     pub(crate) kernel: i32,
     pub(crate) sum: bool,
     pub(crate) sigmoid: bool,
     /// The operator between a style layer and its norm: RESHAPE is 22.
     pub(crate) reshape: Option<i32>,
-    /// Depthwise then pointwise, instead of dense; with this bias between.
+    /// Depthwise and pointwise convolutions instead of dense ones, with this bias in between.
     pub(crate) separable: Option<f32>,
-    /// Sizes of maps are computed from the image's.
+    /// The sizes of maps are computed from the size of the image.
     pub(crate) any_size: bool,
-    /// ReLU is an operator of its own.
+    /// ReLU is a separate operator.
     pub(crate) apart: bool,
-    /// Quantization of the image.
+    /// The quantization of the image.
     pub(crate) range: Option<(f32, i64)>,
 }
 
@@ -50,7 +50,7 @@ pub(crate) const GOOD: Recipe = Recipe {
 
 pub(crate) const DIM: i32 = 2;
 
-/// Multiples of 1/8 that differ along all axes and from layer to layer.
+/// Generates multiples of 1/8 that differ along all axes and from layer to layer.
 pub(crate) fn numbers(shape: &[i32], seed: i32) -> Vec<f32> {
     let n: i32 = shape.iter().product();
     (0..n).map(|i| ((i * 7 + i / 5 + seed) % 13 - 6) as f32 / 8.0).collect()
@@ -60,12 +60,12 @@ fn activation(field: usize, number: i8) -> Table {
     vec![(field, Value::I8(number))]
 }
 
-/// VALID is 1.
+/// Builds the options of a window; padding 1 is VALID.
 pub(crate) fn window(padding: i8, stride: i32, fused: (usize, i8)) -> Table {
     vec![(0, Value::I8(padding)), (1, Value::I32(stride)), (2, Value::I32(stride)), (fused.0, Value::I8(fused.1))]
 }
 
-/// Border, then convolution of a stride and an activation; weights seeded by `seed`.
+/// Adds a border, and a convolution with a stride and an activation; `seed` determines the weights.
 fn layer(g: &mut Graph, r: Recipe, x: i32, weight: [i32; 3], then: (i32, i8), bias: Option<i32>, seed: i32) -> i32 {
     let (stride, relu) = then;
     let [outputs, k, inputs] = weight;
@@ -88,7 +88,7 @@ fn layer(g: &mut Graph, r: Recipe, x: i32, weight: [i32; 3], then: (i32, i8), bi
     if r.apart && relu == 1 { g.then(19, &[y], &[], vec![]) } else { y }
 }
 
-/// The norm as converters write it.
+/// Adds a norm in the form that converters write.
 fn norm(g: &mut Graph, r: Recipe, x: i32, z: i32, channels: i32, relu: i8, seed: i32) -> i32 {
     let axes = g.integers(&[1, 2]);
     let [beta, gamma] = [seed + 3, seed + 5].map(|seed| {
@@ -116,7 +116,7 @@ fn norm(g: &mut Graph, r: Recipe, x: i32, z: i32, channels: i32, relu: i8, seed:
     if r.apart && relu == 1 { g.then(19, &[y], &[], vec![]) } else { y }
 }
 
-/// One contracting layer of 4 channels, one residual block, one expanding layer of 5, a head of 5x5.
+/// Builds a T: one contracting layer of 4 channels, one residual block, one expanding layer of 5, a head of 5x5.
 pub(crate) fn transformer(r: Recipe) -> Vec<u8> {
     let mut graph = Graph::new(r.storage);
     let g = &mut graph;
@@ -149,7 +149,7 @@ pub(crate) fn transformer(r: Recipe) -> Vec<u8> {
     graph.file()
 }
 
-/// F with weights in int8 by channel; `range` is the quantization of the image.
+/// Builds an F with weights in int8, quantized per channel; `range` is the quantization of the image.
 pub(crate) fn predictor(range: (f32, i64), relu6: i8, sums: bool) -> Vec<u8> {
     let mut graph = Graph::new(Storage::Int8Channels);
     let g = &mut graph;

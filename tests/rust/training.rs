@@ -1,4 +1,4 @@
-//! Kernels of training beside the convolution: batch norm and pooling, every path against their definitions in float64.
+//! The other training kernels, batch norm and pooling: every path against their definitions in float64.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sassl::kernels::isa::Isa;
@@ -19,14 +19,15 @@ fn assert_near(got: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     }
 }
 
-/// The loss is the sum of `y` times given numbers, so that these are the gradient of y; those of the others by finite differences.
+/// The loss is the sum of `y * dy` for a given `dy`, which is therefore the gradient of y; the other gradients are compared
+/// with finite differences.
 #[test]
 fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
     let mut generator = ChaCha8Rng::seed_from_u64(5);
     for (rows, channels) in [(2, 1), (7, 3), (33, 17), (3000, 24)] {
         for (relu, with_residual) in [(false, false), (true, false), (true, true)] {
             let n = rows * channels;
-            // A large mean must not cost digits.
+            // A large mean must not cost precision.
             let x: Vec<f32> = numbers(&mut generator, n).into_iter().map(|x| 30.0 + x).collect();
             let (residual, dy) = (numbers(&mut generator, n), numbers(&mut generator, n));
             let (gamma, beta) = (numbers(&mut generator, channels), numbers(&mut generator, channels));
@@ -39,7 +40,7 @@ fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
                 let mut got = vec![7.0; n];
                 moments.affine(&gamma, &beta, EPSILON).apply(isa, threads, &x, residual, relu, &mut got);
                 assert_near(&got, &y, 1e-4, &what("y"));
-                // Where rounding decides which side of 0 a number is on, the reference's side is taken.
+                // Where rounding decides the sign of a value, the reference's sign is used.
                 let side: Vec<f32> = mask.iter().map(|&m| if m { 1.0 } else { 0.0 }).collect();
                 let (mut dx, mut dresidual) = (vec![7.0; n], vec![7.0; n]);
                 let made = backward(
@@ -63,7 +64,7 @@ fn batch_norm_is_its_formula_and_its_gradients_are_its_slopes() {
     }
 }
 
-/// y, where it is above 0, and the gradients of x, gamma, beta and the residual.
+/// Returns y, the mask of its positive values, and the gradients of x, gamma, beta and the residual.
 #[allow(clippy::type_complexity)]
 fn reference(
     x: &[f32],

@@ -1,4 +1,4 @@
-//! Weight files: what is written is read again, and what is hostile is refused with a sentence.
+//! Weight files: round trips, and clear errors for hostile files.
 use super::style::model;
 use proptest::prelude::*;
 use sassl::files;
@@ -19,7 +19,7 @@ fn saved() -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// The file with another header.
+/// Returns the file with a changed header.
 fn with_header(file: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + length]).unwrap();
@@ -73,7 +73,7 @@ fn a_bank_comes_back_as_it_was() {
     bank.copy(2, &mut row).unwrap();
     assert_eq!(row, [2.0, 2.25, 2.5, 2.75]);
     assert!(bank.copy(3, &mut row).is_err());
-    // Numbers that float16 rounds, and one beyond it.
+    // Values that float16 rounds, and one outside its range.
     let exact = Bank::new(vec![0.1, -70000.0, 1e-9, 3.0], 2, "0123", None).unwrap();
     assert!(exact.save(&path, Dtype::F16).unwrap_err().to_string().contains("vectors[0, 1] = -70000"));
     exact.save(&path, Dtype::F32).unwrap();
@@ -157,7 +157,7 @@ fn hostile_bytes_are_refused() {
         assert!(error.contains(phrase), "{what}: {error:?} does not say {phrase:?}");
         assert!(error.starts_with("hostile: "), "{what}: {error:?} does not name the file");
     }
-    // Every cut within the header, and many behind it.
+    // Truncated at every position in the header, and at many after it.
     let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
     let step = ((good.len() - header) / 97).max(1);
     for end in (0..header + 9).chain((header + 9..good.len()).step_by(step)) {
@@ -165,7 +165,7 @@ fn hostile_bytes_are_refused() {
     }
 }
 
-/// A file of this header and so many bytes of data.
+/// Builds a file with this header and `data` bytes of data.
 fn raw(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; data]].concat()
 }
@@ -206,7 +206,7 @@ fn a_model_of_float16_keeps_its_space() {
     let copy = Model::load(&path).unwrap();
     assert_eq!((copy.space, copy.tensors), (lite.space.clone(), lite.tensors.clone()));
 
-    // What float16 cannot hold is not rounded; another predictor is another space.
+    // Values that float16 cannot represent are not rounded; another predictor means another space.
     let mut changed = lite.clone();
     changed.tensors.get_mut("transformer.head.beta.bias").unwrap().data[0] = 0.1;
     changed.save(&path).unwrap();
@@ -218,7 +218,7 @@ fn a_model_of_float16_keeps_its_space() {
     assert!(changed.save(&path).unwrap_err().to_string().contains("predictor.head.bias"));
     assert!(Model::load(&path).is_ok(), "the file of before is still there");
 
-    // Cast to float32, which loses nothing, it is of the same space; cast to float16, which rounds, it says so.
+    // A cast to float32, which is exact, keeps the space; a cast to float16, which rounds, is an error that says so.
     let cast = |model: &Model, name: &str, dtype: Dtype| {
         model.save(&path).unwrap();
         let file = File::open(&path).unwrap();
@@ -311,7 +311,7 @@ fn a_file_is_written_whole_or_not_at_all() {
     let missing = folder.path().join("no such folder").join("model.safetensors");
     let error = model(1).save(&missing).unwrap_err().to_string();
     assert!(error.contains("no such folder"), "{error}");
-    // A folder in the file's place: the rename fails, and nothing is left behind.
+    // The path is a folder: the rename fails, and no temporary file is left behind.
     let taken = folder.path().join("taken.safetensors");
     std::fs::create_dir(&taken).unwrap();
     std::fs::write(taken.join("inside"), "x").unwrap();
@@ -336,7 +336,7 @@ fn both_float_types_are_read() {
     assert!(file.view("third").unwrap_err().to_string().contains("third"));
 }
 
-/// The real TFLite files, beside the checkout, for those who have them.
+/// Returns a real TFLite file, in a folder next to the checkout, if it exists.
 fn real(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/weights").join(name);
     if path.exists() {
@@ -346,7 +346,7 @@ fn real(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// What `sassl convert` makes of these.
+/// Converts files, like `sassl convert`.
 fn converted(paths: &[&PathBuf]) -> sassl::Result<Model> {
     let paths: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     Conversion { paths: &paths, name: "mobile", as_is: false, any_pair: false }.run()
@@ -369,7 +369,7 @@ fn magentas_pair_converts() {
             tensor.data.iter().zip(&coarse.tensors[name].data).fold(0.0_f32, |off, (a, b)| off.max((a - b).abs()));
         assert!(off <= 0.02 * most.max(1e-3), "{name}: int8 is off by {off} of {most}");
     }
-    // One alone, or twice.
+    // Only one of the two, or one twice.
     let refused = |paths: &[&PathBuf]| converted(paths).unwrap_err().to_string();
     assert!(refused(&[&half]).contains("holds no style predictor F"));
     assert!(refused(&[&predictor]).contains("holds no style transformer T"));
@@ -390,7 +390,7 @@ fn the_full_transformer_is_read() {
     assert_eq!(tensors["transformer.head.gamma.weight"].shape, [3, 100]);
 }
 
-/// Read once for all cases, and missed once.
+/// Returns the int8 transformer, read once for all cases; its absence is reported once.
 fn magenta_int8() -> Option<&'static (PathBuf, Vec<u8>)> {
     static FILE: LazyLock<Option<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
         let path = real("magenta_mobile_transformer_int8.tflite")?;
@@ -406,7 +406,7 @@ proptest! {
     #[test]
     fn mutated_models_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<Option<prop::sample::Index>>()) {
         let mut bytes = saved();
-        // Most of the interest lies in the header.
+        // The header is the sensitive part.
         let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         for (at, value) in changes {
             let at = at.index(header);
