@@ -1,4 +1,4 @@
-"""Accuracy on Magenta's mobile pair: T and F against LiteRT, on photographs; and what `precision="fast"` changes.
+"""Accuracy on Magenta's mobile pair: T and F against LiteRT, on photographs; and the effect of `precision="fast"`.
 
 python tests/bench/accuracy.py --weights FOLDER --photos FOLDER
 """
@@ -17,7 +17,7 @@ from sassl._sassl import convert
 from sassl.images import pixels
 from stylize import SHARED
 
-#: Views as the paper makes them, T's output with the paper's blending, and at full strength.
+#: alpha and beta: the paper's views, T's output with the paper's blending, and full strength.
 STRENGTHS = ((0.2, 0.2), (0.2, 1.0), (1.0, 1.0))
 
 

@@ -1,9 +1,9 @@
-"""SimCLR on CIFAR-10's subset by sassl and by PyTorch: nearest neighbours before and after, the same recipe, two seeds.
+"""SimCLR on a subset of CIFAR-10, by sassl and by PyTorch: kNN accuracy before and after, with the same recipe and two seeds.
 
     pip install '.[bench]' && python tests/bench/cifar10.py cifar10_subset_jpeg.zip --epochs 10 --seeds 0 1
 
-The archive has train/CLASS/*.jpg and test/CLASS/*.jpg. Both begin with the same weights and get the same batches of views
-from the same loader; networks, losses and optimizers are their own.
+The archive has train/CLASS/*.jpg and test/CLASS/*.jpg. Both start with the same weights and get the same batches of views
+from the same loader; networks, losses and optimizers are separate implementations.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pytorch_methods import head, load, resnet
 
 
 class Torch:
-    """The same method in PyTorch: torchvision's ResNet-18, a projector, NT-Xent, SGD, a cosine by epoch."""
+    """The same method in PyTorch: torchvision's ResNet-18, a projector, NT-Xent, SGD, a cosine schedule by epoch."""
 
     def __init__(self, small_stem: bool, weights: dict[str, np.ndarray]) -> None:
         config = PRESETS["simclr-cifar10"]
@@ -61,7 +61,7 @@ class Torch:
         return losses
 
     def into(self, model: sassl.SimCLR) -> sassl.SimCLR:
-        """A model of ours with these weights, so that features are made in one way."""
+        """Return sassl's model with these weights, so that features are extracted in the same way."""
         model.engine.load_backbone({name: tensor.numpy() for name, tensor in self.net.state_dict().items()})
         return model
 

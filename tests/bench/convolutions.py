@@ -1,11 +1,11 @@
-"""Convolutions of the ResNets' layers, and both gradients, against PyTorch's (oneDNN), each distinct shape by itself.
+"""Convolutions of the ResNets' layers, and both gradients, against PyTorch's (oneDNN), for each distinct shape.
 
     pip install '.[torch]' && python tests/bench/convolutions.py
 
-ResNet-18 with CIFAR's stem on 32x32, and ResNet-50 on 224x224. All take turns: sassl in a process of its own
-(`tests/bench/convolutions.rs`, which cargo builds), PyTorch contiguous and channels last. The least time of all rounds in
-GFLOP/s (two for each product, padding included), and how many times PyTorch's better layout the speed is. A stem's input has
-no gradient. Writes JSON with `--json FILE`.
+ResNet-18 with CIFAR's stem on 32x32, and ResNet-50 on 224x224. The peers take turns: sassl in a separate process
+(`tests/bench/convolutions.rs`, built by cargo), PyTorch contiguous and channels last. Reports the least time of all rounds in
+GFLOP/s (two for each product, padding included), and the speed relative to PyTorch's better layout. A stem's input has no
+gradient. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Layer(NamedTuple):
 
 
 def layers(small: int, large: int) -> Iterator[Layer]:
-    """Of ResNet-18, in batches of `small`, and of ResNet-50, in batches of `large`."""
+    """Yield the layers of ResNet-18, in batches of `small`, and of ResNet-50, in batches of `large`."""
     yield Layer(small, 32, 3, 64, 3, 1)
     yield Layer(small, 32, 64, 64, 3, 1)
     for width, side in ((128, 32), (256, 16), (512, 8)):
@@ -91,7 +91,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def calls(layer: Layer, ours: Ours, threads: int) -> dict[str, dict[str, Callable[[], float]]]:
-    """For each kind, the seconds of each peer's call."""
+    """Return, for each kind and peer, a callable that returns the seconds of one call."""
     rng = np.random.default_rng(0)
     stride, padding = layer.stride, layer.padding
     side = (layer.side + 2 * padding - layer.kernel) // stride + 1

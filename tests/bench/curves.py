@@ -1,10 +1,10 @@
-"""Loss curves of the three methods over PyTorch's: the same weights, views and rates, step by step.
+"""Loss curves of the three methods against PyTorch's: the same weights, views and rates, step by step.
 
     pip install '.[bench]' && python tests/bench/curves.py --out curves.png
 
-ResNet-18 with CIFAR's stem on crops of scikit-learn's photographs, 32x32. PyTorch runs in float32 and in float64; how far
-those two are from each other is what rounding alone does, as a ReLU's input near 0 may fall on either side: at the presets'
-rates that is more than 1e-3 within 20 steps, hence the small one here.
+ResNet-18 with CIFAR's stem on crops of scikit-learn's photographs, 32x32. PyTorch runs in float32 and in float64; the
+difference of these two is due to rounding only, since a ReLU's input near 0 may fall on either side. At the presets' rates, it
+exceeds 1e-3 within 20 steps, hence the small rate here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Views = list[tuple[np.ndarray, np.ndarray]]
 
 
 def batches(n: int, size: int, steps: int) -> Views:
-    """Two views of the same crops, in another order for each step."""
+    """Return two views of the same crops, in another order for each step."""
     import sassl
     from sklearn.datasets import load_sample_images
 
@@ -44,7 +44,7 @@ def batches(n: int, size: int, steps: int) -> Views:
 
 
 def curves(config: Config, views: Views, threads: int) -> dict[str, list[float]]:
-    """The losses of each step: ours, PyTorch's in float32 and in float64."""
+    """Return the losses of each step: sassl's, and PyTorch's in float32 and in float64."""
     ours = Trainer(config.core(), threads=threads)
     before = ours.state()
     plan = [(rate.lr, rate.momentum or 0.0) for rate in (rates(config, step, len(views)) for step in range(len(views)))]

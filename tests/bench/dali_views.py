@@ -1,9 +1,9 @@
-"""SimCLR's two views by NVIDIA DALI, beside the lines of `torch_engine.py`; written from DALI's documentation, and not run.
+"""SimCLR's two views by NVIDIA DALI, to compare with `torch_engine.py`; written from DALI's documentation, never run.
 
     pip install nvidia-dali-cuda130 && python tests/bench/dali_views.py folder-of-classes --batch 256
 
-DALI decodes and crops on the GPU, and draws for each image; a blur that comes with a probability is computed for all and then
-chosen by a product. Its pixels are its own: interpolation, colours and blur are not Pillow's. It has no style.
+DALI decodes and crops on the GPU, with draws for each image; a blur with a probability is computed for all images, and then
+selected by a product. Its pixels differ: interpolation, colours and blur are not Pillow's. It has no style.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from nvidia.dali import fn, pipeline_def, types
 
 
 def view(jpegs: Any, side: int) -> Any:
-    """One view, (3, side, side) float."""
+    """Build one view, (3, side, side) float."""
     images = fn.decoders.image_random_crop(
         jpegs, device="mixed", random_area=[0.08, 1.0], random_aspect_ratio=[0.75, 4 / 3]
     )
     images = fn.resize(images, resize_x=side, resize_y=side, interp_type=types.INTERP_CUBIC, antialias=True)
     jitter = fn.random.coin_flip(probability=0.8, dtype=types.FLOAT)
-    # A factor of 1 where it does not come.
+    # A factor of 1 if the jitter is not applied.
     factor = lambda: 1.0 + jitter * fn.random.uniform(range=[-0.8, 0.8])  # noqa: E731
     images = fn.color_twist(
         images,
@@ -41,7 +41,7 @@ def view(jpegs: Any, side: int) -> Any:
 
 @pipeline_def
 def two_views(folder: str, side: int) -> Any:
-    """Both views and the classes."""
+    """Build both views, and the classes."""
     jpegs, labels = fn.readers.file(file_root=folder, random_shuffle=True, name="files")
     return view(jpegs, side), view(jpegs, side), labels
 

@@ -1,8 +1,8 @@
-"""Decoding JPEG: CPU time of the thread for an image, against Pillow and torchvision, in turns on each file.
+"""JPEG decoding: CPU time per image of the decoding thread, against Pillow and torchvision, in turns on each file.
 
     python tests/bench/decode.py [FOLDER OF JPEGS] [--against FOLDER WITH ANOTHER sassl]
 
-Without a folder it encodes photographs of scikit-image and scikit-learn. The other sassl runs in a process of its own.
+Without a folder, it encodes photographs of scikit-image and scikit-learn. The other sassl runs in a separate process.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def timed(read: Callable[[bytes], object], file: bytes) -> float:
 
 
 def serve() -> None:
-    """Reads sizes and files from standard input, and answers with the time that each took."""
+    """Read sizes and files from standard input, and print the time that each takes."""
     from sassl.transforms import functional as F
 
     while size := sys.stdin.buffer.read(8):

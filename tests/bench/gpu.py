@@ -1,10 +1,11 @@
-"""SASSL on a GPU against the same networks in PyTorch, eager, compiled, and in a CUDA graph; and beside a training step.
+"""SASSL on a GPU against the same networks in PyTorch, eager, compiled, and in a CUDA graph; and relative to a training step.
 
     pip install '.[torch]' && python tests/bench/gpu.py
 
 Batches of 256 at 224x224, uint8 in and bfloat16 out; PyTorch in bfloat16, channels last. Medians in milliseconds by CUDA
-events. The step is SimCLR's of a ResNet-50 in PyTorch, both views, bfloat16. Writes a table, and JSON with the device and the
-date under tests/bench/results/. Needs some minutes. (A file called cuda.py would hide the package of that name from torch.)
+events. The step is SimCLR with a ResNet-50 in PyTorch, both views, bfloat16. Prints a table, and writes JSON with the device
+and the date under tests/bench/results/. Takes some minutes. (A file called cuda.py would hide the package of that name from
+torch.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def median(call: Callable[[], object], rounds: int) -> float:
-    """Milliseconds on the GPU."""
+    """Return the median time on the GPU in milliseconds."""
     times = []
     for _ in range(rounds + 3):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -48,7 +49,7 @@ def median(call: Callable[[], object], rounds: int) -> float:
 
 
 def bandwidth() -> float:
-    """Bytes a millisecond that a copy on the device reads and writes."""
+    """Return the bytes per millisecond that a copy on the device reads and writes."""
     one, other = (torch.empty(1 << 30, dtype=torch.uint8, device="cuda") for _ in range(2))
     return 2 * len(one) / median(lambda: other.copy_(one), 10)
 
@@ -111,7 +112,7 @@ def stylization(path: Path, images: torch.Tensor, rounds: int) -> dict[str, floa
 
 
 def step(images: torch.Tensor, rounds: int) -> dict[str, float]:
-    """Both views of a SimCLR step, without SASSL and with it on the left one, p = 0.8."""
+    """Time a SimCLR step with both views, without SASSL and with it on the left view, p = 0.8."""
     from pytorch_methods import head, resnet
 
     net = resnet("resnet50", False)
@@ -140,7 +141,7 @@ def step(images: torch.Tensor, rounds: int) -> dict[str, float]:
 
 
 def views(images: torch.Tensor, rounds: int) -> dict[str, float]:
-    """MoCo v2's two views of a batch; of torchvision one view, whose draws are one for the whole batch, and of kornia one."""
+    """Time MoCo v2's two views of a batch; for torchvision one view, with one draw for the whole batch; for kornia one view."""
     from torchvision.transforms import v2
 
     transform = sassl.transforms.MoCoV2Transform()
@@ -189,7 +190,7 @@ print(time.perf_counter() - start)
 
 
 def first_call() -> dict[str, float]:
-    """Milliseconds from making the transform to its first batch, in a new process."""
+    """Time in milliseconds from the creation of the transform to its first batch, in a new process."""
     with tempfile.TemporaryDirectory() as folder:
         run = [sys.executable, "-c", FIRST]
         told = [
@@ -215,7 +216,7 @@ def main() -> None:
     images = torch.from_numpy(rng.integers(0, 256, (args.batch_size, 3, 224, 224), np.uint8)).cuda()
     report: dict[str, dict[str, float]] = {}
     start, copied = time.perf_counter(), bandwidth()
-    # What is read once and written once: bytes in, bfloat16 or the views' float32 out.
+    # Each value is read once and written once: bytes in, bfloat16 or the views' float32 out.
     limits = {"style": images.nelement() * 3 / copied, "views": images.nelement() * 9 / copied}
     report["limit"] = limits
     print(f"{name}, torch {torch.__version__}, batch {args.batch_size}, 224x224")

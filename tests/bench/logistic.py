@@ -1,12 +1,13 @@
-"""The probe by logistic regression against scikit-learn's, both to the same objective.
+"""The probe by logistic regression against scikit-learn's, both run to the same objective.
 
     OMP_NUM_THREADS=2 python tests/bench/logistic.py [--rows 10000] [--dim 2048] [--classes 10] [--float32]
 
-Features are made up, as a network's are behind its last ReLU and its pooling: not negative, of scales that fall by a power, in
-classes that overlap. Five of the 45 penalties are taken. The optimum is found first, and not timed. Ours runs with a tolerance
-of 3e-3, which brings its objective within 1e-6 of the optimum's, as is told, and begins each penalty where the one before has
-ended. scikit-learn's L-BFGS begins each anew, as it does unless asked (--warm asks); it is stopped at the first iteration that
-is as near, and kept from stopping before, where it takes what is left for rounding. It gets float64, or (--float32) float32.
+Features are synthetic, and resemble those after a network's last ReLU and pooling: not negative, with scales that fall as a
+power, in classes that overlap. Five of the 45 penalties are used. The optimum is found first, and not timed. sassl runs with a
+tolerance of 3e-3, which brings its objective within 1e-6 of the optimum's, as the output reports, and starts each penalty from
+the previous solution. scikit-learn's L-BFGS starts each from zero, its default, or also from the previous solution (--warm); it
+is stopped at the first iteration that is as close, and kept from stopping earlier for lack of progress. It gets float64, or
+(--float32) float32.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sassl.evaluation import GRID, logistic
 
 
 def made_up(rows: int, dim: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features (rows, dim) float32, and targets."""
+    """Generate features, (rows, dim) float32, and targets."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, classes, rows)
     hidden = min(dim, 512)
@@ -36,7 +37,7 @@ def made_up(rows: int, dim: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def objective(features: np.ndarray, targets: np.ndarray, weight: np.ndarray, bias: np.ndarray, c: float) -> float:
-    """Loss and penalty, in float64."""
+    """Return the loss with the penalty, in float64."""
     scores = features.astype(np.float64) @ weight.T.astype(np.float64) + bias
     scores -= scores[np.arange(len(targets)), targets][:, None]
     largest = scores.max(1)
@@ -47,13 +48,13 @@ def objective(features: np.ndarray, targets: np.ndarray, weight: np.ndarray, bia
 
 
 def clocks() -> np.ndarray:
-    """Now: of the wall, and of all threads."""
+    """Return the wall clock, and the CPU time of all threads."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 @contextmanager
 def stopped_at(least: float) -> Iterator[None]:
-    """scikit-learn's call of L-BFGS ends as soon as its objective is as low as this."""
+    """Make scikit-learn's L-BFGS stop as soon as its objective is at most `least`."""
     from sklearn.linear_model import _logistic
 
     original = _logistic.optimize.minimize

@@ -1,9 +1,9 @@
-"""What the loop and its logs cost beside steps: microseconds a step of an engine that does nothing.
+"""The overhead of the loop and its logs: microseconds per step of an engine that does nothing.
 
     pip install . && python tests/bench/loop.py
 
-Batches are there already, or come of sassl's own loader, whose time is told apart (`data_wait`). Each line is a median of
-`--runs` runs of `--steps` steps, checkpoints apart; the bound is a millisecond.
+Batches are ready, or are loaded by sassl's loader, whose time is reported separately (`data_wait`). Each line is a median of
+`--runs` runs of `--steps` steps, without checkpoints; the bound is a millisecond.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sassl.pretraining.engines import Engine, State
 
 
 class Null(Engine):
-    """Steps that are over at once."""
+    """An engine whose steps return immediately."""
 
     name, threads, features = "null", 1, 512
 
@@ -49,13 +49,13 @@ class Null(Engine):
 
 
 def run(data: Any, steps: int, batch: int, **options: Any) -> dict[str, float]:
-    """One epoch: its row, with microseconds a step that are neither the loader's nor the engine's."""
+    """Run one epoch; return its row, with the microseconds per step that are neither the loader's nor the engine's."""
     views = {"normalize": None}
     model = sassl.SimCLR("resnet18", small_stem=True, input_size=32, views=views, engine=Null, batch_size=batch)
     began: list[float] = []
 
     class Ends:
-        """The clock stands before the epoch's checkpoint."""
+        """A logger that stops the clock before the epoch's checkpoint."""
 
         def begin(self, run: Any) -> None:
             began.append(time.perf_counter())
@@ -86,7 +86,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     views = rng.random((2, args.batch, 32, 32, 3), np.float32)
     ready = [[[*views], np.arange(args.batch) % 2]] * args.steps
-    # The images of 2,000 steps need not differ.
+    # All images may be equal.
     images = np.broadcast_to(rng.integers(0, 256, (1, 8, 8, 3), np.uint8), (args.steps * args.batch, 8, 8, 3))
     source = Arrays(np.ascontiguousarray(images), [0, 1] * (args.steps * args.batch // 2))
 

@@ -1,9 +1,9 @@
-"""Nearest neighbours: how fast beside the machine's own product of matrices, and in how much memory.
+"""Nearest neighbours: speed relative to the machine's matrix product, and memory.
 
     OMP_NUM_THREADS=2 python tests/bench/neighbours.py [--rows 1000000] [--queries 100000] [--dim 512] [--k 200]
 
-The product is numpy's, of a part of the same features, timed before and after. Both times are told: of the wall, and of all
-threads, which is the one to read on a machine that does other work.
+The product is numpy's, of a part of the same features, timed before and after. Both the wall time and the CPU time of all
+threads are reported; the latter is more reliable on a busy machine.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sassl._sassl import knn
 
 
 def clocks() -> np.ndarray:
-    """Now: of the wall, and of all threads."""
+    """Return the wall clock, and the CPU time of all threads."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def peak() -> float:
-    """GB that this process has held at most."""
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def product(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    """Products of a multiplication and an addition a second, by both clocks."""
+    """Return the multiply-adds per second, by both clocks."""
     best = np.full(2, np.inf)
     for _ in range(4):
         begun = clocks()

@@ -2,9 +2,9 @@
 
     pip install '.[bench]' && python tests/bench/networks.py full.safetensors adain.safetensors
 
-Model files of Magenta's full pair and of AdaIN, as `sassl convert` makes them; random weights will do, since no time depends on
-them. For each of F, T and AdaIN (content encoded, given a style, decoded): medians in milliseconds of all engines in turns, and
-how many times longer than ours the others take. Outputs are compared first.
+Takes model files of Magenta's full pair and of AdaIN, as written by `sassl convert`; random weights suffice, since the times do
+not depend on them. For each of F, T and AdaIN (content encoded, given a style, decoded), reports medians in milliseconds of all
+engines, which take turns, and the other engines' times relative to sassl's. Outputs are compared first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SIDE = 256
 
 
 class Inception(nn.Module):
-    """InceptionV3 to Mixed_6e, its mean and head; NCHW in [0, 1], seen as it is."""
+    """InceptionV3 up to Mixed_6e, its mean and head; NCHW in [0, 1], not resized."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Inception(nn.Module):
 
 
 class Adain(nn.Module):
-    """The content's map with the style's moments, decoded; the form with reflected borders."""
+    """AdaIN: the content's map with the style's moments, decoded; the variant with reflected borders."""
 
     def __init__(self, tensors: dict[str, Tensor]) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Adain(nn.Module):
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
-    """A model file's tensors and its network."""
+    """Return a model file's tensors, and the description of its network."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -102,7 +102,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, object]]:
 
 
 def transformer(tensors: dict[str, Tensor], network: dict) -> nn.Module:
-    """T, by the family's own module."""
+    """Build T with the module of its family."""
     spec = {name: value for name, value in network["transformer"].items() if name != "contract_norm"}
     module = peers.networks.Transformer(**spec)
     own = {name.removeprefix("transformer."): t for name, t in tensors.items() if name.startswith("transformer.")}
@@ -111,7 +111,7 @@ def transformer(tensors: dict[str, Tensor], network: dict) -> nn.Module:
 
 
 def measure(title: str, module: nn.Module, inputs: list[np.ndarray], ours: dict, folder: Path, seconds: float) -> dict:
-    """All engines in turns."""
+    """Time all engines in turns."""
     calls = peers.engines(module, inputs, 1, folder)
     with torch.inference_mode():
         reference = module(*map(torch.from_numpy, inputs)).numpy()

@@ -2,10 +2,10 @@
 
     pip install '.[bench]' && python tests/bench/operations.py
 
-A 375x500 photograph is cropped to 224x224, and everything else works on 224x224. All take turns in one process; medians in
-milliseconds, and how many times longer than ours the others take. Writes JSON with `--json FILE`. albumentations, through
-OpenCV, resizes by areas where it antialiases; its blur and hue are within some grey levels of torchvision's. kornia works on
-floats.
+A 375x500 photograph is cropped to 224x224; all other operations work on 224x224. The libraries take turns in one process;
+reports medians in milliseconds, and the others' times relative to sassl's. Writes JSON with `--json FILE`. albumentations,
+through OpenCV, resizes by areas where it antialiases; its blur and hue are within a few grey levels of torchvision's. kornia
+works on floats.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ OTHERS = ("PIL", "tensor", "albumentations", "kornia")
 
 
 def operations() -> dict[str, dict[str, Call]]:
-    """Each by sassl, and by the others that have it."""
+    """Return each operation by sassl, and by the other libraries that have it."""
     photo = load_sample_image("china.jpg")[:375, :500].copy()
     view = F.resized_crop(photo, *CROP, SIZE)
     pil_photo, pil = Image.fromarray(photo), Image.fromarray(view)

@@ -1,8 +1,8 @@
 """Other engines on the same weights: LiteRT on Magenta's files; PyTorch, ONNX Runtime and OpenVINO on a model file's
-networks. Each gives a callable on fixed shapes, ready to be timed.
+networks. Each is a callable on fixed shapes, ready to be timed.
 
-The networks are those of `examples/distill/networks.py`; instance norm is each engine's own, and F's resize two matrix
-products, so that every engine has them.
+The networks are those of `examples/distill/networks.py`. Instance norm is the engine's operator; F's resize is written as two
+matrix products, which every engine supports.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def pytorch(module: nn.Module, inputs: list[np.ndarray], threads: int) -> Call:
 
 
 def onnx(module: nn.Module, inputs: list[np.ndarray], path: Path) -> Path:
-    """The module as an ONNX file of these fixed shapes."""
+    """Export the module to an ONNX file with these fixed shapes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         names = [f"input{i}" for i in range(len(inputs))]
@@ -104,7 +104,7 @@ def openvino(path: Path, inputs: list[np.ndarray], threads: int, precision: str)
 
 
 def engines(module: nn.Module, inputs: list[np.ndarray], threads: int, folder: Path) -> dict[str, Call]:
-    """A callable for each of `ENGINES`."""
+    """Return a callable for each of `ENGINES`."""
     path = onnx(module, inputs, folder / f"{len(os.listdir(folder))}.onnx")
     return {
         "PyTorch": pytorch(module, inputs, threads),
@@ -115,7 +115,7 @@ def engines(module: nn.Module, inputs: list[np.ndarray], threads: int, folder: P
 
 
 def litert(path: Path, inputs: list[np.ndarray], threads: int) -> Call:
-    """LiteRT with XNNPACK on a TFLite file, its graph resized to the image if need be."""
+    """Return a callable of LiteRT with XNNPACK on a TFLite file, with its graph resized to the image if necessary."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path), num_threads=threads)

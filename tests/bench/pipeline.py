@@ -1,14 +1,14 @@
-"""Whole two-view pipelines on one thread, decoding included, and the loader on one thread, on two, and against DataLoader.
+"""Whole two-view pipelines on one thread, including decoding; and the loader on one and two threads, and against DataLoader.
 
     pip install '.[bench]' && python tests/bench/pipeline.py --photos FOLDER
 
-MoCo v2's two views of 224x224, by sassl with style on the left view and without, and by torchvision (PIL images and tensors),
-albumentations, kornia and NVIDIA DALI without style (DALI on the CPU, where nvidia-dali-cuda130 is installed). With two blurs:
-a Gaussian of 23 taps, which is what torchvision has; and Pillow's boxes, which MoCo v2's own code calls. Last, torchvision's
-with `SASSL(p=0.8)` in its left view. All go through the same photographs in turns; medians over rounds of milliseconds a
+MoCo v2's two views of 224x224, by sassl with and without style on the left view, and by torchvision (PIL images and tensors),
+albumentations, kornia and NVIDIA DALI without style (DALI on the CPU, if nvidia-dali-cuda130 is installed). There are two
+blurs: a Gaussian of 23 taps, as in torchvision; and Pillow's boxes, as in MoCo v2's own code. The last line is torchvision with
+`SASSL(p=0.8)` in its left view. All process the same photographs in turns; reports medians over rounds, in milliseconds per
 photograph. albumentations resizes without antialiasing.
 
-`--photos` is a folder of JPEGs; without it, scikit-learn's two photographs. Writes JSON with `--json FILE`.
+`--photos` is a folder of JPEGs; without it, scikit-learn's two photographs are used. Writes JSON with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ Views = Callable[[bytes], object]
 
 
 class PillowBlur(nn.Module):
-    """MoCo v2's (facebookresearch/moco, `moco/loader.py`): Pillow's blur, sigma in [0.1, 2]."""
+    """MoCo v2's blur (facebookresearch/moco, `moco/loader.py`): Pillow's, sigma in [0.1, 2]."""
 
     def forward(self, image: Image.Image) -> Image.Image:
         return image.filter(ImageFilter.GaussianBlur(radius=0.1 + 1.9 * float(torch.rand(()))))
 
 
 def torchvisions(blur: nn.Module, style: list[nn.Module]) -> v2.Compose:
-    """MoCo v2's augmentation by torchvision; style after the crop."""
+    """Return MoCo v2's augmentation by torchvision, with style after the crop."""
     return v2.Compose(
         [
             v2.RandomResizedCrop(224, scale=(0.2, 1.0)),
@@ -144,7 +144,7 @@ def pipelines() -> dict[str, Views]:
 
 
 def dalis(photos: list[bytes]) -> Callable[[], object] | None:
-    """All photographs once through DALI's pipeline, on one thread of the CPU, in batches of 16; None: not installed."""
+    """Return one pass of DALI's pipeline over all photographs, on one CPU thread, in batches of 16; None: not installed."""
     try:
         from nvidia.dali import fn, pipeline_def, types
     except ImportError:
@@ -189,7 +189,7 @@ def dalis(photos: list[bytes]) -> Callable[[], object] | None:
 
 
 class Photographs(Dataset):
-    """What DataLoader's workers read: files, and our transform."""
+    """The dataset of DataLoader's workers: files with sassl's transform."""
 
     def __init__(self, files: list[str], transform: MoCoV2Transform) -> None:
         self.files, self.transform = files, transform
@@ -217,7 +217,7 @@ def loaders(files: list[str], batch_size: int) -> dict[str, Callable[[], object]
 
 
 def time_of(loader: object) -> float:
-    """Milliseconds a photograph, from the first batch to the last."""
+    """Return the milliseconds per photograph, from the first batch to the last."""
     began, photographs = 0.0, 0
     for (left, _), *_ in loader:
         if began:

@@ -1,7 +1,7 @@
-"""What `precision="fast"` changes: views of a model against those of `precision="exact"`.
+"""The effect of `precision="fast"`: views of a model against those of `precision="exact"`.
 
-On each path that multiplies bytes, over photographs and what is hard for bytes (dark, bright and flat images), with styles of
-the default bank, or of a bank of the model's own space.
+Runs on each path that multiplies bytes, on photographs and on images that are hard for bytes (dark, bright and flat ones), with
+styles from the default bank or from a bank of the model's space.
 
 python tests/bench/precision.py --photos FOLDER [--model full.safetensors --styles bank.safetensors]
 """
@@ -22,7 +22,7 @@ from sassl.images import pixels
 
 #: The ends of the paper's ranges, and their middle.
 STRENGTHS = (0.1, 0.2, 0.3)
-#: What is made of a photograph in [0, 1].
+#: Variants of a photograph in [0, 1].
 KINDS = {
     "photographs": lambda image: image,
     "dark": lambda image: 0.1 * image,
@@ -33,7 +33,7 @@ KINDS = {
 
 
 def stylizers(model: str) -> Iterator[tuple[str, Stylizer]]:
-    """One for each path in bytes that this machine has."""
+    """Yield a stylizer for each path of this machine that multiplies bytes."""
     for isa in info()["supported"]:
         os.environ["SASSL_ISA"] = isa
         if info()["multiplies_bytes"]:

@@ -2,9 +2,9 @@
 
     python tests/bench/probe.py [--times 15] [--case 600x512x10 ...]
 
-A case is rows x features x classes. One thread, two threads and two probes of one thread each at once take turns; what is told
-is the time of a step in each quartile, the median of the ratios of one thread to two, and the same ratio of the two probes at
-once: what the machine gives to work that shares nothing.
+A case is rows x features x classes. One thread, two threads, and two concurrent probes of one thread each take turns. Reports
+the quartiles of the time per step, the median speed-up of two threads, and the median speed-up of the two concurrent probes:
+what the machine achieves for work that shares nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sassl._sassl import linear_probe
 
 CASES = ("600x512x10", "600x512x100", "10000x2048x10")
 BATCH = 256
-#: Steps of a run, at least: as many as a short probe has, and few enough to take turns often.
+#: The least number of steps in a run: as many as in a short probe, and few enough for frequent turns.
 STEPS = 160
 
 
 def measured(case: str, times: int) -> str:
-    """A line about a case."""
+    """Measure a case, and return a line of results."""
     rows, dim, classes = map(int, case.split("x"))
     rng = np.random.default_rng(0)
     features, targets = rng.random((rows, dim), np.float32), np.arange(rows) % classes

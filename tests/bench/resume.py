@@ -1,10 +1,10 @@
-"""Kills and resumes a run at random moments, and compares its weights with those of a run that nobody stopped.
+"""Kills and resumes a run at random moments, and compares its weights with those of an uninterrupted run.
 
     pip install '.[bench]' && python tests/bench/resume.py --kills 20 --hangups 10
 
-MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns, with SIGHUPs
-between, as of a terminal that closes; every tensor of the last checkpoint (networks, norms, queue, optimizer) has to be the
-same, to the bit.
+MoCo v2 with style, ResNet-18, on crops of scikit-learn's photographs. `kill -9`, SIGTERM and Ctrl-C take turns, with SIGHUPs in
+between, like those of a closing terminal; every tensor of the last checkpoint (networks, norms, queue, optimizer) has to be
+bit-identical.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
         print(f"straight: {args.epochs} epochs in {seconds:.1f} s")
         for kill, how in enumerate(hows):
             process = run(args.epochs, broken)
-            # The start takes a part of it; what is left of the run is shared among the kills.
+            # Startup takes part of this time; the rest of the run is divided among the kills.
             time.sleep(rng.uniform(0.3, 2 + 2 * seconds / len(hows)))
             ended = process.poll() is not None
             process.send_signal(how)

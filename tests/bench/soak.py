@@ -1,13 +1,13 @@
-"""A long run of the loader: memory over an epoch, random breaks and faults, a thousand starts and ends of each kind.
+"""A soak test of the loader: memory over an epoch, random breaks and faults, a thousand starts and ends of each kind.
 
     pip install . && python tests/bench/soak.py --photos FOLDER
 
-First one epoch over `--paths` paths, with style, in batches of 64 pairs of float32: resident memory must not grow. Then
-`--cycles` starts that are left at once: threads and memory must be what they were; and as many in threads, in processes that a
-thread forks in the middle of an epoch, and in spawned ones, which take the loader as it pickles: none may hang. Last, for
-`--minutes`, random choices of source, threads, batch, position and policy, with files that are truncated, empty, vanished or
-no images, left by breaks, exceptions and the end: every batch must be the one that a quiet run made. Ends with an error at the
-first thing that is not so.
+First, one epoch over `--paths` paths, with style, in batches of 64 pairs of float32: resident memory must not grow. Then
+`--cycles` epochs that are abandoned at once: the number of threads and the memory must return to their previous values. The
+same number is started in threads, in processes that a thread forks in the middle of an epoch, and in spawned processes, which
+get the pickled loader: none may hang. Last, for `--minutes`, random choices of source, threads, batch, position and policy,
+with files that are truncated, empty, missing or not images; epochs end by a break, an exception or at the end: every batch must
+equal that of an undisturbed run. The first failure ends the program with an error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sassl.transforms.plain import SASSL
 
 
 def resident() -> float:
-    """Megabytes."""
+    """Return the resident memory in megabytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
@@ -58,7 +58,7 @@ def epoch(files: list[str], paths: int) -> None:
 
 
 def damage(files: list[str], folder: Path, chance: random.Random) -> list[str]:
-    """The files, some of which become bad copies."""
+    """Return the files, with bad copies in place of some of them."""
     made = list(files)
     for i in chance.sample(range(len(files)), len(files) // 8):
         bad = folder / f"{i}.jpg"
@@ -109,7 +109,7 @@ def faults(files: list[str], minutes: float, seed: int) -> None:
             try:
                 made = next(sums)
             except (ValueError, OSError):
-                # A generator ends with its exception; the iterator goes on.
+                # A generator ends with its exception; the iterator continues.
                 sums = checksums(iterator)
                 counts["errors"] += 1
                 continue
@@ -147,7 +147,7 @@ def cycles(files: list[str], n: int) -> None:
         if i % 3 == 0:
             iterator.close()
         del iterator
-    # They end by themselves, each after the image it is at.
+    # The threads end by themselves, each after its current image.
     end = time.monotonic() + 10
     while threads() > before[0] and time.monotonic() < end:
         time.sleep(0.01)
@@ -164,7 +164,7 @@ def in_a_thread(loader: TwoViewLoader, i: int) -> bool:
         for _ in loader:
             break
 
-    # Two of them at once: the loader's place is the later one's.
+    # Two at once in every other case: the loader's position is that of the later one.
     some = [threading.Thread(target=use, daemon=True) for _ in range(1 + i % 2)]
     for thread in some:
         thread.start()
@@ -174,7 +174,7 @@ def in_a_thread(loader: TwoViewLoader, i: int) -> bool:
 
 
 def in_a_fork(loader: TwoViewLoader, i: int) -> bool:
-    """A thread forks while an epoch runs; the child leaves the epoch, has one of its own, and ends by one of two ways."""
+    """Fork in a thread while an epoch runs; the child closes the epoch, starts its own, and exits in one of two ways."""
     iterator, ended = iter(loader), []
 
     def fork() -> None:

@@ -1,4 +1,4 @@
-"""What it costs to begin: import time, the first image, and the memory of one worker. Linux."""
+"""Startup costs: import time, the first image, and the memory of one worker. Linux only."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
     pip install '.[bench]' && python tests/bench/stylize.py
 
-All engines run in turns in one process; medians in milliseconds, and how many times longer than ours the others take.
-The last column is the share of this machine's float32 peak, one thread's, that our exact mode reaches: the faster of
-NumPy's and PyTorch's products of two large matrices. `--weights` is a folder of Magenta's TFLite files, without which
+All engines run in turns in one process; reports medians in milliseconds, and the others' times relative to sassl's.
+The last column is the share of this machine's single-threaded float32 peak that sassl's exact mode reaches; the peak is the
+faster of NumPy's and PyTorch's products of two large matrices. `--weights` is a folder of Magenta's TFLite files; without it,
 only `lite` is measured. Writes JSON with `--json FILE`.
 """
 
@@ -35,13 +35,13 @@ LITE = Path(__file__).parents[2] / "src" / "weights" / "lite.safetensors"
 
 
 def photographs(n: int, side: int) -> np.ndarray:
-    """(n, side, side, 3) uint8."""
+    """Return photographs, (n, side, side, 3) uint8."""
     photo = Image.fromarray(load_sample_image("china.jpg"))
     return np.stack([np.roll(ImageOps.fit(photo, (side, side)), 7 * i, axis=1) for i in range(n)])
 
 
 def medians(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Milliseconds of each call, in turns, for about so long but 5 rounds at least."""
+    """Return the milliseconds of each call; the calls take turns for about `seconds`, but at least 5 rounds."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -56,7 +56,7 @@ def medians(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str,
 
 
 def peak() -> float:
-    """Multiply-adds a second of the faster of two float32 matrix products on one thread."""
+    """Return the multiply-adds per second of the faster of two float32 matrix products on one thread."""
     torch.set_num_threads(1)
     a = torch.rand(1024, 1024)
     b = a.numpy()
@@ -64,7 +64,7 @@ def peak() -> float:
 
 
 def report(title: str, times: dict[str, float], share: dict[str, float] | None = None) -> None:
-    """A line for each of our precisions."""
+    """Print a line for each of sassl's precisions."""
     others = {name: ms for name, ms in times.items() if not name.startswith("sassl")}
     for name in times.keys() - others.keys():
         ratios = "".join(f"{ms:9.2f} {ms / times[name]:5.2f}x" for ms in others.values())
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def mobile(args: argparse.Namespace, pair: list[Path], folder: Path, roof: float) -> dict[str, object]:
-    """T at each size, F at its own; float32 in and out."""
+    """Measure T at each size, and F at its input size; float32 in and out."""
     results: dict[str, object] = {}
     model, metadata = peers.networks.load(folder / "mobile.safetensors")
     print(f"\n{'mobile pair, ms':32} {'sassl':>9} " + "".join(f"{name:>15} " for name in (*peers.ENGINES, "LiteRT")))
@@ -124,7 +124,7 @@ def mobile(args: argparse.Namespace, pair: list[Path], folder: Path, roof: float
             share = None
             if part == "T":
                 work = peers.networks.multiply_adds(json.loads(metadata["network"]), side)[1]
-                # One image is computed on one thread.
+                # A single image is computed on one thread.
                 share = {"sassl exact": work / (1e-3 * times["sassl exact"]) / roof}
             report(title, times, share)
     return results
@@ -135,7 +135,7 @@ def bound(stylizer: Stylizer, part: str, image: np.ndarray, z: np.ndarray) -> Ca
 
 
 def lite(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """Algorithm 1 with F and T of `lite`, uint8 in and out."""
+    """Measure Algorithm 1 with F and T of `lite`, uint8 in and out."""
     results: dict[str, object] = {}
     block = peers.Block(peers.networks.load(LITE)[0])
     styles = StyleBank.default().vectors
@@ -157,7 +157,7 @@ def lite(args: argparse.Namespace, folder: Path) -> dict[str, object]:
 
 
 def alone(args: argparse.Namespace) -> dict[str, object]:
-    """The transform without other engines in between, which leave it cold caches: as a DataLoader worker runs it."""
+    """Measure the transform without other engines in between, which would leave cold caches: as in a DataLoader worker."""
     photo = photographs(1, 224)[0]
     results: dict[str, object] = {}
     print()
@@ -170,7 +170,7 @@ def alone(args: argparse.Namespace) -> dict[str, object]:
 
 
 def by_size(args: argparse.Namespace) -> dict[str, object]:
-    """How the cost of a pixel grows with the image, one thread: a stream of images of one size after the other."""
+    """Measure the cost per pixel for each image size, on one thread: a stream of images of one size after the other."""
     stylizer, z = Stylizer(threads=1), StyleBank.default().vectors[:1]
     sides = (64, 96, 128, 224, 384, 512, 768, 1024)
 
@@ -185,7 +185,7 @@ def by_size(args: argparse.Namespace) -> dict[str, object]:
 
 
 def by_threads(args: argparse.Namespace) -> dict[str, object]:
-    """How much faster a batch of 64 is with more threads."""
+    """Measure the speed-up of a batch of 64 with more threads."""
     images, z = photographs(64, 224), StyleBank.default().vectors[:64]
     counts = sorted({1, *args.threads})
     stylizers = {f"{n}": Stylizer(threads=n) for n in counts}

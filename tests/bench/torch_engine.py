@@ -1,12 +1,12 @@
-"""Steps of the torch engine on a GPU against the same steps written plainly in PyTorch, eager and compiled.
+"""Steps of the torch engine on a GPU against the same steps in plain PyTorch, eager and compiled.
 
     pip install '.[torch]' && python tests/bench/torch_engine.py --minutes 6
 
-ResNet-50, 224x224, batches of 256, bfloat16, channels last, views on the device: milliseconds (a median), images a second and
-peak memory, the ones of most worth first. Among them is a step fed by a loader of JPEGs, styled with p = 0.8, with the share of
-time that it waits for data, and views by themselves beside kornia's (DALI's: `dali_views.py`). Each line is written when it is
-measured, into the JSON file too; what is left when the time is over is not measured. `--arch resnet18 --side 32 --batch 16
---device cpu` tries the script without a GPU.
+ResNet-50, 224x224, batches of 256, bfloat16, channels last, views on the device: median milliseconds, images per second and
+peak memory, the most important cases first. They include a step fed by a loader of JPEGs, styled with p = 0.8, with the share
+of time that it waits for data; and views only, compared with kornia's (for DALI's: `dali_views.py`). Each line is written as
+soon as it is measured, also to the JSON file; cases left when the time is over are not measured. `--arch resnet18 --side 32
+--batch 16 --device cpu` tries the script without a GPU.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from torch_views import Fed, alone
 
 RESULTS = Path(__file__).parent / "results"
 RATES = Rates(0.01, 0.01, 0.999)
-#: What is measured, the most worth first: a method, and whether it is compiled.
+#: The cases, the most important first: a method, and whether it is compiled.
 CASES = [("simclr", False), ("simclr", True), ("moco-v2", False), ("byol", False), ("moco-v2", True), ("byol", True)]
-#: A transformer comes last.
+#: A transformer, measured last.
 VIT = "timm:vit_small_patch16_224"
 
 
@@ -42,7 +42,7 @@ def settings(method: str, arch: str, side: int) -> Any:
 
 
 def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
-    """SimCLR's step as people write it: torchvision's names, `nn.BatchNorm2d`, autocast, fused SGD."""
+    """Return SimCLR's step as usually written: torchvision's names, `nn.BatchNorm2d`, autocast, fused SGD."""
     projector = head(config.backbone.features, 2048, 128, hidden_bias=False, last_norm=True)
     net = nn.Sequential(build(config.backbone), projector).to(device, memory_format=torch.channels_last)
     fused = True if device.type == "cuda" else None
@@ -64,7 +64,7 @@ def plain(config: Any, views: list[torch.Tensor], device: torch.device, compiled
 
 
 def lightly(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Callable[[], object]:
-    """SimCLR's step as lightly's examples have it, on the same network."""
+    """Return SimCLR's step as in lightly's examples, on the same network."""
     from lightly.loss import NTXentLoss
     from lightly.models.modules import SimCLRProjectionHead
 
@@ -90,7 +90,7 @@ def engine(config: Any, views: list[torch.Tensor], device: torch.device, compile
 
 
 def fed(where: str) -> Callable[..., Fed]:
-    """What makes the engine's step on views of a loader."""
+    """Return a factory of the engine's step on views of a loader."""
 
     def make(config: Any, views: list[torch.Tensor], device: torch.device, compiled: bool) -> Fed:
         return Fed(where, config, views, device)
@@ -100,7 +100,7 @@ def fed(where: str) -> Callable[..., Fed]:
 
 
 def median(call: Callable[[], object], device: torch.device, seconds: float) -> tuple[float, float]:
-    """Milliseconds of a call, and gigabytes at its peak."""
+    """Return the milliseconds of a call, and its peak memory in gigabytes."""
 
     def wait() -> None:
         if device.type == "cuda":
@@ -115,7 +115,7 @@ def median(call: Callable[[], object], device: torch.device, seconds: float) -> 
     began = time.perf_counter()
     while len(times) < 3 or (time.perf_counter() - began < seconds and len(times) < 30):
         start = time.perf_counter()
-        # Several at a time: what works ahead is not waited for within them.
+        # Several calls at a time, without a synchronization in between, so that work can be queued ahead.
         for _ in range(3):
             call()
         wait()
@@ -147,7 +147,7 @@ def main() -> None:
         for method, compiled in CASES
         for make in [*(peers if method == "simclr" else ()), engine]
     ]
-    # After the first steps, which they are compared with.
+    # After the first steps, with which they are compared.
     first = len(peers) + 1
     cases[first:first] = [(fed(where), "simclr", args.arch, False) for where in ("split", "cpu", "gpu")]
     if find_spec("timm"):
@@ -155,7 +155,7 @@ def main() -> None:
     until = time.monotonic() + 60 * args.minutes
     print(f"{name}, torch {torch.__version__}: {args.arch}, {args.side}x{args.side}, batch {args.batch}")
     for make, method, arch, compiled in cases:
-        # torch.compile of a ResNet-50 needs a minute or two.
+        # torch.compile of a ResNet-50 takes a minute or two.
         if time.monotonic() > until - (90 if compiled else 20):
             print(f"{method}, {arch}, {make.__name__}, compiled={compiled}: not measured, the time is over")
             continue

@@ -1,4 +1,4 @@
-"""Views on a GPU: a step that a loader feeds, and the same augmentations by kornia; `torch_engine.py` measures them."""
+"""Views on a GPU: a step fed by a loader, and the same augmentations by kornia; `torch_engine.py` measures them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATES = Rates(0.01, 0.01, 0.999)
 
 
 def photographs(n: int = 64, height: int = 375, width: int = 500) -> list[bytes]:
-    """JPEGs of the size of ImageNet's, as rough as photographs are."""
+    """Generate JPEGs of the size of ImageNet's, with as much detail as photographs."""
     rng, files = np.random.default_rng(0), []
     for _ in range(n):
         layers = [Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)) for size in (5, 20, 80)]
@@ -32,9 +32,9 @@ def photographs(n: int = 64, height: int = 375, width: int = 500) -> list[bytes]
 
 
 class Fed:
-    """SimCLR's step on what a loader makes of JPEGs in memory, styled with p = 0.8: `wait` is the share without a batch.
+    """SimCLR's step on a loader's views of JPEGs in memory, styled with p = 0.8; `wait` is the share of time without a batch.
 
-    The host runs ahead of the GPU: it may wait for a batch while the GPU has work, so that this is the most that the GPU waits.
+    The host runs ahead of the GPU, and may wait for a batch while the GPU has work: `wait` is an upper bound of the GPU's wait.
     """
 
     def __init__(self, where: str, config: Any, views: list[torch.Tensor], device: torch.device) -> None:
@@ -52,7 +52,7 @@ class Fed:
             yield from loader
 
     def __call__(self) -> None:
-        # Those that find compiled kernels and full buffers are not counted.
+        # The first calls, which compile kernels or find full buffers, are not counted.
         if self._calls == 3:
             self._began, self._waited = time.perf_counter(), 0.0
         began = time.perf_counter()
@@ -63,12 +63,12 @@ class Fed:
 
     @property
     def wait(self) -> float:
-        """Of the time since the first calls."""
+        """The share of the time since the first calls."""
         return self._waited / max(time.perf_counter() - self._began, 1e-9)
 
 
 def alone(views: list[torch.Tensor], device: torch.device) -> dict[str, Callable[[], object]]:
-    """Both views of a batch of crops by sassl, copy included, without style and with it; and by kornia, of crops on the GPU."""
+    """Return both views of a batch of crops by sassl, including the copy, with and without style; and by kornia, on the GPU."""
     side, batch = views[0].shape[-1], len(views[0])
     calls: dict[str, Callable[[], object]] = {}
     files = photographs()

@@ -1,10 +1,10 @@
-"""A step of SimCLR against PyTorch's: time and peak memory, each in a process of its own, in turns.
+"""A step of SimCLR against PyTorch's: time and peak memory, each in a separate process, in turns.
 
     pip install '.[bench]' && python tests/bench/training.py --threads 2
 
-The same ResNet, projector, NT-Xent, batch and SGD; PyTorch once in its usual layout and once channels last. Medians over all
-steps but the first of each process, in seconds; memory is the process's peak less what it had before the first step. Writes
-JSON with `--json FILE`.
+The same ResNet, projector, NT-Xent, batch and SGD; PyTorch in its default layout and channels last. Medians over all steps
+except the first of each process, in seconds; memory is the process's peak minus its memory before the first step. Writes JSON
+with `--json FILE`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: arch, CIFAR's stem, side of the images, batch.
+#: arch, whether it has CIFAR's stem, side of the images, batch size.
 CASES = [("resnet18", True, 32, 256), ("resnet18", True, 64, 64), ("resnet50", False, 224, 16)]
 PEERS = ("sassl", "torch", "torch channels last")
 
