@@ -1,9 +1,9 @@
-"""A method of your own, Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230): loop, ranks, checkpoints, monitor are sassl's.
+"""A custom method, Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230); sassl has the loop, ranks, checkpoints and monitor.
 
     python examples/barlow_twins.py photos --out run
     torchrun --nproc-per-node 2 -- examples/barlow_twins.py photos --out run  # the same run on two GPUs
 
-A method is a module with a loss, its settings, and the class that users make. Both `register` below put it beside SimCLR.
+A method consists of a module with a loss, its settings, and the class that users create. The two `register` calls below add it.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from sassl.transforms import BYOLTransform
 
 @dataclass(frozen=True, kw_only=True)
 class BarlowSettings(MethodSettings):
-    """Its settings: they stand in config.json, and are keywords of `BarlowTwins`."""
+    """The settings, which are stored in config.json, and are keywords of `BarlowTwins`."""
 
     name = "barlow-twins"
     dim: int = 8192
     hidden_dim: int = 8192
     redundancy: float = 5e-3
 
-    def memory(self, features):  # values of the projector, by the settings that decide how many
+    def memory(self, features):  # number of weights in the projector, by the settings that determine it
         return {("hidden_dim", "dim"): (features + self.hidden_dim + self.dim) * self.hidden_dim}
 
 
 @methods.register(BarlowSettings.name)
 class Barlow(methods.Method):
-    """The correlations of the projections of both views are to be the unit matrix."""
+    """The loss is the distance of the correlation matrix of both views' projections from the identity matrix."""
 
     def __init__(self, config, world):
         super().__init__(config, world)  # self.backbone, self.features, self.settings
         sizes = (self.features, self.settings.hidden_dim, self.settings.hidden_dim, self.settings.dim)
-        # The last norm has neither gamma nor beta; as all norms it is over the batch of all ranks.
+        # The last norm has neither gamma nor beta; like all norms, it uses the batch of all ranks.
         self.projector = head(*sizes, hidden_bias=False, last_norm=True, last_affine=False)
 
     def forward(self, left, right):
         features = self.backbone(left)  # left and right are this rank's rows of the batch
         one, other = self.projector(features), self.projector(self.backbone(right))
-        # Rows of all ranks, with a gradient. A rank adds its share to the loss: here the whole one, divided by the ranks.
+        # Rows of all ranks, with a gradient. A rank returns its share of the loss: here, the whole loss divided by the ranks.
         a, b = self.world.gather(full(one)), self.world.gather(full(other))
         with torch.autocast(left.device.type, enabled=False):  # networks may run in bfloat16, losses do not
             apart = (a.T @ b / len(a) - torch.eye(a.shape[1], dtype=a.dtype, device=a.device)).square()
@@ -60,7 +60,7 @@ class BarlowTwins(Pretraining):
     name = BarlowSettings.name  # BarlowTwins("resnet18", engine="torch").fit("photos", out="run")
 
 
-# facebookresearch/barlowtwins `main.py`, but for its own learning rate of biases and norms (0.0048, where weights have 0.2).
+# facebookresearch/barlowtwins `main.py`, except for its learning rate of biases and norms (0.0048; weights have 0.2).
 optimizer = LARS(weight_decay=1e-6, exclude_bias_and_norm=True)
 schedule = Schedule(epochs=1000, lr=0.2, warmup_epochs=10)
 PRESET = Config(BarlowSettings(), optimizer=optimizer, schedule=schedule, data=Data(batch_size=2048))

@@ -1,9 +1,9 @@
-"""An exported backbone in torchvision: load it, train a head on labelled images, or all of the network with --all.
+"""An exported backbone in torchvision: load it, and train a head on labelled images, or the whole network with --all.
 
     sassl pretrain simclr --data photos --arch resnet18 --out run
     python examples/finetune_torchvision.py run/backbone.safetensors photos
 
-The folder has train and val with one folder for each class. The file says what network it is, and how its images were made.
+The folder has train and val with one folder for each class. The file describes its network and the preprocessing of images.
 Needs torchvision and safetensors.
 """
 
@@ -37,7 +37,7 @@ if "stem" not in about:
         f"{args.backbone}: a backbone of {about['arch']}; this program knows torchvision's ResNets, by their own names"
     )
 
-# Images are made as the pretraining's views were: in their size, normalized alike.
+# Images are preprocessed like the views in pretraining: the same size and normalization.
 side = args.input_size or json.loads(about["input_size"])
 size = side if isinstance(side, list) else [side, side]
 interpolation = v2.InterpolationMode(json.loads(about["interpolation"]))
@@ -46,7 +46,7 @@ if normalize == "not known":
     parser.error(f"{args.backbone}: it learnt from batches whose normalizing is not known; put yours into this program")
 floats = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), *([v2.Normalize(**normalize)] if normalize else [])]
 augmented = v2.Compose([v2.RandomResizedCrop(size, interpolation=interpolation), v2.RandomHorizontalFlip(), *floats])
-# The middle of an image, as 224 pixels of 256; small ones, such as CIFAR's, as they are.
+# The centre of an image, 224 of 256 pixels; small images, such as CIFAR's, are used whole.
 shorter = max(size) * 8 // 7 if max(size) > 64 else max(size)
 plain = v2.Compose([v2.Resize(shorter, interpolation=interpolation), v2.CenterCrop(size), *floats])
 train = torchvision.datasets.ImageFolder(args.data / "train", augmented)
@@ -64,7 +64,7 @@ optimizer = torch.optim.SGD(learning.parameters(), args.lr * args.batch_size / 2
 schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, args.epochs)
 batches = torch.utils.data.DataLoader(train, args.batch_size, shuffle=True)
 for epoch in range(args.epochs):
-    # A frozen backbone keeps its norms as they are.
+    # The norms of a frozen backbone stay in eval mode.
     net.train(args.all)
     for images, targets in batches:
         loss = nn.functional.cross_entropy(net(images), targets)

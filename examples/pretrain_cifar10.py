@@ -1,4 +1,4 @@
-"""SimCLR on CIFAR-10, with style on the left view: pretrain, judge the features, export the backbone.
+"""SimCLR on CIFAR-10, with style on the left view: pretrain, evaluate the features, export the backbone.
 
     python examples/pretrain_cifar10.py cifar-10-batches-py --out run
 

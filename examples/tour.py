@@ -9,8 +9,8 @@
 # %% [markdown]
 # # A tour of sassl
 #
-# Style augmentations for self-supervised learning ([SASSL](https://arxiv.org/abs/2312.01187)): what they do to a photograph,
-# and how they enter a pipeline. Everything here runs offline. `examples/tour.py` is the source of this notebook:
+# Style augmentations for self-supervised learning ([SASSL](https://arxiv.org/abs/2312.01187)): their effect on a photograph,
+# and their use in a pipeline. Everything here runs offline. `examples/tour.py` is the source of this notebook:
 # `.ci/tour` builds it.
 
 # %%
@@ -24,10 +24,10 @@ notebook.show(list(photos.values()) + list(patterns.values()), list(photos) + li
 # %% [markdown]
 # ## Algorithm 1, step by step
 #
-# F turns content and style into vectors, which are blended: `z = (1 - alpha) F(content) + alpha F(style)`. T paints the content
-# with `z`, and the view is a mix of pixels: `(1 - beta) content + beta T(content, z)`. The paper draws alpha and beta from
-# 0.1 to 0.3. At that strength a view looks like its photograph: the last image shows the difference eight times as strong, and
-# gray means no change. The third is T at full strength, style transfer as artists know it.
+# F encodes content and style as vectors, which are blended: `z = (1 - alpha) F(content) + alpha F(style)`. T renders the
+# content with `z`, and the view is a blend of pixels: `(1 - beta) content + beta T(content, z)`. The paper draws alpha and beta
+# from 0.1 to 0.3. At this strength, a view looks like its photograph: the last image shows the difference amplified eight
+# times, where gray means no change. The third image is T at full strength, the usual style transfer.
 
 # %%
 notebook.compare(photos["chelsea"], patterns["ink waves"], alpha=0.2, beta=0.2)
@@ -35,7 +35,7 @@ notebook.compare(photos["chelsea"], patterns["ink waves"], alpha=0.2, beta=0.2)
 # %% [markdown]
 # ## The paper's range
 #
-# `show` takes the original too, and shows below each image how it differs from it.
+# With the original, `show` also displays the difference from it below each image.
 
 # %%
 model = Stylizer("lite")
@@ -47,8 +47,9 @@ notebook.show(views, [f"alpha = beta = {strength}" for strength in strengths], h
 # %% [markdown]
 # ## As an augmentation
 #
-# `SASSL()` draws a style of the bank inside the package, alpha and beta for each image, and leaves one image in five as it is.
-# Every draw is a value that can be read and replayed: here once more at full strength, which shows what the styles are.
+# `SASSL()` draws a style from the bank inside the package, alpha and beta for each image, and leaves one image in five
+# unchanged. Every draw is a value that can be inspected and replayed: here once more at full strength, which makes the
+# styles visible.
 
 # %%
 import numpy as np
@@ -62,8 +63,8 @@ transform.params
 # %% [markdown]
 # ## Two views
 #
-# MoCo v2's two views from decoding to normalizing, with style on the left one: the query or online view. The differences show
-# what style changes in each view, with the same crop and colours.
+# MoCo v2's two views, from decoding to normalization, with style on the left one: the query or online view. The differences
+# show the effect of style on each view, with the same crop and colours.
 
 # %%
 two = MoCoV2Transform(style=SASSL(p=0.8), output="numpy", generator=np.random.default_rng(6))
@@ -75,7 +76,7 @@ two.params
 # %% [markdown]
 # ## Batches
 #
-# Threads make batches ahead. What is in them is a function of seed, epoch and image alone.
+# Threads compute batches ahead. Their contents depend only on the seed, the epoch and the image.
 
 # %%
 from sassl.data import Arrays, TwoViewLoader
@@ -95,7 +96,7 @@ notebook.show(
 # %% [markdown]
 # ## Sliders
 #
-# alpha and beta from the image to the style, the style among those of the bank; the seed draws all three as `SASSL` does.
+# alpha and beta blend from the image to the style, which is chosen from the bank; the seed draws all three like `SASSL`.
 
 # %%
 notebook.explore(photos["chelsea"])
@@ -105,4 +106,4 @@ notebook.explore(photos["chelsea"])
 # [vultilion](https://www.flickr.com/photos/vultilion/6056698931), both
 # [CC BY 2.0](https://creativecommons.org/licenses/by/2.0/), come with scikit-learn; astronaut by NASA (public domain),
 # chelsea by Stefan van der Walt and coffee by Rachel Michetti (both CC0) with
-# scikit-image. They are cut to squares and stylized.
+# scikit-image. They are cropped to squares and stylized.

@@ -1,4 +1,4 @@
-"""Contents and styles: crops of the user's images and procedural patterns, with the teacher's z of each, made once."""
+"""Contents and styles: crops of the user's images and procedural patterns, each with the teacher's z, computed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
 
 def find(folder: Path) -> list[Path]:
-    """The images below a folder, sorted."""
+    """Return the images below a folder, sorted."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise SystemExit(f"{folder}: no image ({', '.join(sorted(SUFFIXES))})")
@@ -32,7 +32,7 @@ def read(path: Path) -> Image.Image:
 
 
 def crop(image: Image.Image, size: int, scale: tuple[float, float], rng: np.random.Generator) -> Image.Image:
-    """A random crop of this share of the area, nearly square, resized to `size`, flipped half of the time."""
+    """Return a random, nearly square crop of this share of the area, resized to `size` and flipped half of the time."""
     width, height = image.size
     area = width * height * rng.uniform(*scale)
     ratio = math.exp(rng.uniform(math.log(0.8), math.log(1.25)))
@@ -43,7 +43,7 @@ def crop(image: Image.Image, size: int, scale: tuple[float, float], rng: np.rand
 
 
 def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Another palette for half of the styles: hue turned, saturation and contrast changed."""
+    """Change the palette of half of the styles: their hue, saturation and contrast."""
     if rng.random() < 0.5:
         return image
     hue, saturation, value = image.convert("HSV").split()
@@ -55,7 +55,7 @@ def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def procedural(size: int, rng: np.random.Generator) -> Image.Image:
-    """Stripes, checks, gradients, noise in octaves, cells, or strokes, in a few random colours."""
+    """Generate stripes, checks, gradients, noise in octaves, cells, or strokes, in a few random colours."""
     palette = rng.uniform(0, 1, (int(rng.integers(2, 6)), 3))
     y, x = np.mgrid[0:size, 0:size] / size
     angle, frequency = rng.uniform(0, 2 * np.pi), 2 ** rng.uniform(0.5, 5.5)
@@ -110,7 +110,7 @@ def contents(paths: list[Path], count: int, rng: np.random.Generator) -> Iterato
 
 
 def styles(sources: list[list[Path]], count: int, size: int, rng: np.random.Generator) -> Iterator[Image.Image]:
-    """Equal shares of each folder, whatever its size, and a sixth of procedural images."""
+    """Yield styles: equal shares of each folder, whatever its size, and a sixth of procedural images."""
     for i in range(count):
         if i % 6 == 0:
             yield procedural(size, rng)

@@ -1,4 +1,4 @@
-"""How near a student is to its teacher, on images that neither run nor bank has seen: `python evaluate.py --help`.
+"""Compares a student with its teacher, on images used neither in training nor in the bank: `python evaluate.py --help`.
 
 For pairs of an unseen photograph and an unseen style at 224x224: PSNR of T's output and of the view (beta 0.2), the style
 distance |F(student) - F(teacher)| / |F(photograph) - F(teacher)| with the teacher's F on the outputs, and the energies of
@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Installed:
-    """A model file run by the installed sassl, in the shape of a module."""
+    """A model file run by the installed sassl, with the interface of a module."""
 
     def __init__(self, path: Path, precision: str) -> None:
         from sassl import Stylizer

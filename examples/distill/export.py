@@ -1,7 +1,7 @@
 """Writes a trained student as a model file in float16, and a bank of its style vectors: `python export.py --help`.
 
-The bank's styles are crops of the style folders, as they are and recoloured, and procedural images, encoded by the
-student's F as it stands in the file. Vectors are not images: none can be had back from them.
+The bank's styles are crops of the style folders, original and recoloured, and procedural images, encoded by the
+student's F as stored in the file. Images cannot be recovered from the vectors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> None:
     if not all(torch.isfinite(value).all() for value in tensors.values()):
         raise SystemExit(f"{args.checkpoint}: weights that are not finite in float16")
     digest = hashlib.sha256()
-    # The zoom is fitted to a space that is there (zoom.py).
+    # The zoom is fitted to an existing space (zoom.py).
     own = (name for name in tensors if name.startswith("predictor.") and not name.startswith("predictor.zoom."))
     for name in sorted(own):
         digest.update(name.encode() + tensors[name].numpy().tobytes())

@@ -1,7 +1,7 @@
-"""How far the student's image is from the teacher's: pixels, the teacher's own features, their statistics, band energies.
+"""Losses between the student's image and the teacher's: pixels, the teacher's features, their statistics, band energies.
 
-A pixel loss alone gets colours right and averages out the strokes that it cannot place; the other terms ask for the
-strokes. No network beyond the teacher pair is needed.
+A pixel loss by itself gets colours right, but averages out strokes whose position it cannot predict; the other terms preserve
+the strokes. No network other than the teacher pair is needed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from networks import Transformer
 from torch import Tensor, nn
 
 WEIGHTS = {"pixel": 0.4, "z": 3.5, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 0.3}
-# At alpha = 1, where no pixel of the teacher's strokes can be foretold; between, by the square of alpha.
+# At alpha = 1, where the pixels of the teacher's strokes are unpredictable; in between, interpolated by the square of alpha.
 STRONG = {"pixel": 0.2, "z": 3.6, "features": 0.3, "contract": 0.05, "gram": 0.3, "bands": 1.5}
 BLOCKS = (1, 4, 9, 12)
 
@@ -20,9 +20,9 @@ BLOCKS = (1, 4, 9, 12)
 def distance(
     student: Tensor, teacher: Tensor, content: Tensor, strength: Tensor, f: nn.Module, t: Transformer
 ) -> dict[str, Tensor]:
-    """The terms of each image, (N,), unweighted.
+    """Return the terms of each image, (N,), unweighted.
 
-    Images are (N, 3, H, W) in [0, 1]; `strength` (N,) is alpha's square; `f` and `t` are the teacher's, frozen.
+    Images are (N, 3, H, W) in [0, 1]; `strength` (N,) is the square of alpha; `f` and `t` are the teacher's, frozen.
     """
     with torch.no_grad():
         target = f.features(teacher)
@@ -30,7 +30,7 @@ def distance(
         contracted_target = t.contracted(teacher)
     features = f.features(student)
     contracted = t.contracted(student)
-    # What is measured in the end: how much of the way from the photograph to the teacher's style is left.
+    # The final metric: the remaining fraction of the distance from the photograph to the teacher's style.
     away = (z_content - z_target).abs().mean(1)
     return {
         "pixel": pixels(student, teacher),
@@ -43,7 +43,7 @@ def distance(
 
 
 def pixels(a: Tensor, b: Tensor) -> Tensor:
-    """L1 at three scales and the root of the squared error, which is what PSNR counts."""
+    """Return L1 at three scales plus the root mean square error, on which PSNR is based."""
     total = ((a - b).square().mean((1, 2, 3)) + 1e-6).sqrt()
     for _ in range(3):
         total = total + (a - b).abs().mean((1, 2, 3)) / 3
@@ -57,7 +57,7 @@ def relative(a: Tensor, b: Tensor) -> Tensor:
 
 
 def gram(x: Tensor) -> Tensor:
-    """Second moments of the channels, (N, C, C), with their means as a last column."""
+    """Return the second moments of the channels, (N, C, C), with their means as a last column."""
     x = x.flatten(2)
     n = x.shape[-1]
     return torch.cat([x @ x.transpose(1, 2) / n, x.mean(2, keepdim=True)], 2)
@@ -66,11 +66,11 @@ def gram(x: Tensor) -> Tensor:
 @torch.autocast("cpu", enabled=False)
 @torch.autocast("cuda", enabled=False)
 def bands(a: Tensor, b: Tensor, strength: Tensor) -> Tensor:
-    """Differences of band energies in four octaves: of mean |Laplacian| in 8x8 windows, relative, and of the logarithm of its
-    root mean square.
+    """Return differences of band energies in four octaves: of mean |Laplacian| in 8x8 windows, relative, and of the logarithm
+    of its root mean square.
 
-    The finest counts double: it is what a small network leaves out. At full strength too little of it costs twice as much
-    as too much, against the other terms, to which a stroke in the wrong place is worse than none.
+    The finest octave has twice the weight, because a small network tends to omit it. At full strength, too little of it costs
+    twice as much as too much, to offset the other terms, for which a misplaced stroke is worse than none.
     """
     total = a.new_zeros(len(a))
     a, b = grey(a), grey(b)
@@ -89,7 +89,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def octave(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of a Laplacian pyramid: what a blur by [1 4 6 4 1] takes away, and every second pixel of what it leaves."""
+    """Return one level of a Laplacian pyramid: what a blur by [1 4 6 4 1] removes, and every second pixel of the result."""
     kernel = x.new_tensor([1, 4, 6, 4, 1]) / 16
     low = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), (kernel[:, None] * kernel)[None, None])
     return x - low, low[..., ::2, ::2]

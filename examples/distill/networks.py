@@ -1,6 +1,6 @@
-"""F and T of the whole family in PyTorch, built from the description that a model file carries.
+"""F and T of the whole family in PyTorch, built from the description in a model file.
 
-Parameter names are the file's tensor names, so `state_dict` and file are one to one. Images are (N, 3, H, W) in [0, 1].
+Parameter names are the file's tensor names, so that `state_dict` matches the file. Images are (N, 3, H, W) in [0, 1].
 Source: Ghiasi et al. 2017 (arXiv 1705.06830); Magenta's `nza_model`; Sandler et al. 2018 (MobileNetV2).
 """
 
@@ -28,7 +28,7 @@ MOBILENET_V2 = [
 
 
 def load(path: Path) -> tuple[nn.Module, dict[str, str]]:
-    """A model file as a module with `.predictor` and `.transformer`, and its metadata."""
+    """Load a model file as a module with `.predictor` and `.transformer`; return it with the metadata."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -38,7 +38,7 @@ def load(path: Path) -> tuple[nn.Module, dict[str, str]]:
 
 
 def build(network: dict[str, Any]) -> nn.Module:
-    """The module of a description, with fresh weights."""
+    """Build the module of a description, with new weights."""
     model = nn.Module()
     predictor = dict(network["predictor"])
     model.predictor = {"cnn": Cnn, "mobilenet_v2": MobileNetV2}[predictor.pop("kind")](**predictor)
@@ -47,7 +47,7 @@ def build(network: dict[str, Any]) -> nn.Module:
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Antialiased bilinear, as every F of the family wants its image."""
+    """Resize with antialiased bilinear interpolation, as for every F of the family."""
     if images.shape[-2:] == (height, width):
         return images
     return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
@@ -56,8 +56,8 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
 class Cnn(nn.Module):
     """F of `lite`: strided convolutions; z is linear in the means and deviations of the pixels and of every stage.
 
-    With `smallest`, an image of a side between the two is seen as it is, and each halving from `size` adds another linear
-    map's z.
+    With `smallest`, an image whose side is between `smallest` and `size` is not resized, and each halving from `size` adds the
+    z of another linear map.
     """
 
     def __init__(self, size: int, channels: list[int], dim: int, smallest: int | None = None) -> None:
@@ -77,7 +77,7 @@ class Cnn(nn.Module):
         return z
 
     def features(self, x: Tensor) -> Tensor:
-        """What z is linear in, of an image of the right size."""
+        """Return the features in which z is linear, for an image of the right size."""
         features = [statistics(x)]
         for conv in self.conv:
             x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode="reflect")))
@@ -86,7 +86,7 @@ class Cnn(nn.Module):
 
 
 def statistics(x: Tensor) -> Tensor:
-    """Means and deviations over height and width, (N, 2 C)."""
+    """Return means and standard deviations over height and width, (N, 2 C)."""
     x = x.float()
     variance, mean = torch.var_mean(x, (2, 3), correction=0)
     return torch.cat([mean, (variance + 1e-5).sqrt()], 1)
@@ -109,7 +109,7 @@ class MobileNetV2(nn.Module):
         self.head = nn.Linear(1280, dim)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """The outputs of the blocks, without resizing first."""
+        """Return the outputs of the blocks, without resizing first."""
         x = F.relu6(same(self.stem, images))
         outputs = []
         for block in self.block:
@@ -121,7 +121,7 @@ class MobileNetV2(nn.Module):
         return self.embed(self.features(resize(images, self.size, self.size))[-1])
 
     def embed(self, x: Tensor) -> Tensor:
-        """z from the last block's output."""
+        """Compute z from the last block's output."""
         return self.head(F.relu6(self.last(x)).mean((2, 3)).float())
 
 
@@ -142,7 +142,7 @@ class InvertedResidual(nn.Module):
 
 
 def same(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """TensorFlow's SAME: the odd pixel of padding goes below and to the right."""
+    """Convolve with TensorFlow's SAME padding, whose odd pixel is added below and to the right."""
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:])
     return conv(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
@@ -184,7 +184,7 @@ class Transformer(nn.Module):
             nn.init.ones_(self.head.skip.gain.bias)
 
     def contracted(self, images: Tensor) -> list[Tensor]:
-        """The outputs of the contracting part, which no style has touched."""
+        """Return the outputs of the contracting part, which do not depend on the style."""
         outputs, x = [], images
         for conv in self.contract:
             x = F.relu(conv(reflect(x, conv.kernel_size[0] // 2)))
@@ -213,7 +213,7 @@ def reflect(x: Tensor, pad: int) -> Tensor:
 
 
 def upsampled(x: Tensor, pad: int) -> Tensor:
-    """Nearest x2 with a border of `pad` pixels, copies of the cells at the edge."""
+    """Upsample by 2, nearest, with a border of `pad` pixels that repeats the cells at the edge."""
     cells = -(-pad // 2)
     extra = 2 * cells - pad
     x = F.interpolate(F.pad(x, (cells, cells, cells, cells), mode="replicate"), scale_factor=2, mode="nearest")
@@ -221,7 +221,7 @@ def upsampled(x: Tensor, pad: int) -> Tensor:
 
 
 class Weight(nn.Module):
-    """A convolution's weight alone, (outputs, inputs / groups, kernel, kernel)."""
+    """A convolution's weight without a bias, (outputs, inputs / groups, kernel, kernel)."""
 
     def __init__(self, outputs: int, inputs: int, kernel: int) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class Site(nn.Module):
 
 
 def multiply_adds(network: dict[str, Any], size: int) -> tuple[int, int]:
-    """Of F and of T for an image of `size` x `size`; upsampling convolutions count as their four phases."""
+    """Return the multiply-adds of F and of T for an image of `size` x `size`; upsampling convolutions count as four phases."""
     predictor = network["predictor"]
     f, side, inputs = 0, predictor["size"], 3
     for outputs in predictor.get("channels", []):
@@ -270,7 +270,7 @@ def multiply_adds(network: dict[str, Any], size: int) -> tuple[int, int]:
     t, side, inputs = 0, size, 3
 
     def convolution(outputs: int, kernel: int, separable: bool, upsample: bool) -> int:
-        # Along one axis the taps of a phase fall on this many cells.
+        # Along one axis, the taps of a phase cover this many cells.
         taps = kernel // 2 + 1 if upsample else kernel
         if separable:
             return side * side * inputs * (taps * taps + outputs)

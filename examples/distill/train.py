@@ -2,8 +2,8 @@
 
     python train.py --teacher mobile.safetensors --contents photos --styles textures paintings --out run --minutes 90
 
-The student sees exactly Algorithm 1's blending, T(c, (1 - a) F(c) + a F(s)), and is compared with the teacher's image of
-the same c, s and a. Stopped at any moment, the same command goes on from the last checkpoint.
+The student computes exactly Algorithm 1's blending, T(c, (1 - a) F(c) + a F(s)), and is compared with the teacher's image for
+the same c, s and a. After an interruption, the same command resumes from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Run:
-    """What a checkpoint holds: student, its running mean, optimiser, generator, progress."""
+    """The state in a checkpoint: student, its running mean, optimiser, generator, progress."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.device = args, torch.device(args.device)
@@ -211,14 +211,14 @@ class Run:
         return slice(y, y + size), slice(x, x + size)
 
     def alphas(self, n: int) -> Tensor:
-        """Half U(0.1, 0.3), the paper's range; half over [0, 1], where twice as many are near 1 as near 1/2."""
+        """Draw alphas: half from U(0.1, 0.3), the paper's range; half from [0, 1] with density 2 alpha."""
         u = torch.rand(n, 1, generator=self.generator)
         wide = torch.rand(n, 1, generator=self.generator) < 0.5
         return torch.where(wide, u.sqrt(), 0.1 + 0.2 * u).to(self.device)
 
 
 def write(path: Path, value: object) -> None:
-    """All of the file or nothing."""
+    """Write a file atomically."""
     part = path.with_suffix(".part")
     torch.save(value, part)
     os.replace(part, path)

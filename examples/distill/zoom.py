@@ -1,10 +1,11 @@
-"""Fits the part of F that sees small images as they are: `python zoom.py --help`.
+"""Fits the part of F that encodes small images without resizing: `python zoom.py --help`.
 
     python zoom.py --model mine.safetensors --images photos textures --out mine.safetensors
 
-F looks at `size` x `size` pixels whatever the image, which for a small one is most of the work. After this it sees images of a
-side from `--smallest` up as they are: the same features, and a second linear map, times log2(size / side), that makes of them
-the z of the enlarged image. Least squares, so nothing is trained again: z of larger images, T and every bank stay as they are.
+F resizes every image to `size` x `size` pixels, which is most of the work for a small one. With the zoom, images with a side of
+at least `--smallest` are not enlarged: F computes the same features, and a second linear map, times log2(size / side), corrects
+the result to the z of the enlarged image. It is fitted by least squares, so that nothing is trained again: z of larger images,
+T and every bank are unchanged.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def arguments() -> argparse.Namespace:
 
 
 def batches(args: argparse.Namespace, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Crops in [0, 1], half of them recoloured, with other light; a sixth procedural images; fifty at a time."""
+    """Yield crops in [0, 1], half of them recoloured, with other brightness; a sixth procedural images; fifty at a time."""
     held_out = set(args.hold_out.read_text().split("\n")) if args.hold_out else set()
     sources = [[path for path in find(folder) if path.name not in held_out] for folder in args.images]
     batch = []
@@ -61,7 +62,7 @@ def main() -> None:
     largest, smallest = f.size, args.smallest
     if not 32 <= smallest < largest:
         raise SystemExit(f"--smallest {smallest}: F sees {largest} pixels; give at least 32 and less than those")
-    # What T reads of z counts, not z itself.
+    # The error that matters is that of T's inputs, not of z itself.
     names = ("gamma", "beta", "gain")
     reads = [layer.weight for name, layer in model.transformer.named_modules() if name.split(".")[-1] in names]
     maps = torch.cat(reads).T

@@ -2,10 +2,11 @@
 //! error for each, in little time and memory.
 //!
 //! `cargo test --test fuzz` tries a few thousand inputs on all readers, and
-//! `cargo test --release --test fuzz -- --inputs 10000000 --seed 7 images` many on one; `--seconds 30` ends a run early. An input
-//! only depends on the seed, the reader and the input's index, so that runs are reproducible. A failure is a panic, the end of
-//! the process (a failed allocation that is not handled, a stack overflow), or a time above ten seconds. Its input is kept in
-//! `inputs/<reader>/`, and every later run starts with the inputs there; once the reader is fixed, they are part of the tests.
+//! `cargo test --release --test fuzz -- --inputs 10000000 --seed 7 images` many on one; `--seconds 30` ends a run early. An
+//! input only depends on the seed, the reader and the input's index, so that runs are reproducible. A failure is a panic, the
+//! end of the process (a failed allocation that is not handled, a stack overflow), or a time above ten seconds. Its input is
+//! kept in `inputs/<reader>/`, and every later run starts with the inputs there; once the reader is fixed, they are part of the
+//! tests.
 //!
 //! The process starts itself a second time. The child runs the readers, and records the index of each input before it is read,
 //! so that the parent can keep an input that ends the child.
