@@ -1,7 +1,7 @@
-//! A step of SimCLR by candle's own operations and by sassl: `cargo bench --bench candle [BATCH] [SIDE] [THREADS]`.
+//! A step of SimCLR with candle's operations and with sassl's: `cargo bench --bench candle [BATCH] [SIDE] [THREADS]`.
 //!
-//! ResNet-18 with CIFAR's stem, which candle can differentiate (the ImageNet stem's max-pool it cannot), a projector, NT-Xent and
-//! SGD; candle's has no momentum, so its step does a little less. Medians of the steps after the first, in turns.
+//! ResNet-18 with CIFAR's stem (candle cannot differentiate the max-pool of the ImageNet stem), a projector, NT-Xent and SGD;
+//! candle's has no momentum, so its step does a little less. Medians of the steps after the first, in turns.
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::{
     BatchNorm, Conv2d, Conv2dConfig, Linear, Module, ModuleT, Optimizer, SGD, VarBuilder, VarMap, batch_norm,
@@ -50,7 +50,7 @@ impl Block {
     }
 }
 
-/// SimCLR, as a user of candle would write it.
+/// SimCLR as a user of candle would write it.
 struct Candle {
     stem: Norm,
     blocks: Vec<Block>,
@@ -122,7 +122,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 fn main() -> Result<()> {
     let given: Vec<usize> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let [batch, side, threads] = [(0, 64), (1, 32), (2, 2)].map(|(n, usual)| given.get(n).copied().unwrap_or(usual));
-    // SAFETY: no other thread runs yet.
+    // SAFETY: no other thread is running yet.
     #[allow(unsafe_code)]
     unsafe {
         std::env::set_var("RAYON_NUM_THREADS", threads.to_string());

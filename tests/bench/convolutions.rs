@@ -1,11 +1,11 @@
-//! Times convolutions of training for `tests/bench/convolutions.py`, which asks line by line: which of the three, images, side, inputs,
-//! outputs, kernel, stride, threads. Each line is answered by the seconds of one call.
+//! Times training convolutions for `tests/bench/convolutions.py`. Each input line has the kind (output, or gradient of the
+//! input or weight), batch size, side, inputs, outputs, kernel, stride and threads; the answer is the seconds of one call.
 use sassl::kernels::isa::Isa;
 use sassl::kernels::training::convolution::{Shape, forward, input_gradient, weight_gradient};
 use std::io::{self, BufRead, Write};
 use std::time::Instant;
 
-/// What all calls of a shape read and write.
+/// The memory of all calls of a shape.
 struct Case {
     shape: Shape,
     input: Vec<f32>,
@@ -34,7 +34,7 @@ impl Case {
     fn seconds(&mut self, isa: Isa, which: &str, threads: usize) -> f64 {
         let Self { shape, input, weight, output } = self;
         let start = Instant::now();
-        // As for every caller, the result is new memory.
+        // The result is in new memory, as for every caller.
         let made = match which {
             "output" => {
                 let mut made = vec![0.0; output.len()];

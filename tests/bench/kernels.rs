@@ -15,12 +15,12 @@ use sassl::kernels::inference::spare_maps::SpareMaps;
 use sassl::kernels::isa::{Isa, KernelPath};
 use std::hint::black_box;
 
-/// The paths with vectors.
+/// All paths with vector instructions.
 fn paths() -> impl Iterator<Item = KernelPath> {
     KernelPath::supported().filter(|path| path.isa() != Isa::Scalar)
 }
 
-/// A map whose numbers are all the same.
+/// Creates a map with all values equal.
 fn map(side: usize, channels: usize, pad: Pad) -> FeatureMap {
     let mut map = FeatureMap::new(side, side, channels, pad);
     map.as_mut_slice().fill(0.5);
@@ -86,7 +86,7 @@ fn pixels(c: &mut Criterion) {
     let image = vec![100_u8; 224 * 224 * 3];
     let (content, mut view) = (Pixels::U8(&image), image.clone());
     let (mut small, mut scratch, mut row) = (map(128, 3, Pad::all(1)), BilinearScratch::default(), Default::default());
-    // Four phases of three colours at half the size, as the head leaves them.
+    // Four phases of three channels at half the size, as output by the head.
     let last = map(112, 12, Pad::NONE);
     for path in paths() {
         c.bench_function(&format!("pixels/resize/{}", path), |b| {
