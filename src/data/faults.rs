@@ -32,7 +32,7 @@ pub enum OnDamage {
 pub struct Reading {
     /// As in [`crate::image::DecodeOptions`].
     pub least: Option<u16>,
-    /// True rotates images upright as their EXIF orientation says.
+    /// True rotates images upright by their EXIF orientation.
     pub exif: bool,
     /// The handling of unreadable images.
     pub on_error: OnError,

@@ -112,7 +112,7 @@ impl ImageFolder {
     /// Lists a folder, with classes and images in the order of their names.
     ///
     /// # Errors
-    /// A folder that cannot be read or has no image; a class without images; images beside class folders; class names that
+    /// A folder that cannot be read or has no image; a class without images; images next to class folders; class names that
     /// differ only in case.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;

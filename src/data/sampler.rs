@@ -11,7 +11,7 @@ use std::ops::Range;
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     len: usize,
-    /// Of all ranks together.
+    /// The batch size of all ranks together.
     batch_size: usize,
     shuffle: bool,
     drop_last: bool,

@@ -38,8 +38,8 @@ pub enum JitterForm {
     /// torchvision's, on a PIL image.
     #[default]
     Torchvision,
-    /// That of deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is per channel, saturation is
-    /// that of HSV.
+    /// BYOL's, from deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is per channel, saturation
+    /// is that of HSV.
     Byol,
 }
 

@@ -1,5 +1,5 @@
-//! Image files to pixels: upright RGB with eight bits per channel, whatever the file has. This is the entry point; each
-//! container has a file of its own.
+//! Decoding of image files to upright RGB with eight bits per channel. This is the entry point; each container has its own
+//! file.
 mod gif;
 mod jpeg_segments;
 mod orientation;
@@ -34,7 +34,7 @@ pub struct DecodeOptions<'a> {
     /// A JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side shorter than this: only as many pixels of
     /// each block of 8x8 are then computed, from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
     pub least: Option<u16>,
-    /// True rotates the image upright as EXIF or XMP says, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
+    /// True rotates the image upright by EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
     /// rotated in either case, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
     pub exif: bool,
     /// Maps (height, width) of the upright decoded image to the region that is needed. The result still has the whole size, but

@@ -15,7 +15,7 @@ pub enum DeviceStep {
     Taps(usize, Vec<f32>),
     /// Pillow's box blur.
     Boxes(f32),
-    /// Inverts bytes from a threshold on.
+    /// Inverts bytes of at least a threshold.
     Solarize(u8),
     /// Flips the view.
     Flip {

@@ -2,7 +2,7 @@
 //! that applies them (`operation.rs` has the contract).
 //!
 //! Images are decoded and cropped as interleaved pixels ([`RgbImage`]) and augmented as planes ([`Planes`]). The arithmetic is
-//! Pillow's, as torchvision calls it, unless an operation says otherwise.
+//! Pillow's, as called by torchvision, unless an operation documents otherwise.
 mod affine;
 mod color_jitter;
 mod crop;

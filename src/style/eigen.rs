@@ -2,7 +2,7 @@
 //! tridiagonal, and QL steps with implicit shifts (Wilkinson and Reinsch 1971, tred2 and tql2) diagonal.
 //!
 //! The rotations are stored and applied backwards to only as many unit vectors as requested. So a few vectors cost little more
-//! than the eigenvalues alone, `4/3 n^3`; both have float64 precision.
+//! than the eigenvalues by themselves, `4/3 n^3`; both have float64 precision.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::memory;

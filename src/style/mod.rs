@@ -163,8 +163,8 @@ impl Sassl {
         StyleParams { apply, alpha, beta, style }
     }
 
-    /// Returns z_s of every image, `[n, dim]`. `z_content`, one vector per image of the batch, is used for [`Styles::Batch`]
-    /// alone.
+    /// Returns z_s of every image, `[n, dim]`. `z_content`, one vector per image of the batch, is only used for
+    /// [`Styles::Batch`].
     ///
     /// # Errors
     /// An index outside the bank or the batch, a vector of another length, or a missing `z_content` for styles of the batch.

@@ -55,7 +55,7 @@ struct Workspace {
     layers: LayerScratch,
 }
 
-/// The inputs of Algorithm 1 beside the content.
+/// The inputs of Algorithm 1 other than the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Style<'a> {
     /// z_s: one vector per image, or one for all.
@@ -148,7 +148,7 @@ impl Stylizer {
         Ok(out)
     }
 
-    /// Computes T alone: `out` is float32 of the images' shape; `z` holds one vector per image, or one for all.
+    /// Computes only T: `out` is float32 of the images' shape; `z` holds one vector per image, or one for all.
     ///
     /// # Errors
     /// `z` or `out` has another shape.

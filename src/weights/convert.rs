@@ -46,7 +46,7 @@ impl Container {
     }
 }
 
-/// The networks found so far, each with its file and what is known of its style space.
+/// The networks found so far, each with its file and the predictor that determines its style space, if known.
 #[derive(Default)]
 struct Found {
     predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One pass over a loader's source, from a given batch on. Its threads end soon after it is dropped: each keeps what it needs
-/// for its current image, and nobody waits for a thread that waits for storage.
+/// for its current image, and the consumer does not wait for a thread that is blocked by storage.
 pub struct Epoch {
     shared: Arc<Shared>,
     process: u32,

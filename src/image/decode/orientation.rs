@@ -58,7 +58,7 @@ impl Orientation {
         let (top, left, rows, columns) =
             if self.is_on_its_side() { (left, top, columns, rows) } else { (top, left, rows, columns) };
         let (from_below, from_right) = self.is_mirrored();
-        // A crop beyond the image is kept as it is.
+        // A crop beyond the image is unchanged.
         let mirrored = |at: usize, size: usize, all: usize| all.checked_sub(at + size).unwrap_or(at);
         Crop {
             top: if from_below { mirrored(top, rows, height) } else { top },

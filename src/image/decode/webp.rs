@@ -1,4 +1,4 @@
-//! WebP: only the image chunk is decoded, for an animation that of the first frame; other chunks are parsed for metadata alone.
+//! WebP: only the image chunk is decoded, for an animation that of the first frame; other chunks are only parsed for metadata.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, three_colors};
 use crate::image::{Decoded, RgbImage};
@@ -80,7 +80,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
-/// Decodes an image chunk as a file of its own. The alpha of lossy images is a separate chunk, which is dropped.
+/// Decodes an image chunk as a separate file. The alpha of lossy images is another chunk, which is dropped.
 fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);

@@ -74,7 +74,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Lists those files beside `path`, which need not exist, for whose names `belongs` returns `true`.
+    /// Lists the files next to `path`, which need not exist, for whose names `belongs` returns `true`.
     ///
     /// # Errors
     /// The folder cannot be read.

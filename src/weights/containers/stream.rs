@@ -20,7 +20,7 @@ pub struct Stream<'a> {
 
 /// The source of a member's bytes.
 pub(super) enum Body<'a> {
-    /// A file of its own.
+    /// A separate file.
     File(File),
     /// An archive, at the member's first byte.
     Archived(&'a mut dyn Read),

@@ -50,7 +50,7 @@ struct Quantization {
 /// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive.
 ///
 /// # Errors
-/// There is no such model; a shard is missing or has another size than the manifest says; a weight is quantized to integers.
+/// There is no such model; a shard is missing or has another size than in the manifest; a weight is quantized to integers.
 pub fn read_weights(path: &Path) -> Result<Tensors> {
     let (members, json) = locate(path)?;
     let wrong = |reason: String| Error::weights(members.origin(), reason);

@@ -23,14 +23,14 @@ pub use transformer::read_transformer;
 /// Limit of the file size, above that of any of these networks; InceptionV3 in float32 has 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// The predictor whose z a network computes or was trained with, as far as its file says.
+/// The predictor whose z a network computes or was trained with, if its file specifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainedWith {
     /// The predictor on MobileNetV2, of the mobile pair.
     MobilenetV2,
     /// The predictor on InceptionV3, of the full pair.
     InceptionV3,
-    /// The file does not say.
+    /// Not specified in the file.
     Unknown,
 }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 /// Limit of the number of layers, above that of any valid description; stops at graphs with cycles.
 const MAX_LAYERS: usize = 150;
 
-/// Reads T, of any width and number of blocks, and the kind of its F, as far as the file says.
+/// Reads T, of any width and number of blocks, and the kind of its F, if the file specifies it.
 ///
 /// # Errors
 /// The bytes are not such a network.
