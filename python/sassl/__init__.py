@@ -1,15 +1,15 @@
 """Style augmentations for self-supervised learning (SASSL, arXiv 2312.01187): neural style transfer as an augmentation.
 
-import sassl
-model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
-bank = sassl.StyleBank.default()          # style vectors
-view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
+    import sassl
+    model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
+    bank = sassl.StyleBank.default()          # style vectors
+    view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 
-transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
-two_views = sassl.transforms.MoCoV2Transform(style=transform)
-loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
+    transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
+    two_views = sassl.transforms.MoCoV2Transform(style=transform)
+    loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
 
-model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=200, out="run")
+    model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=200, out="run")
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ class Config:
         Raises:
             OSError: the file cannot be read.
             ValueError: the file is malformed, a setting is unknown or invalid, or the method is missing; the error names the
-            key.
+                key.
             ImportError: PyYAML is missing, for YAML, or tomli on Python 3.10, for TOML.
         """
         settings = config_files.read(path)

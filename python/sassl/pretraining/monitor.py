@@ -30,7 +30,7 @@ class Monitor:
         data: labelled images, in any form that a `TwoViewLoader` takes; their classes are those of the training images, matched
             by name if both have names. Training images without a class (-1) are not used as neighbours.
         every: the interval in epochs; the last epoch is always measured. None: the shortest interval at which the encoded
-        images are at most a tenth of the training images.
+            images are at most a tenth of the training images.
         bank: how many of the newest features are kept.
         k: neighbours; all features if they are fewer.
         probe_epochs: epochs of the linear probe, 0 for none.

@@ -198,7 +198,7 @@ class Pretraining(Encoding, Weights):
             keep: the number of checkpoints to keep.
             checkpoint_every: the interval in steps of additional checkpoints, for long epochs.
             on_error: as in `TwoViewLoader`: "raise", or "report", which replaces an unreadable image by another and prints a
-            line.
+                line.
             monitor: labelled images or a `Monitor`, which measures accuracies of the features after an epoch. Its failures are
                 printed, and the run continues; classes that do not fit are an error before the run begins.
             loggers: additional logging: a name, such as "tensorboard", "csv" (a row every tenth step), "wandb" or "mlflow", a
