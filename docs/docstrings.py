@@ -1,8 +1,13 @@
-"""Prepares the package for the manual's API pages: an entry for each parameter, and signatures of classes with `__new__`."""
+"""Prepares the package for the manual's API pages.
+
+Each parameter has an entry of its own, classes with `__new__` have a signature, `#:` comments are docstrings, and fields without
+a docstring are left to the signature and the docstring of their class.
+"""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import griffe
@@ -21,22 +26,43 @@ def separated(docstring: str) -> str:
     return SECTION.sub(lambda section: GROUP.sub(entries, section[0]), docstring)
 
 
+def comment(item: griffe.Object) -> str:
+    """The lines above an attribute that begin with `#:`."""
+    lines: list[str] = []
+    if isinstance(item.filepath, Path) and item.filepath.suffix == ".py" and item.lineno:
+        above = item.filepath.read_text(encoding="utf-8").splitlines()[: item.lineno - 1]
+        while above and above[-1].lstrip().startswith("#:"):
+            lines.insert(0, above.pop().lstrip()[2:].strip())
+    return "\n".join(lines)
+
+
 class Docstrings(griffe.Extension):
     """Changes what griffe has read of a package, before pages are made of it."""
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
+        # Dataclasses first: their signatures are built from the fields.
+        griffe.DataclassesExtension().on_package(pkg=pkg)
         self.prepare(pkg)
 
     def prepare(self, item: griffe.Object) -> None:
         """Prepares an object and its members."""
+        if item.is_attribute and not item.docstring and (text := comment(item)):
+            item.docstring = griffe.Docstring(text, parent=item)
         if item.docstring:
             item.docstring.value = separated(item.docstring.value)
-        if item.is_class and "__new__" in item.members and "__init__" not in item.members:
-            constructor = item.members["__new__"]
-            if isinstance(constructor, griffe.Function):
-                constructor.name, constructor.returns = "__init__", None
-                item.set_member("__init__", constructor)
-                item.del_member("__new__")
-        for member in list(item.members.values()):
-            if isinstance(member, griffe.Object):
-                self.prepare(member)
+        members = [member for member in item.members.values() if isinstance(member, griffe.Object)]
+        for member in members:
+            self.prepare(member)
+        if isinstance(item, griffe.Class):
+            self.sign(item)
+            for member in members:
+                if member.is_attribute and not member.docstring:
+                    item.del_member(member.name)
+
+    def sign(self, item: griffe.Class) -> None:
+        """The signature of `__new__` becomes that of the class."""
+        constructor = item.members.get("__new__")
+        if isinstance(constructor, griffe.Function) and "__init__" not in item.members:
+            constructor.name, constructor.returns = "__init__", None
+            item.set_member("__init__", constructor)
+            item.del_member("__new__")

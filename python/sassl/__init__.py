@@ -10,6 +10,8 @@
     loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
 
     model = sassl.MoCoV2("resnet50", style=transform).fit("imagenet/train", epochs=200, out="run")
+
+Importing sassl needs only numpy and imports no framework.
 """
 
 from __future__ import annotations
