@@ -1,7 +1,7 @@
 """Prepares the package for the manual's API pages.
 
-Each parameter has an entry of its own, classes with `__new__` have a signature, `#:` comments are docstrings, and fields without
-a docstring are left to the signature and the docstring of their class.
+Each parameter has an entry of its own, classes with `__new__` have a signature, `#:` comments are docstrings, and fields
+without a docstring are left to the signature and the docstring of their class.
 """
 
 from __future__ import annotations
