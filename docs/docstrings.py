@@ -1,7 +1,7 @@
 """Prepares the package for the manual's API pages.
 
-Each parameter has an entry of its own, classes with `__new__` have a signature, `#:` comments are docstrings, and fields
-without a docstring are left to the signature and the docstring of their class.
+Each parameter and exception has an entry of its own, classes with `__new__` have a signature, `#:` comments are docstrings, and
+fields without a docstring are left to the signature and the docstring of their class. Long values are not shown.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import griffe
 
-SECTION = re.compile(r"^(?:Args|Attributes):\n(?:(?: .*)?\n)*(?: .*)?", re.MULTILINE)
+SECTION = re.compile(r"^(?:Args|Attributes|Raises):\n(?:(?: .*)?\n)*(?: .*)?", re.MULTILINE)
 #: An entry for several names: "    alpha, beta: ranges." and the lines that continue it.
 GROUP = re.compile(r"^ {4}(\w+(?:, \w+)+)(:.*(?:\n {5,}.*)*)", re.MULTILINE)
+LONGEST_VALUE = 240
 
 
 def separated(docstring: str) -> str:
@@ -48,6 +49,8 @@ class Docstrings(griffe.Extension):
         """Prepares an object and its members."""
         if item.is_attribute and not item.docstring and (text := comment(item)):
             item.docstring = griffe.Docstring(text, parent=item)
+        if isinstance(item, griffe.Attribute) and len(str(item.value)) > LONGEST_VALUE:
+            item.value = None
         if item.docstring:
             item.docstring.value = separated(item.docstring.value)
         members = [member for member in item.members.values() if isinstance(member, griffe.Object)]
@@ -56,7 +59,7 @@ class Docstrings(griffe.Extension):
         if isinstance(item, griffe.Class):
             self.sign(item)
             for member in members:
-                if member.is_attribute and not member.docstring:
+                if "__init__" in item.members and member.is_attribute and not member.docstring:
                     item.del_member(member.name)
 
     def sign(self, item: griffe.Class) -> None:
