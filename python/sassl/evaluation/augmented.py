@@ -92,7 +92,6 @@ def augmented_probe(
             are left out, and warnings report their number.
         out: a folder for the heads, which are written after each epoch, and for the result. A run with the same settings
             resumes there, and its result is bit-identical to that of an uninterrupted run.
-            there, and ends bit-identical to one that was never stopped.
         cache: where features of val and test are stored and looked up, see `extract`; those of crops are not.
         ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments
             and gets the result.
