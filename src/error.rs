@@ -11,25 +11,32 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// An array has the wrong shape.
-    #[error("{what}: expected {expected}, got {got}")]
+    #[error("{}", sentence(what, requirement, got))]
     Shape {
         /// The array in question.
         what: String,
-        /// The expected shape.
-        expected: String,
+        /// The expected shape, "must have shape (n, 3)"; a remedy may follow after "; ".
+        requirement: String,
         /// The actual shape.
         got: String,
     },
 
     /// A value is outside its range.
-    #[error("{name} = {value}: {remedy}")]
+    #[error("{}", sentence(name, requirement, value))]
     Value {
         /// The parameter's name.
         name: String,
         /// The value that was passed.
         value: String,
-        /// The valid range, or the remedy.
-        remedy: String,
+        /// The valid range, "must be in [0, 1]"; a remedy may follow after "; ".
+        requirement: String,
+    },
+
+    /// Arguments do not fit together, or an object cannot be used in its state.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong, and the remedy.
+        reason: String,
     },
 
     /// Style vectors of one predictor were passed to the transformer of another.
@@ -122,13 +129,18 @@ pub enum Error {
 
 impl Error {
     /// Creates an error for a wrong shape.
-    pub fn shape(what: impl Into<String>, expected: impl ToString, got: impl ToString) -> Self {
-        Self::Shape { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    pub fn shape(what: impl Into<String>, requirement: impl Into<String>, got: impl ToString) -> Self {
+        Self::Shape { what: what.into(), requirement: requirement.into(), got: got.to_string() }
     }
 
     /// Creates an error for a value outside its range.
-    pub fn value(name: impl Into<String>, value: impl ToString, remedy: impl Into<String>) -> Self {
-        Self::Value { name: name.into(), value: value.to_string(), remedy: remedy.into() }
+    pub fn value(name: impl Into<String>, value: impl ToString, requirement: impl Into<String>) -> Self {
+        Self::Value { name: name.into(), value: value.to_string(), requirement: requirement.into() }
+    }
+
+    /// Creates an error for arguments that do not fit together, or an object that cannot be used.
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self::Invalid { reason: reason.into() }
     }
 
     /// Creates an error for an invalid weight file.
@@ -171,6 +183,22 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
+/// Returns "{name} {requirement}, got {value}"; the requirement's remedy comes last.
+fn sentence(name: &str, requirement: &str, value: &str) -> String {
+    match requirement.split_once("; ") {
+        Some((requirement, remedy)) => format!("{name} {requirement}, got {value}; {remedy}"),
+        None => format!("{name} {requirement}, got {value}"),
+    }
+}
+
+/// Returns a shape as Python writes it: (2, 3).
+pub fn tuple(shape: &[usize]) -> String {
+    match shape {
+        [side] => format!("({side},)"),
+        sides => format!("({})", sides.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
 /// Checks a probability passed by the user.
 ///
 /// # Errors
@@ -178,7 +206,7 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
 pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
     match (0.0..=1.0).contains(&p) {
         true => Ok(p),
-        false => Err(Error::value(name, p, "expected a probability in [0, 1]")),
+        false => Err(Error::value(name, p, "must be in [0, 1]")),
     }
 }
 
@@ -186,10 +214,23 @@ pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
 ///
 /// # Errors
 /// The ends are reversed or outside the limits.
-pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), remedy: &str) -> Result<(f32, f32)> {
+pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), requirement: &str) -> Result<(f32, f32)> {
     let (low, high) = range;
     match limits.0 <= low && low <= high && high <= limits.1 {
         true => Ok(range),
-        false => Err(Error::value(name, format!("({low}, {high})"), remedy)),
+        false => Err(Error::value(name, format!("({low}, {high})"), requirement)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Error, tuple};
+
+    #[test]
+    fn messages_are_sentences_and_remedies_come_last() {
+        assert_eq!(Error::value("p", 1.5, "must be in [0, 1]").to_string(), "p must be in [0, 1], got 1.5");
+        let error = Error::shape("images", "must have shape (N, 3); reshape them", tuple(&[2]));
+        assert_eq!(error.to_string(), "images must have shape (N, 3), got (2,); reshape them");
+        assert_eq!(tuple(&[2, 3]), "(2, 3)");
     }
 }

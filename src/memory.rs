@@ -1,5 +1,5 @@
 //! Fallible allocation for sizes set by users and files, and overflow-checked element counts.
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use bytemuck::Zeroable;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -12,7 +12,7 @@ pub const MOST_KEPT: usize = 64 << 20;
 /// The count overflows; the error names `what`.
 pub fn count(what: &str, shape: &[usize]) -> Result<usize> {
     let product = shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
-    product.ok_or_else(|| Error::value(what, format!("{shape:?}"), "more elements than any memory holds"))
+    product.ok_or_else(|| Error::shape(what, "must have fewer elements than memory can hold", tuple(shape)))
 }
 
 /// Returns `n` zeros.
@@ -91,6 +91,9 @@ mod tests {
         assert_eq!(count("size", &[2, 3, 4]).unwrap(), 24);
         assert_eq!(count("size", &[]).unwrap(), 1);
         let told = count("size", &[1 << 33, 1 << 33]).unwrap_err().to_string();
-        assert!(told.starts_with("size = [8589934592, 8589934592]: more"), "{told}");
+        assert!(
+            told.starts_with("size must have fewer elements than memory can hold, got (8589934592, 8589934592)"),
+            "{told}"
+        );
     }
 }

@@ -19,11 +19,11 @@ pub fn read<T: ?Sized>(what: &str, settings: &Value, rows: &[Row<T>]) -> Result<
     let mut own = settings.clone();
     let name = own.as_object_mut().and_then(|own| own.remove("name"));
     let Some(Value::String(name)) = name else {
-        return Err(Error::value(what, settings, "expected an object with a name and the settings of that component"));
+        return Err(Error::value(what, settings, "must be an object with a name and the settings of that component"));
     };
     let Some(row) = rows.iter().find(|row| row.name == name) else {
         let known = rows.iter().map(|row| format!("{:?}", row.name)).collect::<Vec<_>>().join(", ");
-        return Err(Error::value(what, format!("{name:?}"), format!("there are {known}")));
+        return Err(Error::value(what, format!("{name:?}"), format!("must be one of {known}")));
     };
     (row.read)(row.name, own)
 }
@@ -35,6 +35,6 @@ pub fn read<T: ?Sized>(what: &str, settings: &Value, rows: &[Row<T>]) -> Result<
 pub fn own<S: DeserializeOwned>(name: &str, settings: Value) -> Result<S> {
     serde_json::from_value(settings).map_err(|error| {
         let told = error.to_string();
-        Error::value(format!("settings of {name}"), told, "give each field of its settings exactly once")
+        Error::invalid(format!("settings of {name} are invalid: {told}; give each of its fields exactly once"))
     })
 }

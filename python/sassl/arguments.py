@@ -1,4 +1,4 @@
-"""Parse arguments: return the value, or raise one ValueError with the argument's name, its value and what was expected."""
+"""Parse arguments: return the value, or raise a ValueError "{name} must be {expected}, got {value}"."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 
 
 def wrong(name: str, value: Any, expected: str) -> ValueError:
-    """The ValueError for an invalid argument; the caller raises it."""
+    """The ValueError for an invalid argument, which the caller raises; a remedy may follow in `expected` after "; "."""
     text = repr(value)
-    return ValueError(f"{name} = {text if len(text) <= 100 else text[:97] + '...'}: expected {expected}")
+    expected, semicolon, remedy = expected.partition("; ")
+    got = text if len(text) <= 100 else text[:97] + "..."
+    return ValueError(f"{name} must be {expected}, got {got}{semicolon}{remedy}")
 
 
 def number(name: str, value: Any, expected: str = "a number") -> float:
@@ -29,13 +31,13 @@ def number(name: str, value: Any, expected: str = "a number") -> float:
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
     """Return the value as an int from `least` to `most`; floats, such as 1.0, are rejected."""
-    limits = "" if least == -(2**63) else f" from {least} up" if most >= 2**63 - 1 else f" from {least} to {most}"
+    limits = "" if least == -(2**63) else f" >= {least}" if most >= 2**63 - 1 else f" in [{least}, {most}]"
     try:
         n = operator.index(value)
     except TypeError:
         n = least - 1
     if not least <= n <= most:
-        raise wrong(name, value, f"a whole number{limits}")
+        raise wrong(name, value, f"an integer{limits}")
     return n
 
 
@@ -65,7 +67,9 @@ def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
     names = tuple(names)
     if (value is None or isinstance(value, str)) and value in names:
         return value
-    raise wrong(name, value, " or ".join('"' + one + '"' if one is not None else "None" for one in names))
+    *others, last = map(repr, names)
+    one_of = "one of " if len(others) > 1 else ""
+    raise wrong(name, value, f"{one_of}{', '.join(others)} or {last}" if others else last)
 
 
 def plain(value: Any) -> Any:
@@ -74,6 +78,6 @@ def plain(value: Any) -> Any:
     def listed(value: Any) -> Any:
         if hasattr(value, "tolist"):
             return value.tolist()
-        raise TypeError(f"{value!r}: expected a number, a string, None, or a list or dict of these")
+        raise TypeError(f"a value must be a number, a string, None, or a list or dict of these, got {value!r}")
 
     return json.loads(json.dumps(value, default=listed))

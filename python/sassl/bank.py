@@ -90,7 +90,7 @@ class StyleBank:
         array = np.asarray(vectors, np.float32)
         if array.ndim not in (1, 2) or array.shape[-1] != stylizer.dim:
             dim = stylizer.dim
-            raise ValueError(f"style vectors: expected (n, {dim}) or ({dim},), got the shape {array.shape}")
+            raise ValueError(f"style vectors must have shape (n, {dim}) or ({dim},), got {array.shape}")
         return cls(np.atleast_2d(array), stylizer.space, names)
 
     @classmethod
@@ -128,7 +128,7 @@ class StyleBank:
                     raise type(error)(f"{some[0][0]}: {error}") from None
                 names += [name for name, _ in some]
         if not names:
-            raise ValueError("images = []: a bank needs at least one image")
+            raise ValueError("images must contain at least one image, got []")
         return cls(np.concatenate(vectors), stylizer.space, names)
 
     @classmethod
@@ -140,10 +140,12 @@ class StyleBank:
         """
         banks = list(banks)
         if not banks:
-            raise ValueError("banks = []: expected at least one")
+            raise ValueError("banks must contain at least one bank, got []")
         for bank in banks:
             if bank.space != banks[0].space:
-                raise ValueError(f"{bank!r}: of another style space than {banks[0]!r}; build all banks with one model")
+                raise ValueError(
+                    f"{bank!r} is of another style space than {banks[0]!r}; build all banks with one model"
+                )
         names = [bank.names for bank in banks]
         joined = [name for some in names for name in some or ()]
         vectors = np.concatenate([bank.vectors for bank in banks])

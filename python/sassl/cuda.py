@@ -86,7 +86,7 @@ class Kernels:
 
         _check(images, self._device)
         if len(params) != len(images):
-            raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
+            raise ValueError(f"params must have length {len(images)}, one for each image, got {len(params)}")
         out = torch.empty_like(images, dtype=dtype)
         bank = None if self._styles is None else len(self._styles)
         plan = self._core.plan(_layout(images), params, _layout(out), bank)
@@ -124,7 +124,7 @@ class _ViewsOn:
         self._transform, self._device = transform, device
         styles = self._styles()
         if len(styles) > 1:
-            raise ValueError(f"views: must share one SASSL on a GPU, got {len(styles)} different ones")
+            raise ValueError(f"views must share one SASSL on a GPU, got {len(styles)} different ones")
         self._kernels = styles[0].on(device) if styles else None
         # Load every kernel that a draw may need.
         _, height, width, _ = _BYTES
@@ -195,7 +195,7 @@ class DeviceViews(_ViewsOn):
         """
         _check(images, self._device)
         if len(params) != len(images):
-            raise ValueError(f"params: expected one list for each of {len(images)} images, got {len(params)}")
+            raise ValueError(f"params must have length {len(images)}, one list for each image, got {len(params)}")
         out, views, places = self._room(len(images))
         if len(images):
             _, weights, styles, _ = self._parts()
@@ -253,7 +253,7 @@ def _check(images: Any, device: Any) -> None:
     _check_process()
     if images.device != device or images.ndim != 4 or images.shape[1] != 3:
         got = f"{tuple(images.shape)} on {images.device}"
-        raise ValueError(f"images: expected (N, 3, H, W) on {device}, where the kernels are, got {got}")
+        raise ValueError(f"images must have shape (N, 3, H, W) on {device}, where the kernels are, got {got}")
 
 
 #: The streams of copies to each device.

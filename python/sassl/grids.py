@@ -47,7 +47,7 @@ def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: floa
         ValueError: different shapes.
     """
     if image.shape != original.shape:
-        raise ValueError(f"image: expected the shape of original, {original.shape}, got {image.shape}")
+        raise ValueError(f"image must have the shape of original, {original.shape}, got {image.shape}")
     changed = image.astype(np.float32) - original.astype(np.float32)
     return np.clip(np.rint(128 + gain * changed), 0, 255).astype(np.uint8)
 
@@ -190,7 +190,7 @@ def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
 
     rows = [row for row in rows if len(row.images)]
     if not rows:
-        raise ValueError("rows: expected at least one image")
+        raise ValueError("rows must contain at least one image, got none")
     caption_font, title_font = (ImageFont.load_default(size) for size in (_CAPTION, _TITLE))
     cells = [[_resized(image, height) for image in row.images] for row in rows]
     width = _GAP + max(sum(cell.width + _GAP for cell in some) for some in cells)
@@ -201,7 +201,7 @@ def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
     for row, some in zip(rows, cells, strict=True):
         captions = row.captions or [""] * len(some)
         if len(captions) != len(some):
-            raise ValueError(f"captions: expected one for each of {len(some)} images, got {len(captions)}")
+            raise ValueError(f"captions must have length {len(some)}, one for each image, got {len(captions)}")
         wrapped = [_wrapped(text, caption_font, cell.width) for text, cell in zip(captions, some, strict=True)]
         title = _wrapped(row.title, title_font, width - 2 * _GAP)
         above = len(title) * (_TITLE + _LEADING) + (_ABOVE if title else 0)
@@ -232,7 +232,7 @@ def jpeg(image: Image, most: int) -> bytes:
         image.save(file, "JPEG", quality=quality, optimize=True)
         if file.tell() <= most:
             return file.getvalue()
-    raise ValueError(f"a JPEG of {image.width}x{image.height} pixels: none of {most} bytes; make it smaller")
+    raise ValueError(f"a JPEG of {image.width}x{image.height} pixels does not fit into {most} bytes; make it smaller")
 
 
 def _resized(image: Any, height: int) -> Image:

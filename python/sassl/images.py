@@ -55,7 +55,7 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     """
     kind = _kind(image)
     if kind is None:
-        raise TypeError(f"{name}: expected a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
+        raise TypeError(f"{name} must be a PIL image, a numpy array or a torch tensor, got {type(image).__name__}")
     if kind == "tensor":
         return _unpack_torch(image, name)
     return _unpack_numpy(image, name) if kind == "array" else _unpack_pil(image, name)
@@ -84,7 +84,7 @@ def pixels(
     kind = _kind(image)
     if kind is None:
         got = type(image).__name__
-        raise TypeError(f"{name}: expected a PIL image, a path, bytes, a uint8 array or tensor, got {got}")
+        raise TypeError(f"{name} must be a PIL image, a path, bytes, a uint8 array or tensor, got {got}")
     if kind != "PIL":
         _check_one_of_bytes(image, kind, name)
     return unpack(image, name)[0][0]
@@ -109,7 +109,7 @@ def _check_one_of_bytes(image: Any, kind: str, name: str) -> None:
     channels_axis, shapes = {"tensor": (0, "(3, H, W) or (1, H, W)"), "array": (2, "(H, W, 3) or (H, W, 1)")}[kind]
     dtype, shape = str(image.dtype).removeprefix("torch."), tuple(image.shape)
     if dtype != "uint8" or len(shape) != 3 or shape[channels_axis] not in (1, 3):
-        raise ValueError(f"{name}: expected a uint8 {kind} {shapes}, got {dtype} of shape {shape}")
+        raise ValueError(f"{name} must be a uint8 {kind} {shapes}, got {dtype} of shape {shape}")
 
 
 #: DLPack's code for CUDA devices.
@@ -187,7 +187,7 @@ def pixels_cuda(image: Any, name: str = "image") -> Any:
     torch = sys.modules.get("torch")
     if torch is None or image.ndim not in (3, 4) or image.shape[-3] not in (1, 3) or image.dtype != torch.uint8:
         got = f"{str(image.dtype).removeprefix('torch.')} of shape {tuple(image.shape)}"
-        raise ValueError(f"{name}: expected a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 channels, got {got}")
+        raise ValueError(f"{name} must be a uint8 tensor (N, 3, H, W) or (3, H, W), of 3 or 1 channels, got {got}")
     batch = image.detach().as_subclass(torch.Tensor)
     return (batch if batch.ndim == 4 else batch[None]).expand(-1, 3, -1, -1)
 
@@ -204,14 +204,12 @@ def _own_numbers(torch: Any, image: Any, name: str) -> Any:
     """Check a tensor of images, and return it without its subclass and gradient."""
     kind = _without_numbers(torch, image)
     if kind is not None:
-        raise TypeError(f"{name}: expected a dense tensor with storage of its own, got {kind}")
+        raise TypeError(f"{name} must be a dense tensor with storage of its own, got {kind}")
     shape = tuple(image.shape)
     if image.ndim < 3 or shape[-3] not in (1, 3):
-        raise ValueError(f"{name}: expected a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
+        raise ValueError(f"{name} must be a tensor (..., C, H, W) with 1 or 3 channels, got the shape {shape}")
     if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ValueError(
-            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
-        )
+        raise ValueError(f"{name} must be uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
     if image.requires_grad and torch.is_grad_enabled():
         warnings.warn(
             f"{name}: requires a gradient, but the result has none, because stylization is not differentiable here; pass "
@@ -243,13 +241,11 @@ def _without_numbers(torch: Any, image: Any) -> str | None:
 def _unpack_numpy(image: Array, name: str) -> tuple[Array, Restore]:
     if image.ndim < 3 or image.shape[-1] not in (1, 3):
         raise ValueError(
-            f"{name}: expected a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
+            f"{name} must be a numpy array (..., H, W, C) with 1 or 3 channels, got the shape {image.shape}"
         )
     spacing = _spacing(image.dtype)
     if spacing is None:
-        raise ValueError(
-            f"{name}: expected uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first"
-        )
+        raise ValueError(f"{name} must be uint8, or floats in [0, 1], got {image.dtype}; divide larger integers first")
     channels = image.shape[-1]
     # The length is explicit, because -1 is ambiguous if another axis is 0.
     batch = image.reshape(int(np.prod(image.shape[:-3])), *image.shape[-3:])
@@ -319,7 +315,7 @@ def _rgb(image: Image, name: str) -> NDArray[np.uint8]:
         return _eight_bits(image, name)
     if image.mode not in MODES:
         modes = ", ".join((*MODES, *WHITE))
-        raise ValueError(f"{name}: PIL mode {image.mode!r}; convert it to one of {modes}")
+        raise ValueError(f"{name} must have one of the PIL modes {modes}, got {image.mode!r}; convert it")
     if image.mode == "P" and "transparency" in image.info:
         # Converting straight to RGB, Pillow would warn of lost transparency.
         image = image.convert("RGBA")
@@ -333,8 +329,8 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
     gray = np.asarray(image, np.float64)
     if not ((gray >= 0) & (gray <= white)).all():
         raise ValueError(
-            f"{name}: values from {gray.min():.7g} to {gray.max():.7g} in PIL mode {image.mode!r}, where 0 is black and "
-            f"{white} is white; scale them to that range"
+            f"{name} must have values in [0, {white}] in PIL mode {image.mode!r}, from black to white, got values from "
+            f"{gray.min():.7g} to {gray.max():.7g}; scale them to that range"
         )
     eight = np.floor(gray * (255 / white) + 0.5).astype(np.uint8)
     return np.repeat(eight[:, :, None], 3, axis=2)
@@ -365,7 +361,7 @@ def _in_range(batch: Array, rounding: float, name: str) -> Array:
         return np.clip(batch, 0, 1)
     got = "NaN" if np.isnan(low) else f"values from {low:.7g} to {high:.7g}"
     raise ValueError(
-        f"{name}: floats must be in [0, 1], got {got}; place SASSL before Normalize, and clamp first if bicubic resizing "
+        f"{name} must have floats in [0, 1], got {got}; place SASSL before Normalize, and clamp first if bicubic resizing "
         "overshoots; or pass uint8"
     )
 

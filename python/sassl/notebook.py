@@ -58,13 +58,13 @@ def show(
         ValueError: no image; not one caption per image; a value below 1; an original of another size.
     """
     if not len(images):
-        raise ValueError("images = []: expected at least one image")
+        raise ValueError("images must contain at least one image, got []")
     columns = min(len(images), 5) if columns is None else whole("columns", columns, 1)
     texts = list(captions) if captions is not None else [""] * len(images)
     if isinstance(captions, str) or not all(isinstance(text, str) for text in texts):
         raise wrong("captions", captions, "a list of one text for each image")
     if len(texts) != len(images):
-        raise ValueError(f"captions: expected one for each of {len(images)} images, got {len(texts)}")
+        raise ValueError(f"captions must have length {len(images)}, one for each image, got {len(texts)}")
     read = [pixels(image, f"images[{i}]") for i, image in enumerate(images)]
     rows = []
     for i in range(0, len(read), columns):
@@ -155,7 +155,7 @@ def compare_models(
     """
     for name, given in (("contents", contents), ("styles", styles), ("models", models)):
         if not len(given):
-            raise ValueError(f"{name} = []: expected at least one")
+            raise ValueError(f"{name} must contain at least one value, got []")
     photos = np.stack([demo.square(pixels(content, f"contents[{i}]")) for i, content in enumerate(contents)])
     paintings = [pixels(styles[i % len(styles)], f"styles[{i % len(styles)}]") for i in range(len(photos))]
     cells = [[photo, demo.square(painting)] for photo, painting in zip(photos, paintings, strict=True)]
@@ -193,7 +193,7 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
         gain: factor of the differences; no difference is mid-gray.
     """
     if not isinstance(transform, SASSL):
-        raise TypeError(f"transform: expected a SASSL, got {type(transform).__name__}")
+        raise TypeError(f"transform must be a SASSL, got {type(transform).__name__}")
     n = whole("n", n, 1)
     batch = np.repeat(pixels(image)[None], n, 0)
     rows = grids.styled(transform, batch, transform.sample(n), f"views, p = {transform.p:g}", gain=gain)
@@ -213,7 +213,7 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
         gain: factor of the differences; no difference is mid-gray.
     """
     if not isinstance(transform, Views):
-        raise TypeError(f"transform: expected a recipe such as MoCoV2Transform, got {type(transform).__name__}")
+        raise TypeError(f"transform must be a recipe such as MoCoV2Transform, got {type(transform).__name__}")
     return grid(grids.of_views(transform, [image] * whole("n", n, 1), gain), height=height)
 
 
@@ -244,7 +244,7 @@ def explore(
 
     sassl = SASSL(1.0, styles=styles, model=model)
     if not isinstance(sassl.styles, StyleBank):
-        raise ValueError(f"styles = {styles!r}: the slider goes through a bank of styles; give one")
+        raise ValueError(f"styles must be a bank of styles, through which the slider goes, got {styles!r}")
     photo, vectors, stylizer = pixels(content, "content"), sassl.styles.vectors, sassl.stylizer
 
     def slider(name: str, value: float) -> Any:
@@ -283,7 +283,7 @@ def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None
     if isinstance(style, np.ndarray) and style.ndim == 1:
         if len(style) != stylizer.dim:
-            raise ValueError(f"style: expected a vector ({stylizer.dim},), got ({len(style)},)")
+            raise ValueError(f"style must have shape ({stylizer.dim},), got ({len(style)},)")
         return style, "style vector", None
     image = pixels(style, "style")
     return stylizer.encode(image[None])[0], "style", image

@@ -98,7 +98,7 @@ def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
     if not set(parts) <= set(known) or len(parts) != len(set(parts)):
         every = ", ".join(f'"{name}"' for name in known)
         several = "+".join(known[:2])
-        raise ValueError(f'split = {split!r}: expected {every}, several as in "{several}", or None for all')
+        raise ValueError(f'split must be {every}, several as in "{several}", or None for all, got {split!r}')
     return parts
 
 

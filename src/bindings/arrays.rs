@@ -1,5 +1,5 @@
 //! The only conversion between numpy arrays and the core.
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::memory::zeros;
 use crate::style::Images;
@@ -119,7 +119,7 @@ pub(super) fn vectors<'py>(name: &str, z: &Bound<'py, PyAny>, dim: usize) -> PyR
     let z = floats(name, z)?;
     match z.shape() {
         [last] | [_, last] if *last == dim => Ok(z),
-        other => Err(Error::shape(name, format!("(n, {dim}) or ({dim},)"), format!("{other:?}")).into()),
+        other => Err(Error::shape(name, format!("must have shape (n, {dim}) or ({dim},)"), tuple(other)).into()),
     }
 }
 
@@ -128,5 +128,5 @@ pub(super) fn wrong_type(name: &str, got: &Bound<'_, PyAny>, expected: &str) -> 
     let dtype = got.getattr("dtype").ok().and_then(|dtype| dtype.str().ok());
     let dtype =
         dtype.as_ref().map(Bound::<PyString>::to_string).map_or_else(String::new, |dtype| format!(" of {dtype}"));
-    PyTypeError::new_err(format!("{name}: expected {expected}, got {class}{dtype}"))
+    PyTypeError::new_err(format!("{name} must be {expected}, got {class}{dtype}"))
 }

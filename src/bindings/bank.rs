@@ -1,7 +1,7 @@
 //! `Bank` and `Gaussian`: the sources of styles.
 use super::arrays::{floats, into_array};
 use super::run::{run, run_on};
-use crate::error::Error;
+use crate::error::{Error, tuple};
 use crate::style;
 use crate::style::Styles;
 use crate::weights::safetensors::Dtype;
@@ -24,7 +24,7 @@ impl Bank {
     fn new(vectors: &Bound<'_, PyAny>, space: &str, names: Option<Vec<String>>) -> PyResult<Self> {
         let vectors = floats("vectors", vectors)?;
         let &[_, dim] = vectors.shape() else {
-            return Err(Error::shape("vectors", "(n, dim)", format!("{:?}", vectors.shape())).into());
+            return Err(Error::shape("vectors", "must have shape (n, dim)", tuple(vectors.shape())).into());
         };
         Ok(Self(Arc::new(style::Bank::new(vectors.slice()?.to_vec(), dim, space, names)?)))
     }

@@ -38,7 +38,8 @@ impl Callable {
         let (held, [rows, columns]) = held_image(&made)?;
         if (rows, columns) != (height, width) {
             let got = format!("{rows}x{columns}");
-            return Err(Error::shape(&self.name, format!("an image of {height}x{width}, as it was given"), got).into());
+            let requirement = format!("must return an image of {height}x{width}, as it was given");
+            return Err(Error::shape(&self.name, requirement, got).into());
         }
         planes.fill(isa, height, width, held.slice()?);
         Ok(())
@@ -67,6 +68,6 @@ impl Operation for Callable {
     }
 
     fn device_steps(&self, _: &Values, _: Size) -> Result<Vec<DeviceStep>> {
-        Err(Error::value("views", format!("{:?}", self.name), "a function of Python has no kernels for a GPU"))
+        Err(Error::invalid(format!("{:?} is a Python function, which has no GPU kernel", self.name)))
     }
 }

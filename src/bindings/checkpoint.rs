@@ -73,7 +73,8 @@ pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usiz
 
 /// Parses the settings of a run from JSON.
 pub(super) fn read_config(json: &str) -> Result<Config> {
-    serde_json::from_str(json).map_err(|error| Error::value("config", error, "give sassl.pretraining.Config"))
+    serde_json::from_str(json)
+        .map_err(|error| Error::invalid(format!("config is invalid: {error}; give a sassl.pretraining.Config")))
 }
 
 /// Return the metadata of a checkpoint; its tensors are not read.

@@ -42,7 +42,7 @@ fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<Devic
         "float16" => PixelType::F16,
         "bfloat16" => PixelType::BF16,
         "float32" => PixelType::F32,
-        _ => return Err(Error::value("dtype", dtype, "uint8, float16, bfloat16 or float32")),
+        _ => return Err(Error::value("dtype", dtype, "must be uint8, float16, bfloat16 or float32")),
     };
     Ok(DeviceImages { at: space.into(), pixels, strides: strides.into(), height, width })
 }

@@ -42,7 +42,7 @@ pub(super) fn decode<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let least = min_size.map(|n| match u16::try_from(n) {
         Ok(n) if n > 0 => Ok(n),
-        _ => Err(Error::value("min_size", n, "a number of pixels from 1 to 65535, or None")),
+        _ => Err(Error::value("min_size", n, "must be an integer in [1, 65535] or None")),
     });
     let options = DecodeOptions { least: least.transpose()?, exif, ..DecodeOptions::default() };
     let made = match file.cast::<PyBytes>() {

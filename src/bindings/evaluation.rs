@@ -1,7 +1,7 @@
 //! `knn` and `linear_probe`, which `sassl.evaluation` calls.
 use super::arrays::{Held, floats, into_array, wrong_type};
 use super::run::{checked_threads, run, threads};
-use crate::error::Error;
+use crate::error::{Error, tuple};
 use crate::eval::{self, Features, Knn, LinearSettings};
 use crate::nn::Engine;
 use pyo3::prelude::*;
@@ -124,13 +124,13 @@ fn engine(py: Python<'_>, threads: Option<isize>) -> PyResult<Engine> {
 
 fn classes(targets: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
     let list = targets.call_method0("tolist").unwrap_or_else(|_| targets.clone());
-    list.extract().map_err(|_| wrong_type("targets", targets, "whole numbers, a class for each row"))
+    list.extract().map_err(|_| wrong_type("targets", targets, "integers, a class for each row"))
 }
 
 fn columns(name: &str, shape: &[usize]) -> PyResult<usize> {
     match *shape {
         [_, dim] => Ok(dim),
-        ref other => Err(Error::shape(name, "(rows, numbers)", format!("{other:?}")).into()),
+        ref other => Err(Error::shape(name, "must have shape (rows, features)", tuple(other)).into()),
     }
 }
 

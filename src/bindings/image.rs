@@ -1,7 +1,7 @@
 //! Operations on one image, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::image::{
     self, BlurScratch, Crop, Dtype, Factor, Interpolation, Normalize, Output, Planes, ResampleScratch, Resampled,
     RgbView,
@@ -134,7 +134,7 @@ pub(super) fn adjust_saturation<'py>(
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor: f32) -> PyResult<Bound<'py, PyAny>> {
     if !(-0.5..=0.5).contains(&factor) {
-        return Err(Error::value("factor", factor, "a part of the circle from -0.5 to 0.5").into());
+        return Err(Error::value("factor", factor, "must be in [-0.5, 0.5]").into());
     }
     changed(py, image, |isa, planes| Factor::Hue(factor).apply(isa, planes, &mut vec![]))
 }
@@ -154,7 +154,7 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshold: f64) -> PyResult<Bound<'py, PyAny>> {
     if !(0.0..=256.0).contains(&threshold) {
-        return Err(Error::value("threshold", threshold, "a number from 0 to 256").into());
+        return Err(Error::value("threshold", threshold, "must be in [0, 256]").into());
     }
     // The least byte that is not below the threshold; None for 256.
     let least = u8::try_from(threshold.ceil() as u16).ok();
@@ -233,7 +233,7 @@ fn adjusted<'py>(
 
 /// Checks a number of pixels, rows or columns.
 fn whole(name: &str, n: i64) -> Result<usize> {
-    usize::try_from(n).map_err(|_| Error::value(name, n, "a whole number from 0 up"))
+    usize::try_from(n).map_err(|_| Error::value(name, n, "must be an integer >= 0"))
 }
 
 /// Returns the number of taps of a blur; None: Pillow's boxes.
@@ -241,8 +241,8 @@ fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if kernel_size.is_none() || kernel_size.extract::<&str>().is_ok_and(|name| name == "pillow") {
         return Ok(None);
     }
-    let expected = "an odd number, \"pillow\" or None";
-    let n = kernel_size.extract().map_err(|_| Error::value("kernel_size", repr(kernel_size), expected))?;
+    let requirement = "must be an odd integer, \"pillow\" or None";
+    let n = kernel_size.extract().map_err(|_| Error::value("kernel_size", repr(kernel_size), requirement))?;
     Ok(Some(whole("kernel_size", n)?))
 }
 
@@ -254,7 +254,7 @@ fn repr(value: &Bound<'_, PyAny>) -> String {
 fn checked_factor(factor: f32) -> Result<()> {
     match factor >= 0.0 && factor.is_finite() {
         true => Ok(()),
-        false => Err(Error::value("factor", factor, "a number from 0 up")),
+        false => Err(Error::value("factor", factor, "must be a finite number >= 0")),
     }
 }
 
@@ -326,7 +326,7 @@ impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
             ("bicubic", _) | (_, 3) => Ok(Self(Interpolation::Bicubic)),
             _ => {
                 let given = if word.is_empty() { repr(&given) } else { format!("{word:?}") };
-                Err(Error::value("interpolation", given, "there are \"bilinear\" and \"bicubic\"").into())
+                Err(Error::value("interpolation", given, "must be \"bilinear\" or \"bicubic\"").into())
             }
         }
     }
@@ -339,6 +339,6 @@ pub(super) fn held_image<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, 
     let held = Held::new(array)?;
     match *held.shape() {
         [height, width, 3] if height > 0 && width > 0 => Ok((held, [height, width])),
-        ref other => Err(Error::shape("image", "(H, W, 3)", format!("{other:?}")).into()),
+        ref other => Err(Error::shape("image", "must have shape (H, W, 3)", tuple(other)).into()),
     }
 }

@@ -92,8 +92,7 @@ impl Loader {
             "raise" => OnError::Raise,
             "report" => OnError::Report,
             other => {
-                let remedy = "there are \"raise\" and \"report\"";
-                return Err(Error::value("on_error", format!("{other:?}"), remedy));
+                return Err(Error::value("on_error", format!("{other:?}"), "must be \"raise\" or \"report\""));
             }
         };
         let on_damage = match on_damage {
@@ -101,8 +100,8 @@ impl Loader {
             "replace" => OnDamage::Replace,
             "raise" => OnDamage::Raise,
             other => {
-                let remedy = "there are \"use\", \"replace\" and \"raise\"";
-                return Err(Error::value("on_damage", format!("{other:?}"), remedy));
+                let requirement = "must be \"use\", \"replace\" or \"raise\"";
+                return Err(Error::value("on_damage", format!("{other:?}"), requirement));
             }
         };
         let sampler = Sampler::new(source.core.len(), batch_size, (shuffle, drop_last), seed, (rank, world_size))?;
@@ -113,8 +112,8 @@ impl Loader {
             "crops" => (Makes::Crops, Room::Crops(views.0.clone())),
             "regions" => (Makes::Regions, Room::Regions),
             other => {
-                let remedy = "there are \"views\", \"crops\" and \"regions\"";
-                return Err(Error::value("makes", format!("{other:?}"), remedy));
+                let requirement = "must be \"views\", \"crops\" or \"regions\"";
+                return Err(Error::value("makes", format!("{other:?}"), requirement));
             }
         };
         let core = Arc::new(core.making(makes)?);
@@ -162,12 +161,14 @@ impl Epoch {
     #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
         if self.process != std::process::id() {
-            let remedy = "threads stay in the process that started them; iterate over the loader anew in this one";
-            return Err(Error::value("process", std::process::id(), remedy).into());
+            let reason = "the loader was started in another process, and its threads do not exist in this one; \
+                          iterate over the loader anew here";
+            return Err(Error::invalid(reason).into());
         }
         if self.busy.swap(true, Ordering::AcqRel) {
-            let remedy = "another thread waits for its next batch; give each thread a loader of its own";
-            return Err(Error::value("loader", "busy", remedy).into());
+            let reason =
+                "the loader is busy: another thread is waiting for its next batch; give each thread its own loader";
+            return Err(Error::invalid(reason).into());
         }
         let made = self.wait(py);
         self.busy.store(false, Ordering::Release);

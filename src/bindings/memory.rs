@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use crate::data;
 use crate::data::Memory;
-use crate::error::Error;
+use crate::error::{Error, tuple};
 use crate::image::RgbImage;
 use crate::kernels::threads::pool;
 use crate::kernels::threads::slots::Slots;
@@ -28,7 +28,9 @@ pub(super) fn views(
     for shape in shapes {
         let (array, place) = new(py, &[&[n], &shape[..]].concat(), dtype, pinned)?;
         if made.iter().any(|(_, other)| other.start < place.end && place.start < other.end) {
-            return Err(Error::value("memory of a batch", "one for two views", "each has its own").into());
+            return Err(
+                Error::value("memory of a batch", "one array for two views", "must be separate for each view").into()
+            );
         }
         made.push((array, place));
     }
@@ -107,12 +109,15 @@ fn new<'py>(
 
 /// Returns the address range of an array, after a check that it is writable, contiguous, and of this shape and type.
 fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<Range<usize>> {
-    let wrong = |got: String| Error::shape("memory of a batch", format!("{dtype}, {shape:?}, contiguous"), got);
-    let array = array.cast::<PyUntypedArray>().map_err(|_| wrong("no array".into()))?;
+    let wrong = |got: String| {
+        let requirement = format!("must be a contiguous, writable array of {dtype} and shape {}", tuple(shape));
+        Error::shape("memory of a batch", requirement, got)
+    };
+    let array = array.cast::<PyUntypedArray>().map_err(|_| wrong("another object".into()))?;
     let found = array.dtype().str()?.to_string();
     let writable: bool = array.getattr("flags")?.getattr("writeable")?.extract()?;
     if !array.is_c_contiguous() || !writable || found != dtype || array.shape() != shape {
-        return Err(wrong(format!("{found}, {:?}", array.shape())).into());
+        return Err(wrong(format!("an array of {found} and shape {}", tuple(array.shape()))).into());
     }
     // SAFETY: the cast above has verified that this is an array.
     let start = unsafe { (*array.as_array_ptr()).fields.data } as usize;

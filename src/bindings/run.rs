@@ -61,7 +61,7 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
         let text = text.to_string_lossy();
         return match text.trim().parse() {
             Ok(threads) if threads > 0 => Ok(threads),
-            _ => Err(Error::value("SASSL_THREADS", &text, "a number from 1 up, or unset").into()),
+            _ => Err(Error::value("SASSL_THREADS", &text, "must be an integer >= 1 or unset").into()),
         };
     }
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;
@@ -80,7 +80,7 @@ const MOST_THREADS: isize = 1024;
 pub(super) fn checked_threads(threads: Option<isize>) -> Result<Option<usize>> {
     match threads {
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {
-            Err(Error::value("threads", n, format!("from 1 to {MOST_THREADS}, or None for all cores")))
+            Err(Error::value("threads", n, format!("must be an integer in [1, {MOST_THREADS}], or None for all cores")))
         }
         Some(n) => Ok(Some(n.unsigned_abs())),
         None => Ok(None),

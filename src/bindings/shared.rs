@@ -30,23 +30,19 @@ impl<T> Shared<T> {
         let (here, name) = (std::process::id(), self.name);
         if self.process == here {
             if *locked(&self.user) == Some(thread::current().id()) {
-                let remedy = format!(
-                    "a signal's handler cannot use the {name} that it interrupts; let it set a flag, and ask for that after \
-                     the call"
-                );
-                return Err(Error::value(name, "in use by this thread", remedy));
+                return Err(Error::invalid(format!(
+                    "the {name} is in use by this thread: a signal handler cannot use the {name} that it interrupts; let it \
+                     set a flag, and check the flag after the call"
+                )));
             }
             return Ok(Lent::new(locked(&self.value), &self.user));
         }
         match self.value.try_lock() {
             Ok(value) => Ok(Lent::new(value, &self.user)),
             Err(TryLockError::Poisoned(value)) => Ok(Lent::new(value.into_inner(), &self.user)),
-            Err(TryLockError::WouldBlock) => {
-                let remedy = format!(
-                    "it was forked while another thread used this {name}, which stays in use here; load it anew"
-                );
-                Err(Error::value("process", here, remedy))
-            }
+            Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(
+                "process {here} was forked while another thread used the {name}, which stays in use here; load it anew"
+            ))),
         }
     }
 }

@@ -90,7 +90,7 @@ impl Source {
     #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true, names: "list[str] | None" = None))]
     fn python(get: Py<PyAny>, len: usize, name: String, exif: bool, names: Option<Vec<OsString>>) -> Result<Self> {
         if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
-            return Err(Error::shape("names", format!("one for each of {len} images"), names.len()));
+            return Err(Error::shape("names", format!("must have length {len}, one for each image"), names.len()));
         }
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
@@ -191,7 +191,13 @@ impl Source {
 
     fn check(&self, index: i64) -> Result<usize> {
         let found = usize::try_from(index).ok().filter(|&index| index < self.core.len());
-        found.ok_or_else(|| Error::value("index", index, format!("there are {} images, from 0", self.core.len())))
+        found.ok_or_else(|| {
+            Error::value(
+                "index",
+                index,
+                format!("must be an integer in [0, {}), the range of the images", self.core.len()),
+            )
+        })
     }
 }
 
@@ -241,7 +247,7 @@ fn layout_named(name: &str) -> Result<Layout> {
         "cifar10" => Ok(Layout::CIFAR10),
         "cifar100" => Ok(Layout::CIFAR100),
         "stl10" => Ok(Layout::STL10),
-        _ => Err(Error::value("layout", format!("{name:?}"), "there are \"cifar10\", \"cifar100\" and \"stl10\"")),
+        _ => Err(Error::value("layout", format!("{name:?}"), "must be \"cifar10\", \"cifar100\" or \"stl10\"")),
     }
 }
 

@@ -3,7 +3,7 @@ use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::bank::{Bank, Gaussian};
 use super::run::{caught, run_on, threads};
 use super::stylizer::{Stylizer, check_space};
-use crate::error::Error;
+use crate::error::{Error, tuple};
 use crate::memory;
 use crate::random::Key;
 use crate::style;
@@ -42,18 +42,18 @@ impl StyleParams {
         let styles: Vec<Drawn> = if matches!(kind.as_str(), "i" | "u") {
             let indices = style.call_method1("astype", ("int64",))?.cast_into::<PyArrayDyn<i64>>()?;
             if indices.ndim() != 1 {
-                return Err(Error::shape("style", "(n,) indices", format!("{:?}", indices.shape())).into());
+                return Err(Error::shape("style", "must have shape (n,) for indices", tuple(indices.shape())).into());
             }
             let index = |&i: &i64| usize::try_from(i).map(Drawn::Index);
             let drawn = indices.try_readonly()?.as_array().iter().map(index).collect::<Result<_, _>>();
-            drawn.map_err(|_| Error::value("style", &style, "indices count from 0"))?
+            drawn.map_err(|_| Error::value("style", &style, "must hold indices >= 0"))?
         } else {
             let vectors = floats("style", &style)?;
             let dim = match vectors.shape() {
                 &[_, dim] if dim > 0 => dim,
                 other => {
-                    let got = format!("{other:?} of kind {kind:?}");
-                    return Err(Error::shape("style", "(n,) integers or (n, dim) floats", got).into());
+                    let got = format!("shape {} of kind {kind:?}", tuple(other));
+                    return Err(Error::shape("style", "must be (n,) integers or (n, dim) floats", got).into());
                 }
             };
             vectors.slice()?.chunks_exact(dim).map(|z| Drawn::Vector(z.to_vec())).collect()
@@ -61,9 +61,8 @@ impl StyleParams {
         let n = styles.len();
         for (name, array) in [("apply", &apply), ("alpha", &alpha), ("beta", &beta)] {
             if array.shape() != [n] {
-                return Err(
-                    Error::shape(name, format!("({n},), one for each style"), format!("{:?}", array.shape())).into()
-                );
+                let requirement = format!("must have shape ({n},), one value for each style");
+                return Err(Error::shape(name, requirement, tuple(array.shape())).into());
             }
         }
         let (apply, alpha, beta) = (apply.slice()?, alpha.slice()?, beta.slice()?);
@@ -191,7 +190,12 @@ impl Block {
             Styles::Batch => core.dim(),
         };
         if dim != core.dim() {
-            return Err(Error::shape("style vectors", format!("(n, {})", core.dim()), format!("(n, {dim})")).into());
+            return Err(Error::shape(
+                "style vectors",
+                format!("must have shape (n, {})", core.dim()),
+                format!("(n, {dim})"),
+            )
+            .into());
         }
         let sassl = Sassl::new(p, alpha, beta, styles)?;
         Ok(Self { stylizer, sassl })

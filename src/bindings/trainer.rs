@@ -4,7 +4,7 @@ use super::checkpoint::{from_dict, into_dict, read_config};
 use super::run::{checked_threads, run_on, threads};
 use super::shared::Shared;
 use crate::encoders;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::optim::{Momentum, Schedule};
 use crate::train::checkpoint::{self, Metadata};
 use crate::train::{self, Batch, ChannelOrder, Rates};
@@ -189,7 +189,8 @@ pub(super) fn backbone_names() -> Vec<&'static str> {
 ///     ValueError: an unknown backbone, or an unknown or invalid setting.
 #[pyfunction]
 pub(super) fn backbone_info(json: &str) -> Result<String> {
-    let json: Value = serde_json::from_str(json).map_err(|error| Error::value("backbone", error, "give JSON"))?;
+    let json: Value =
+        serde_json::from_str(json).map_err(|error| Error::invalid(format!("backbone is not JSON: {error}")))?;
     let made = encoders::build(&json)?;
     let (features, stride, least) = (made.features(), made.stem_stride(), made.least_side());
     let told = json!({"features": features, "stem_stride": stride, "least_side": least, "settings": made.settings()});
@@ -220,7 +221,9 @@ pub(super) fn images<'a>(name: &str, held: &'a Held<f32>) -> PyResult<Batch<'a>>
     let (shape, order) = match *held.shape() {
         [n, height, width, 3] => ([n, height, width, 3], ChannelOrder::Last),
         [n, 3, height, width] => ([n, height, width, 3], ChannelOrder::First),
-        ref other => return Err(Error::shape(name, "(N, H, W, 3) or (N, 3, H, W)", format!("{other:?}")).into()),
+        ref other => {
+            return Err(Error::shape(name, "must have shape (N, H, W, 3) or (N, 3, H, W)", tuple(other)).into());
+        }
     };
     Ok(Batch { shape, numbers: held.slice()?, order })
 }

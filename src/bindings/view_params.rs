@@ -141,9 +141,11 @@ impl Draws {
         };
         match bytes == expected {
             true => Ok(()),
-            false => {
-                Err(Error::shape("pixels", format!("{expected} bytes, those of {} images", self.params.len()), bytes))
-            }
+            false => Err(Error::shape(
+                "pixels",
+                format!("must have {expected} bytes for {} images", self.params.len()),
+                bytes,
+            )),
         }
     }
 }
@@ -160,7 +162,7 @@ fn drawn_of(value: &Bound<'_, PyAny>) -> PyResult<Drawn> {
     if let Ok(style) = value.cast::<StyleParams>() {
         return match &style.get().0[..] {
             [style] => Ok(Drawn::Style(style.clone())),
-            all => Err(Error::shape("style", "that of one image", all.len()).into()),
+            all => Err(Error::shape("style", "must be that of one image", all.len()).into()),
         };
     }
     let numbers = value.cast::<PyDict>()?.iter();
@@ -198,6 +200,6 @@ pub(super) fn of_views(params: Vec<data::ViewParams>) -> Vec<ViewParams> {
 pub(super) fn for_views(params: Vec<ViewParams>, views: usize) -> Result<Vec<data::ViewParams>> {
     match params.len() == views {
         true => Ok(params.into_iter().map(|params| params.0).collect()),
-        false => Err(Error::shape("params", format!("one for each of {views} views"), params.len())),
+        false => Err(Error::shape("params", format!("must have length {views}, one for each view"), params.len())),
     }
 }

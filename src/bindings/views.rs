@@ -264,7 +264,7 @@ impl Views {
 fn checked(what: &str, height: usize, width: usize) -> Result<()> {
     match height > 0 && width > 0 {
         true => Ok(()),
-        false => Err(Error::value(what, format!("{height}x{width}"), "an image has at least 1x1 pixels")),
+        false => Err(Error::value(what, format!("{height}x{width}"), "must be at least 1x1")),
     }
 }
 

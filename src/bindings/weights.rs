@@ -37,7 +37,7 @@ pub(super) fn convert(
     any_pair: bool,
 ) -> PyResult<()> {
     let Some(first) = paths.first() else {
-        return Err(Error::value("paths", "[]", "the files of a style network").into());
+        return Err(Error::value("paths", "[]", "must name the files of a style network").into());
     };
     run_on(py, first.display(), || Conversion { paths: &paths, name, as_is, any_pair }.run()?.save(&out))
 }

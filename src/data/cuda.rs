@@ -31,7 +31,7 @@ impl Views {
         style: Option<DeviceStyle>,
     ) -> Result<Plan> {
         if images.pixels != PixelType::U8 {
-            return Err(Error::value("dtype", format!("{:?}", images.pixels), "views are computed from uint8 images"));
+            return Err(Error::value("dtype", format!("{:?}", images.pixels), "must be uint8 for views"));
         }
         self.each_view(params, (images.height, images.width), out, style, |lowered, plan| {
             let at = plan.room.bytes(lowered.params.len() * 3 * lowered.view.size().0 * lowered.view.size().1);
@@ -75,7 +75,11 @@ impl Views {
     ) -> Result<Plan> {
         self.check_regions()?;
         if regions.len() != params.len() {
-            return Err(Error::shape("regions", format!("one for each of {} images", params.len()), regions.len()));
+            return Err(Error::shape(
+                "regions",
+                format!("must have length {}, one for each image", params.len()),
+                regions.len(),
+            ));
         }
         let side = |of: fn(&Region) -> usize| regions.iter().map(of).max().unwrap_or(1);
         let size = (side(|region| region.part.height), side(|region| region.part.width));
@@ -101,19 +105,19 @@ impl Views {
         push: impl Fn(&Lowered, &mut Plan) -> Result<()>,
     ) -> Result<Plan> {
         if params.len() > IMAGES {
-            let remedy = format!("at most {IMAGES} per batch on a GPU; split the batch");
-            return Err(Error::value("images", params.len(), remedy));
+            let requirement = format!("must be at most {IMAGES} per batch on a GPU; split the batch");
+            return Err(Error::value("images", params.len(), requirement));
         }
         let mut plan = Plan::new(Number::F16);
         for (which, (view, out)) in self.views().iter().zip(out).enumerate() {
             let (height, width) = view.size();
             if largest.0.max(height) * largest.1.max(width).next_multiple_of(4) > MOST {
                 let got = format!("{}x{}", largest.0, largest.1);
-                return Err(Error::shape("images", "smaller ones for a GPU", got));
+                return Err(Error::shape("images", format!("must have at most {MOST} pixels on a GPU"), got));
             }
             let of_view = |params: &'_ Vec<ViewParams>| params.get(which).cloned();
             let own: Option<Vec<ViewParams>> = params.iter().map(of_view).collect();
-            let own = own.ok_or_else(|| Error::shape("params", "those of each view", which))?;
+            let own = own.ok_or_else(|| Error::shape("params", "must have those of each view", which))?;
             own.iter().try_for_each(|params| view.check(params))?;
             let of_batch = self.encoded();
             push(&Lowered { which, view, params: &own, out, style, of_batch }, &mut plan)?;
@@ -188,11 +192,13 @@ impl Lowered<'_> {
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
         let Some((stylizer, source)) = self.style else {
-            return Err(Error::value("style", "none", "these views have a style; give its stylizer"));
+            return Err(Error::value("style", "none", "must be given for views with a SASSL; pass its stylizer"));
         };
         if source == StyleSource::Batch && self.of_batch != Some((self.which, i)) {
-            let remedy = "on a GPU only the first style step can have styles of the batch; give a bank";
-            return Err(Error::value("views", format!("{:?}", step.name), remedy));
+            return Err(Error::invalid(format!(
+                "views: {:?} takes styles of the batch, which only the first style step can on a GPU; give a bank",
+                step.name
+            )));
         }
         let drawn = self.params.iter().map(|params| style_of(step, params)).collect::<Result<Vec<_>>>()?;
         stylizer.push(from, &drawn, source, to, plan)
@@ -206,15 +212,15 @@ fn device_steps(
     size: (usize, usize),
     params: &[ViewParams],
 ) -> Result<Vec<Vec<DeviceStep>>> {
-    let wrong = |reason: String| Error::value("views", format!("{:?}", step.name), reason);
+    let name = &step.name;
     if operation.stage() == Stage::Numbers {
-        let remedy =
-            "it changes the finished view, for which there are no GPU kernels; apply torchvision's to the batch";
-        return Err(wrong(remedy.to_owned()));
+        return Err(Error::invalid(format!(
+            "views: {name:?} changes the finished view, for which there are no GPU kernels; apply torchvision's to the batch"
+        )));
     }
     let steps = |params: &ViewParams| match params.of(&step.name) {
         Some(Drawn::Values(Some(values))) => {
-            operation.device_steps(values, size).map_err(|error| wrong(error.to_string()))
+            operation.device_steps(values, size).map_err(|error| Error::invalid(format!("views: {name:?}: {error}")))
         }
         _ => Ok(vec![]),
     };
@@ -252,10 +258,9 @@ fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> R
 fn style_of(step: &Step, params: &ViewParams) -> Result<StyleParams> {
     match params.of(&step.name) {
         Some(Drawn::Style(style)) => Ok(style.clone()),
-        _ => Err(Error::value(
-            "params",
-            format!("no {:?}", step.name),
-            "this view is stylized; draw its parameters with its recipe",
-        )),
+        _ => Err(Error::invalid(format!(
+            "params lack {:?}, a style of this view; draw its parameters with its recipe",
+            step.name
+        ))),
     }
 }

@@ -45,9 +45,11 @@ impl Files {
         paths.into_iter().for_each(|path| files.paths.push(&path));
         match files.targets.len() == files.len() {
             true => Ok(files),
-            false => {
-                Err(Error::shape("targets", format!("one for each of {} files", files.len()), files.targets.len()))
-            }
+            false => Err(Error::shape(
+                "targets",
+                format!("must have length {}, one for each file", files.len()),
+                files.targets.len(),
+            )),
         }
     }
 }

@@ -46,15 +46,15 @@ impl Views {
             return Ok(());
         }
         if self.crops_need_batch() {
-            let remedy = "views in two halves can have styles of the batch only before or only after the crops";
-            return Err(Error::value("views", "styles of the batch before a crop and after one", remedy));
+            let requirement = "must have styles of the batch only before or only after the crops in two halves";
+            return Err(Error::value("views", "both", requirement));
         }
         match ranks {
             1 => Ok(()),
             _ => {
-                let remedy = "the second half of views has only this rank's images, but styles of the batch need all of them; \
-                              take whole views, or a bank";
-                Err(Error::value("world_size", ranks, remedy))
+                let requirement = "must be 1 for views whose second half takes styles of the batch; it has only this rank's \
+                                   images: take whole views, or a bank";
+                Err(Error::value("world_size", ranks, requirement))
             }
         }
     }
@@ -95,7 +95,7 @@ impl Views {
         let n = params.len();
         let (begins, bytes) = self.crops(n);
         if crops.len() != bytes {
-            return Err(Error::shape("crops", format!("{bytes} bytes for {n} images"), crops.len()));
+            return Err(Error::shape("crops", format!("must have {bytes} bytes for {n} images"), crops.len()));
         }
         assert_eq!(out.len(), self.views().len(), "memory for each view");
         let crop = |which: usize, image: usize| {

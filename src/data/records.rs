@@ -68,9 +68,11 @@ impl Records {
             records.len += bytes / layout.bytes();
         }
         match &records.targets {
-            Some(targets) if targets.len() != records.len => {
-                Err(Error::shape("targets", format!("one for each of {} images", records.len), targets.len()))
-            }
+            Some(targets) if targets.len() != records.len => Err(Error::shape(
+                "targets",
+                format!("must have length {}, one for each image", records.len),
+                targets.len(),
+            )),
             _ => Ok(records),
         }
     }

@@ -70,8 +70,9 @@ impl Views {
         match self.views().iter().any(View::styles_whole_image) {
             false => Ok(()),
             true => {
-                let remedy = "a GPU can only stylize images of one size; decode and crop on threads, or put the style after the crop";
-                Err(Error::value("views", "a style before the crop", remedy))
+                let reason = "views have a style before the crop, but a GPU can only stylize images of one size; decode and crop \
+                              on threads, or put the style after the crop";
+                Err(Error::invalid(reason))
             }
         }
     }
@@ -89,7 +90,11 @@ impl Views {
     ) -> Result<Vec<u8>> {
         self.check_regions()?;
         if regions.len() != params.len() {
-            return Err(Error::shape("regions", format!("one for each of {} images", params.len()), regions.len()));
+            return Err(Error::shape(
+                "regions",
+                format!("must have length {}, one for each image", params.len()),
+                regions.len(),
+            ));
         }
         let (begins, bytes) = self.crops(params.len());
         let mut crops = zeros("crops", bytes)?;
@@ -104,7 +109,8 @@ impl Views {
         let crop = |(out, (region, params)): (Vec<&mut [u8]>, (&Region, &Vec<ViewParams>))| {
             let Crop { height, width, .. } = region.part;
             let bytes = pixels.get(region.begin..).and_then(|pixels| pixels.get(..region.bytes()));
-            let bytes = bytes.ok_or_else(|| Error::shape("pixels", "those of all regions", pixels.len()))?;
+            let bytes = bytes
+                .ok_or_else(|| Error::shape("pixels", "must hold all regions", format!("{} bytes", pixels.len())))?;
             let own = self.views().iter().zip(params).map(|(view, params)| region.params(view, params));
             self.crop(RgbView { height, width, bytes }, &own.collect::<Result<Vec<_>>>()?, None, out)
         };

@@ -45,26 +45,30 @@ impl Sampler {
         (rank, world_size): (usize, usize),
     ) -> Result<Self> {
         if batch_size == 0 {
-            return Err(Error::value("batch_size", batch_size, "at least 1"));
+            return Err(Error::value("batch_size", batch_size, "must be an integer >= 1"));
         }
         if world_size == 0 {
-            return Err(Error::value("world_size", world_size, "at least 1"));
+            return Err(Error::value("world_size", world_size, "must be an integer >= 1"));
         }
         if rank >= world_size {
-            return Err(Error::value("rank", rank, format!("from 0 to world_size - 1; world_size = {world_size}")));
+            return Err(Error::value(
+                "rank",
+                rank,
+                format!("must be an integer in [0, world_size - 1], with world_size={world_size}"),
+            ));
         }
         if len == 0 || u32::try_from(len).is_err() {
-            return Err(Error::value("len(source)", len, "from 1 to 4,294,967,295 images"));
+            return Err(Error::value("len(source)", len, "must be in [1, 4294967295]"));
         }
         let all = batch_size.saturating_mul(world_size);
         let sampler = Self { len, batch_size: all, shuffle, drop_last, seed, rank, world_size };
         if sampler.batches() == 0 {
-            let on_all = if world_size == 1 { String::new() } else { format!("{all} images on {world_size} ranks, ") };
-            let remedy = format!(
-                "{on_all}larger than the source's {len} images, and the last batch is dropped; take a smaller one, or give a \
-                 TwoViewLoader with drop_last=False"
+            let on_all = if world_size == 1 { String::new() } else { format!(" ({all} on {world_size} ranks)") };
+            let requirement = format!(
+                "must be at most the source's {len} images, as the last, incomplete batch is dropped; take a smaller one, or \
+                 give a TwoViewLoader with drop_last=False"
             );
-            return Err(Error::value("batch_size", batch_size, remedy));
+            return Err(Error::value("batch_size", format!("{batch_size}{on_all}"), requirement));
         }
         Ok(sampler)
     }

@@ -25,10 +25,18 @@ impl Selection {
         let ends: Vec<usize> = lengths.scan(0, |end, len| Some(std::mem::replace(end, *end + len) + len)).collect();
         let all = ends.last().copied().unwrap_or(0);
         if rows.len() != targets.len() {
-            return Err(Error::shape("targets", format!("one for each of {} images", rows.len()), targets.len()));
+            return Err(Error::shape(
+                "targets",
+                format!("must have length {}, one for each image", rows.len()),
+                targets.len(),
+            ));
         }
         match rows.iter().position(|&row| row >= all) {
-            Some(at) => Err(Error::value(format!("rows[{at}]"), rows[at], format!("there are {all} images, from 0"))),
+            Some(at) => Err(Error::value(
+                format!("rows[{at}]"),
+                rows[at],
+                format!("must be in [0, {all}), the range of the images"),
+            )),
             None => Ok(Self { sources, ends, rows, targets }),
         }
     }

@@ -120,19 +120,20 @@ impl View {
         let styled = |steps: &[Step]| steps.iter().any(|step| matches!(step.action, Action::Style(_)));
         let least = if crop.is_some_and(|crop| styled(&steps[crop..])) { MIN_SIZE } else { 1 };
         if side < least || size.0.max(size.1) > LARGEST {
-            let remedy = format!("the sides of views must be from {least} to {LARGEST} pixels");
-            return Err(Error::value("size", format!("({}, {})", size.0, size.1), remedy));
+            let requirement = format!("must have sides in [{least}, {LARGEST}] pixels");
+            return Err(Error::value("size", format!("({}, {})", size.0, size.1), requirement));
         }
         let crops = steps.iter().filter(|step| matches!(step.action, Action::Crop(..))).count();
         let before = crop.unwrap_or(0);
         if crops != 1 || before > 1 || (before == 1 && !styled(&steps[..1])) {
             let names: Vec<&str> = steps.iter().map(|step| &*step.name).collect();
-            let remedy = "a view starts with one RandomResizedCrop, optionally preceded by a SASSL";
-            return Err(Error::value("views", format!("[{}]", names.join(", ")), remedy));
+            let requirement = "must start with one RandomResizedCrop, optionally preceded by a SASSL";
+            return Err(Error::value("views", format!("[{}]", names.join(", ")), requirement));
         }
         for (i, Step { name, action }) in steps.iter().enumerate() {
             if steps[..i].iter().any(|other| other.name == *name) {
-                return Err(Error::value("name", format!("{name:?}"), "a repeated operation needs a name of its own"));
+                let requirement = "must be unique within a view; give a repeated operation a name of its own";
+                return Err(Error::value("name", format!("{name:?} twice"), requirement));
             }
             if let Action::Image(operation, _) = action {
                 operation.check(size)?;
@@ -140,8 +141,10 @@ impl View {
         }
         let numbers = steps.iter().position(|step| step.stage() == Stage::Numbers).unwrap_or(steps.len());
         if let Some(late) = steps[numbers..].iter().find(|step| step.stage() == Stage::Bytes) {
-            let remedy = format!("it changes bytes, but precedes {:?}, which changes values", steps[numbers].name);
-            return Err(Error::value("views", format!("{:?}", late.name), remedy));
+            let (name, first) = (&late.name, &steps[numbers].name);
+            return Err(Error::invalid(format!(
+                "views: {name:?} changes bytes and must precede {first:?}, which changes values"
+            )));
         }
         Ok(Self { steps, size, output })
     }
@@ -227,8 +230,8 @@ impl View {
         match params.of(&step.name) {
             Some(Drawn::Values(Some(values))) => values.try_into(),
             _ => {
-                let remedy = format!("give {:?}: top, left, height, width", step.name);
-                Err(Error::value("params", "no crop", remedy))
+                let requirement = format!("must have {:?} (top, left, height, width)", step.name);
+                Err(Error::value("params", "no crop", requirement))
             }
         }
     }
@@ -246,8 +249,9 @@ impl View {
                 (Some(Action::Image(..)), Drawn::Values(_)) => {}
                 _ => {
                     let names: Vec<&str> = self.steps.iter().map(|step| &*step.name).collect();
-                    let remedy = format!("this view has {}; draw its parameters with its recipe", names.join(", "));
-                    return Err(Error::value("params", format!("{name:?}"), remedy));
+                    let names = names.join(", ");
+                    let requirement = format!("must be those of {names}; draw a view's parameters with its recipe");
+                    return Err(Error::value("params", format!("{name:?}"), requirement));
                 }
             }
         }

@@ -57,7 +57,7 @@ impl Views {
     /// The list is empty.
     pub fn new(isa: Isa, views: Vec<View>) -> Result<Self> {
         match views.is_empty() {
-            true => Err(Error::value("views", "none", "give a list of operations for each view")),
+            true => Err(Error::value("views", "none", "must have a list of operations for each view")),
             false => Ok(Self { isa, views, idle: Idle::default() }),
         }
     }
@@ -364,7 +364,7 @@ fn resize_to(bytes: &mut Vec<u8>, n: usize) -> Result<()> {
 }
 
 fn of_view(params: &[ViewParams], which: usize) -> Result<&ViewParams> {
-    params.get(which).ok_or_else(|| Error::shape("params", "those of each view", params.len()))
+    params.get(which).ok_or_else(|| Error::shape("params", "must have those of each view", params.len()))
 }
 
 /// Wraps one image for the stylizer.

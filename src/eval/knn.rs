@@ -47,10 +47,10 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     let classes = bank.classes()?;
     bank.check(queries)?;
     if k == 0 || k > bank.len() {
-        return Err(Error::value("k", k, format!("from 1 to the {} features of the bank", bank.len())));
+        return Err(Error::value("k", k, format!("must be an integer in [1, {}], the size of the bank", bank.len())));
     }
     if !(temperature > 0.0 && temperature.is_finite()) {
-        return Err(Error::value("temperature", temperature, "a number above 0; 0.1 is usual"));
+        return Err(Error::value("temperature", temperature, "must be a finite number > 0; 0.1 is usual"));
     }
     let top = top.min(classes.labels.len());
     let most = (FOUND / (Nearest::room(k) * size_of::<Neighbour>())).clamp(BLOCK, QUERIES);

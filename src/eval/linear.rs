@@ -44,7 +44,7 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     let (Classes { labels, places }, dim, n) = (features.classes()?, features.dim, features.len());
     for (name, value) in [("epochs", epochs), ("batch_size", batch_size)] {
         if value == 0 {
-            return Err(Error::value(name, value, "at least 1"));
+            return Err(Error::value(name, value, "must be an integer >= 1"));
         }
     }
     let batch = batch_size.min(n);
@@ -77,7 +77,9 @@ pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Feature
     learner.finish(&mut probe);
     match probe.numbers.iter().all(|x| x.is_finite()) {
         true => Ok(probe),
-        false => Err(Error::value("lr", lr, "the probe has diverged: lower it, or scale the features down")),
+        false => {
+            Err(Error::invalid(format!("the probe has diverged with lr={lr}; lower it, or scale the features down")))
+        }
     }
 }
 

@@ -33,17 +33,18 @@ impl<'a> Features<'a> {
     /// The lengths do not fit, a value is not finite, or a class is negative.
     pub fn new(name: &str, numbers: &'a [f32], dim: usize, targets: &'a [i64]) -> Result<Self> {
         if dim == 0 || targets.is_empty() || numbers.len() != dim * targets.len() {
-            let expected = format!("({}, {dim}), one row for each of at least one target", targets.len());
-            return Err(Error::shape(name, expected, format!("{} numbers", numbers.len())));
+            let requirement =
+                format!("must have shape ({}, {dim}), one row for each of at least one target", targets.len());
+            return Err(Error::shape(name, requirement, format!("{} values", numbers.len())));
         }
         if let Some(at) = numbers.iter().position(|x| !x.is_finite()) {
             let name = format!("{name}[{}, {}]", at / dim, at % dim);
-            return Err(Error::value(name, numbers[at], "features are finite; did the run diverge?"));
+            return Err(Error::value(name, numbers[at], "must be finite; has the run diverged?"));
         }
         match targets.iter().position(|&target| target < 0) {
             Some(at) => {
-                let remedy = "is no class; leave out the images that have none";
-                Err(Error::value(format!("targets[{at}]"), targets[at], remedy))
+                let requirement = "must be a class index >= 0; leave out the images without a class";
+                Err(Error::value(format!("targets[{at}]"), targets[at], requirement))
             }
             None => Ok(Self { numbers, dim, targets }),
         }
@@ -58,8 +59,7 @@ impl<'a> Features<'a> {
         labels.sort_unstable();
         labels.dedup();
         if let [only] = labels[..] {
-            let remedy = "is the only class; features are judged by telling classes apart";
-            return Err(Error::value("targets", only, remedy));
+            return Err(Error::value("targets", format!("only {only}"), "must have at least two classes"));
         }
         let places = self.targets.iter().map(|target| labels.partition_point(|label| label < target)).collect();
         Ok(Classes { labels, places })
@@ -68,7 +68,11 @@ impl<'a> Features<'a> {
     fn check(&self, other: &Self) -> Result<()> {
         match self.dim == other.dim {
             true => Ok(()),
-            false => Err(Error::shape("features", format!("rows of {}, as those learnt from", self.dim), other.dim)),
+            false => Err(Error::shape(
+                "features",
+                format!("must have {} columns, like the training features", self.dim),
+                other.dim,
+            )),
         }
     }
 }

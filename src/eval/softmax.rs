@@ -27,8 +27,10 @@ impl Softmax {
     pub(super) fn zeros(labels: Vec<i64>, dim: usize) -> Result<Self> {
         let (count, mut numbers) = (labels.len() * (dim + 1), vec![]);
         if numbers.try_reserve_exact(count).is_err() {
-            let remedy = format!("no memory for {count} weights; are these classes?");
-            return Err(Error::value("targets", format!("{} different numbers", labels.len()), remedy));
+            let n = labels.len();
+            return Err(Error::invalid(format!(
+                "targets have {n} different values, for which there is no memory ({count} weights); are these classes?"
+            )));
         }
         numbers.resize(count, 0.0);
         Ok(Self { numbers, labels, dim })
@@ -58,7 +60,11 @@ impl Softmax {
     /// The features have another dimension.
     pub fn rank(&self, engine: Engine, features: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
         if features.dim != self.dim {
-            return Err(Error::shape("features", format!("rows of {}, as those learnt from", self.dim), features.dim));
+            return Err(Error::shape(
+                "features",
+                format!("must have {} columns, like the training features", self.dim),
+                features.dim,
+            ));
         }
         let mut ranked = vec![];
         for rows in features.numbers.chunks(BLOCK * self.dim) {

@@ -35,16 +35,21 @@ const NAMES: [&str; 6] = ["angle", "translate_x", "translate_y", "scale", "shear
 
 pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     let affine = parsed::<Affine>("affine", settings)?;
-    let of_circle = "a range (low, high) in degrees with -360 <= low <= high <= 360";
+    let of_circle = "must be a range (low, high) in degrees with -360 <= low <= high <= 360";
     checked_range("degrees", affine.degrees, (-360.0, 360.0), of_circle)?;
     let (x, y) = affine.translate;
     if ![x, y].iter().all(|part| (0.0..=1.0).contains(part)) {
-        return Err(Error::value("translate", format!("({x}, {y})"), "two fractions of the view's sides, in [0, 1]"));
+        return Err(Error::value(
+            "translate",
+            format!("({x}, {y})"),
+            "must be two fractions of the view's sides in [0, 1]",
+        ));
     }
-    let positive = "a range (low, high) with 0 < low <= high";
+    let positive = "must be a range (low, high) with 0 < low <= high";
     checked_range("scale", affine.scale, (f32::MIN_POSITIVE, f32::MAX), positive)?;
     for shear in affine.shears() {
-        checked_range("shear", shear, (-89.0, 89.0), "ranges (low, high) in degrees with -89 <= low <= high <= 89")?;
+        let requirement = "must be ranges (low, high) in degrees with -89 <= low <= high <= 89";
+        checked_range("shear", shear, (-89.0, 89.0), requirement)?;
     }
     Ok(Arc::new(affine))
 }
@@ -77,7 +82,7 @@ impl Operation for Affine {
 fn axes(values: &Values, (height, width): Size) -> Result<Axes> {
     let [angle, shift_x, shift_y, scale, shear_x, shear_y] = values.get(NAMES)?;
     if !values.0.iter().all(|(_, x)| x.is_finite()) || scale <= 0.0 {
-        return Err(Error::value("affine", format!("{:?}", values.0), "expected finite values and a scale above 0"));
+        return Err(Error::value("affine", format!("{:?}", values.0), "must have finite values and a scale > 0"));
     }
     let [turn, shear_x, shear_y] = [angle, shear_x, shear_y].map(f64::to_radians);
     let (x, y) = (width as f64 * 0.5, height as f64 * 0.5);

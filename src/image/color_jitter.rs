@@ -64,10 +64,10 @@ impl ColorJitter {
     pub fn new(brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
         let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
-            false => Err(Error::value(name, x, "expected a finite strength of at least 0")),
+            false => Err(Error::value(name, x, "must be a finite number >= 0")),
         };
         if !(0.0..=0.5).contains(&hue) {
-            return Err(Error::value("hue", hue, "a fraction of the circle from 0 to 0.5"));
+            return Err(Error::value("hue", hue, "must be in [0, 0.5]"));
         }
         Ok(Self {
             brightness: range("brightness", brightness)?,
@@ -161,7 +161,7 @@ impl Factor {
         ];
         all.into_iter().find(|factor| factor.name() == name).ok_or_else(|| {
             let names = all.map(Self::name).join(", ");
-            Error::value("color_jitter", format!("{name:?}"), format!("there are {names}"))
+            Error::value("color_jitter", format!("{name:?}"), format!("must be one of {names}"))
         })
     }
 

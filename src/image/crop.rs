@@ -41,7 +41,7 @@ impl TryFrom<&Values> for Crop {
             return Err(Error::value(
                 "crop",
                 format!("{numbers:?}"),
-                "expected non-negative integers: top, left, height, width",
+                "must be non-negative integers (top, left, height, width)",
             ));
         }
         let [top, left, height, width] = numbers.map(|x| x as usize);
@@ -60,8 +60,8 @@ impl Crop {
         if fits(top, height, rows) && fits(left, width, columns) {
             return Ok(());
         }
-        let remedy = format!("not within an image of {rows}x{columns}");
-        Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), remedy))
+        let requirement = format!("must be within the image of {rows}x{columns}");
+        Err(Error::value("crop", format!("{height}x{width} at ({top}, {left})"), requirement))
     }
 }
 
@@ -78,8 +78,10 @@ impl RandomResizedCrop {
     /// # Errors
     /// Reversed ranges, areas above that of the image, ratios that are not positive.
     pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
-        let (part, positive) =
-            ("a range (low, high) with 0 <= low <= high <= 1", "a range (low, high) with 0 < low <= high");
+        let (part, positive) = (
+            "must be a range (low, high) with 0 <= low <= high <= 1",
+            "must be a range (low, high) with 0 < low <= high",
+        );
         Ok(Self {
             scale: checked_range("scale", scale, (0.0, 1.0), part)?,
             ratio: checked_range("ratio", ratio, (f32::MIN_POSITIVE, f32::MAX), positive)?,
@@ -130,7 +132,7 @@ pub fn resized_crop(
     let Crop { top, left, height, width } = crop;
     let (rows, columns) = out.size();
     if rows == 0 || columns == 0 {
-        return Err(Error::value("size", format!("({rows}, {columns})"), "at least 1x1"));
+        return Err(Error::value("size", format!("({rows}, {columns})"), "must be at least 1x1"));
     }
     let part = (top..top + height, left..left + width);
     resample(isa, (pixels.bytes, pixels.width), part, interpolation, out, scratch);

@@ -24,8 +24,8 @@ struct Erasing {
 
 pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     let erasing = parsed::<Erasing>("erasing", settings)?;
-    checked_range("scale", erasing.scale, (0.0, 1.0), "a range (low, high) with 0 <= low <= high <= 1")?;
-    let positive = "a range (low, high) with 0 < low <= high";
+    checked_range("scale", erasing.scale, (0.0, 1.0), "must be a range (low, high) with 0 <= low <= high <= 1")?;
+    let positive = "must be a range (low, high) with 0 < low <= high";
     checked_range("ratio", erasing.ratio, (f32::MIN_POSITIVE, f32::MAX), positive)?;
     Ok(Arc::new(erasing))
 }
@@ -69,10 +69,6 @@ impl Operation for Erasing {
     }
 
     fn device_steps(&self, _: &Values, _: Size) -> Result<Vec<DeviceStep>> {
-        Err(Error::value(
-            "operation",
-            "\"erasing\"",
-            "it has no GPU kernel; apply torchvision's RandomErasing to the batch",
-        ))
+        Err(Error::invalid("erasing has no GPU kernel; apply torchvision's RandomErasing to the batch"))
     }
 }

@@ -40,7 +40,7 @@ impl GaussianBlur {
             "sigma",
             sigma,
             (f32::MIN_POSITIVE, MOST),
-            "a range (low, high) with 0 < low <= high <= 1e4",
+            "must be a range (low, high) with 0 < low <= high <= 1e4",
         )?;
         Ok(Self { sigma, kernel })
     }
@@ -133,7 +133,7 @@ pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScr
 fn checked_sigma(sigma: f32) -> Result<()> {
     match sigma > 0.0 && sigma <= MOST {
         true => Ok(()),
-        false => Err(Error::value("sigma", sigma, "expected a value above 0, up to 1e4")),
+        false => Err(Error::value("sigma", sigma, "must be > 0 and <= 1e4")),
     }
 }
 
@@ -143,8 +143,8 @@ fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
     match taps / 2 < side {
         true => Ok(()),
         false => {
-            let remedy = format!("at most {} taps for an image of {height}x{width}", 2 * side - 1);
-            Err(Error::value("kernel_size", taps, remedy))
+            let requirement = format!("must be at most {} for an image of {height}x{width}", 2 * side - 1);
+            Err(Error::value("kernel_size", taps, requirement))
         }
     }
 }
@@ -152,6 +152,6 @@ fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
 fn checked_kernel_size(kernel_size: usize) -> Result<()> {
     match kernel_size % 2 {
         1 => Ok(()),
-        _ => Err(Error::value("kernel_size", kernel_size, "an odd number of taps")),
+        _ => Err(Error::value("kernel_size", kernel_size, "must be odd")),
     }
 }

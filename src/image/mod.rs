@@ -62,9 +62,10 @@ pub const OPERATIONS: &[(&str, Make)] = &[
 pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
     let Some((_, make)) = OPERATIONS.iter().find(|(name, _)| *name == kind) else {
         let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
-        return Err(Error::value("operation", format!("{kind:?}"), format!("there are {}", names.join(", "))));
+        return Err(Error::value("operation", format!("{kind:?}"), format!("must be one of {}", names.join(", "))));
     };
-    let settings = serde_json::from_str(settings).map_err(|error| Error::value(kind, settings, error.to_string()))?;
+    let settings = serde_json::from_str(settings)
+        .map_err(|error| Error::invalid(format!("settings of {kind} are not JSON: {error}, got {settings}")))?;
     make(settings)
 }
 

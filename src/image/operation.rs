@@ -95,7 +95,7 @@ impl Values {
             true => Ok(found.map(Option::unwrap_or_default)),
             false => {
                 let given: Vec<&str> = self.0.iter().map(|(name, _)| &**name).collect();
-                Err(Error::value("params", format!("{given:?}"), format!("expected {names:?}")))
+                Err(Error::value("params", format!("{given:?}"), format!("must be {names:?}")))
             }
         }
     }
@@ -127,7 +127,10 @@ impl Probability {
             points.iter().all(|(epoch, _)| epoch.is_finite()) && points.windows(2).all(|two| two[0].0 < two[1].0);
         match rises && !points.is_empty() {
             true => Ok(Self(points)),
-            false => Err(Error::value("p", format!("{points:?}"), "pairs (epoch, probability) with increasing epochs")),
+            false => {
+                let requirement = "must be pairs (epoch, probability) with increasing epochs";
+                Err(Error::value("p", format!("{points:?}"), requirement))
+            }
         }
     }
 
@@ -151,7 +154,8 @@ impl Probability {
 /// A setting is missing, unknown or of another type.
 pub(super) fn parsed<T: DeserializeOwned>(kind: &str, settings: Value) -> Result<T> {
     let text = settings.to_string();
-    serde_json::from_value(settings).map_err(|error| Error::value(kind, text, error.to_string()))
+    serde_json::from_value(settings)
+        .map_err(|error| Error::invalid(format!("settings of {kind} are invalid: {error}, got {text}")))
 }
 
 #[cfg(test)]

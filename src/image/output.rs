@@ -94,17 +94,18 @@ impl Output {
     pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
         let Normalize { mean, std } = normalize;
         if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {
-            return Err(Error::value("std", format!("{std:?}"), "three values above 0"));
+            return Err(Error::value("std", format!("{std:?}"), "must be three finite values > 0"));
         }
         if !mean.iter().all(|mean| mean.is_finite()) {
-            return Err(Error::value("mean", format!("{mean:?}"), "three finite values"));
+            return Err(Error::value("mean", format!("{mean:?}"), "must be three finite values"));
         }
         let floats: [[f32; 256]; 3] =
             std::array::from_fn(|c| std::array::from_fn(|x| (x as f32 / 255.0 - mean[c]) / std[c]));
         let table = match dtype {
             Dtype::U8 if normalize != Normalize::NONE => {
-                let remedy = "bytes cannot hold normalized values; give normalize = None, and normalize them later";
-                return Err(Error::value("dtype", "\"uint8\"", remedy));
+                let requirement = "must be \"float16\" or \"float32\" for normalized values; or give normalize=None, and \
+                                   normalize later";
+                return Err(Error::value("dtype", "\"uint8\"", requirement));
             }
             Dtype::U8 => Table::U8,
             Dtype::F16 => Table::F16(Box::new(floats.map(|color| color.map(f16::from_f32)))),
@@ -178,10 +179,7 @@ impl Dtype {
     /// An unknown name.
     pub fn named(name: &str) -> Result<Self> {
         let found = [Self::U8, Self::F16, Self::F32].into_iter().find(|dtype| dtype.name() == name);
-        found.ok_or_else(|| {
-            let remedy = "there are \"uint8\", \"float16\" and \"float32\"";
-            Error::value("dtype", format!("{name:?}"), remedy)
-        })
+        found.ok_or_else(|| Error::value("dtype", format!("{name:?}"), "must be \"uint8\", \"float16\" or \"float32\""))
     }
 }
 

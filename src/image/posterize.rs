@@ -28,7 +28,7 @@ pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     let posterize = parsed::<Posterize>("posterize", settings)?;
     match posterize.bits {
         1..=8 => Ok(Arc::new(posterize)),
-        bits => Err(Error::value("bits", bits, "the number of bits to keep in a byte, from 1 to 8")),
+        bits => Err(Error::value("bits", bits, "must be an integer in [1, 8]")),
     }
 }
 

@@ -19,8 +19,8 @@ struct Rotation {
 
 pub(super) fn make(settings: serde_json::Value) -> Result<Arc<dyn Operation>> {
     let rotation = parsed::<Rotation>("rotation", settings)?;
-    let remedy = "a range (low, high) in degrees with -360 <= low <= high <= 360";
-    checked_range("degrees", rotation.degrees, (-360.0, 360.0), remedy)?;
+    let requirement = "must be a range (low, high) in degrees with -360 <= low <= high <= 360";
+    checked_range("degrees", rotation.degrees, (-360.0, 360.0), requirement)?;
     Ok(Arc::new(rotation))
 }
 
@@ -55,7 +55,7 @@ pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()
 fn checked_degrees(degrees: f64) -> Result<()> {
     match degrees.is_finite() {
         true => Ok(()),
-        false => Err(Error::value("angle", degrees, "expected a finite number of degrees")),
+        false => Err(Error::value("angle", degrees, "must be a finite number of degrees")),
     }
 }
 

@@ -52,7 +52,7 @@ impl MethodSettings for ByolSettings {
         check_widths(&[("hidden_dim", self.hidden_dim), ("dim", self.dim)])?;
         check_splits(self.splits)?;
         if !(self.loss_scale > 0.0 && self.loss_scale.is_finite()) {
-            return Err(Error::value("loss_scale", self.loss_scale, "a number above 0; the paper's is 1"));
+            return Err(Error::value("loss_scale", self.loss_scale, "must be a finite number > 0; the paper's is 1"));
         }
         self.encoder_momentum_schedule.check(self.encoder_momentum)
     }

@@ -173,11 +173,12 @@ pub trait Method: Send + Sync {
     fn check_batch(&self, batch: usize) -> Result<()> {
         let splits = self.splits();
         if splits > 1 && (!batch.is_multiple_of(splits) || batch / splits < 2) {
-            let remedy = format!("the batch of {batch} in parts of one size, of at least 2 images");
-            return Err(Error::value("splits", splits, remedy));
+            let requirement = format!("must divide the batch of {batch} into equal parts of at least 2 images");
+            return Err(Error::value("splits", splits, requirement));
         }
         if batch < 2 {
-            return Err(Error::value("batch_size", batch, "at least 2: batch norm and negatives take other images"));
+            let requirement = "must be an integer >= 2, as batch norm and negatives need other images";
+            return Err(Error::value("batch_size", batch, requirement));
         }
         Ok(())
     }
@@ -261,8 +262,8 @@ fn check_widths(widths: &[(&str, usize)]) -> Result<()> {
 
 fn check_count(name: &str, n: usize, most: usize) -> Result<()> {
     match n {
-        0 => Err(Error::value(name, n, "at least 1")),
-        _ if n > most => Err(Error::value(name, n, format!("at most {most}"))),
+        0 => Err(Error::value(name, n, "must be an integer >= 1")),
+        _ if n > most => Err(Error::value(name, n, format!("must be at most {most}"))),
         _ => Ok(()),
     }
 }
@@ -275,7 +276,7 @@ fn check_splits(splits: usize) -> Result<()> {
 fn check_temperature(temperature: f64) -> Result<()> {
     match temperature > 0.0 && temperature.is_finite() {
         true => Ok(()),
-        false => Err(Error::value("temperature", temperature, "a number above 0")),
+        false => Err(Error::value("temperature", temperature, "must be a finite number > 0")),
     }
 }
 

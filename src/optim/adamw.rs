@@ -32,7 +32,7 @@ impl Rule for AdamW {
         // It is the divisor for a gradient of zeros.
         match (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&self.eps) {
             true => Ok(()),
-            false => Err(Error::value("eps", self.eps, "a number above 0, up to 1")),
+            false => Err(Error::value("eps", self.eps, "must be > 0 and <= 1")),
         }
     }
 
@@ -46,7 +46,7 @@ impl Rule for AdamW {
             "step" => numbers.iter().try_for_each(|&t| whole("step", t, (1 << 24) + 1).map(drop)),
             // The update takes its square root.
             "exp_avg_sq" => match numbers.iter().find(|&&v| v < 0.0) {
-                Some(v) => Err(Error::value("exp_avg_sq", v, "squares are not below 0")),
+                Some(v) => Err(Error::value("exp_avg_sq", v, "must be >= 0, as a mean of squares")),
                 None => Ok(()),
             },
             _ => Ok(()),

@@ -32,7 +32,7 @@ impl Rule for Lars {
         check_weight_decay(self.weight_decay)?;
         match self.eta > 0.0 && self.eta <= f64::from(f32::MAX) {
             true => Ok(()),
-            false => Err(Error::value("eta", self.eta, "a number above 0; papers have 0.001")),
+            false => Err(Error::value("eta", self.eta, "must be a finite number > 0; papers use 0.001")),
         }
     }
 

@@ -73,7 +73,8 @@ impl Optimizer {
         rule.check()?;
         let mut names = HashSet::new();
         if let Some(twice) = parameters.iter().find(|parameter| !names.insert(&parameter.name)) {
-            return Err(Error::value("parameter", &twice.name, "is given twice; each needs a name of its own"));
+            let name = &twice.name;
+            return Err(Error::invalid(format!("parameter {name:?} is given twice; each needs a name of its own")));
         }
         let zeros = |parameter: &TensorInfo| {
             let slots = rule.slots(parameter.len);
@@ -105,8 +106,8 @@ impl Optimizer {
     /// # Errors
     /// An entry is missing, unknown, given twice or of another length. Nothing has changed then.
     pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
-        const REMEDY: &str = "load what the same optimizer of the same parameters has saved";
-        let wrong = |entry: &str, what: String| Err(Error::value("state entry", entry, format!("{what}; {REMEDY}")));
+        const REMEDY: &str = "load a state that the same optimizer of the same parameters has saved";
+        let wrong = |entry: &str, what: String| Err(Error::invalid(format!("state entry {entry:?} {what}; {REMEDY}")));
         let mut given = HashMap::new();
         for (entry, numbers) in state {
             if given.insert(entry.as_str(), *numbers).is_some() {
@@ -118,19 +119,19 @@ impl Optimizer {
             match given.remove(entry.as_str()) {
                 None => return wrong(&entry, "is missing".into()),
                 Some(numbers) if numbers.len() != len => {
-                    return wrong(&entry, format!("has {} numbers where {len} are needed", numbers.len()));
+                    return wrong(&entry, format!("must have length {len}, got {}", numbers.len()));
                 }
                 Some(numbers) => {
                     let slot = entry.rsplit('.').next().unwrap_or_default();
                     if let Err(error) = self.rule.check_slot(slot, numbers) {
-                        return wrong(&entry, format!("holds {error}"));
+                        return wrong(&entry, format!("is invalid: {error}"));
                     }
                     taken.push(numbers);
                 }
             }
         }
         if let Some((entry, _)) = state.iter().find(|(entry, _)| given.contains_key(entry.as_str())) {
-            return wrong(entry, "is not of this optimizer".into());
+            return wrong(entry, "does not belong to this optimizer".into());
         }
         for (slot, numbers) in self.slots.iter_mut().flatten().zip(taken) {
             slot.copy_from_slice(numbers);
@@ -155,7 +156,7 @@ impl Optimizer {
 pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
         true => Ok(x as u64),
-        false => Err(Error::value(name, x, format!("a whole number from 0 to {}; the state is damaged", end - 1))),
+        false => Err(Error::value(name, x, format!("must be an integer in [0, {}]; the state is damaged", end - 1))),
     }
 }
 
@@ -163,13 +164,13 @@ pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
 fn check_momentum(name: &str, momentum: f64) -> Result<()> {
     match (0.0..1.0).contains(&momentum) {
         true => Ok(()),
-        false => Err(Error::value(name, momentum, "a momentum lies between 0 and 1, and is not 1")),
+        false => Err(Error::value(name, momentum, "must be in [0, 1)")),
     }
 }
 
 fn check_weight_decay(weight_decay: f64) -> Result<()> {
     match (0.0..=f64::from(f32::MAX)).contains(&weight_decay) {
         true => Ok(()),
-        false => Err(Error::value("weight_decay", weight_decay, "a number from 0 up")),
+        false => Err(Error::value("weight_decay", weight_decay, "must be a finite number >= 0")),
     }
 }

@@ -22,13 +22,13 @@ impl Schedule {
     /// The learning rate is negative or infinite; the warm-up is not shorter than the schedule.
     pub fn new(lr: f64, warmup: u64, total: u64) -> Result<Self> {
         if !(0.0..=f64::from(f32::MAX)).contains(&lr) {
-            return Err(Error::value("lr", lr, "a number from 0 up"));
+            return Err(Error::value("lr", lr, "must be a finite number >= 0"));
         }
         if total == 0 {
-            return Err(Error::value("total", total, "at least 1"));
+            return Err(Error::value("total", total, "must be an integer >= 1"));
         }
         if warmup >= total {
-            return Err(Error::value("warmup", warmup, format!("shorter than the whole, which is {total}")));
+            return Err(Error::value("warmup", warmup, format!("must be less than total ({total})")));
         }
         Ok(Self { lr, warmup, total })
     }
@@ -104,7 +104,7 @@ impl Momentum {
     /// `tau0` is outside [0, 1], or `total` is 0.
     pub fn cosine(tau0: f64, total: u64) -> Result<Self> {
         match total {
-            0 => Err(Error::value("total", total, "at least 1")),
+            0 => Err(Error::value("total", total, "must be an integer >= 1")),
             _ => Ok(Self { first: checked("tau0", tau0)?, total: Some(total) }),
         }
     }
@@ -126,6 +126,6 @@ fn cosine(k: u64, total: u64) -> f64 {
 fn checked(name: &str, m: f64) -> Result<f64> {
     match (0.0..=1.0).contains(&m) {
         true => Ok(m),
-        false => Err(Error::value(name, m, "a momentum lies between 0 and 1")),
+        false => Err(Error::value(name, m, "must be in [0, 1]")),
     }
 }

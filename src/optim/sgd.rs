@@ -26,7 +26,7 @@ impl Rule for Sgd {
     fn check(&self) -> Result<()> {
         check_momentum("momentum", self.momentum)?;
         if self.nesterov && self.momentum == 0.0 {
-            return Err(Error::value("momentum", self.momentum, "Nesterov's needs one above 0"));
+            return Err(Error::value("momentum", self.momentum, "must be > 0 for Nesterov momentum"));
         }
         check_weight_decay(self.weight_decay)
     }

@@ -36,15 +36,19 @@ impl Bank {
     pub fn new(vectors: Vec<f32>, dim: usize, space: &str, names: Option<Vec<String>>) -> Result<Self> {
         if dim == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(dim) {
             let got = format!("{} values for vectors of length {dim}", vectors.len());
-            return Err(Error::shape("style vectors", "(n, dim) with n and dim at least 1", got));
+            return Err(Error::shape("style vectors", "must have shape (n, dim) with n and dim >= 1", got));
         }
         if let Some(at) = vectors.iter().position(|x| !x.is_finite()) {
             let name = format!("style vectors[{}][{}]", at / dim, at % dim);
-            return Err(Error::value(name, vectors[at], "style vectors must be finite"));
+            return Err(Error::value(name, vectors[at], "must be finite"));
         }
         let len = vectors.len() / dim;
         if let Some(names) = names.as_ref().filter(|names| names.len() != len) {
-            return Err(Error::shape("names", format!("one for each of the {len} style vectors"), names.len()));
+            return Err(Error::shape(
+                "names",
+                format!("must have length {len}, one for each style vector"),
+                names.len(),
+            ));
         }
         Ok(Self { rows: Rows::Memory(vectors), len, dim, space: space.into(), names })
     }
@@ -109,7 +113,11 @@ impl Bank {
         let fits = |&x: &f32| dtype != Dtype::F16 || f16::from_f32(x).is_finite();
         if let Some(at) = vectors.iter().position(|x| !fits(x)) {
             let name = format!("vectors[{}, {}]", at / self.dim, at % self.dim);
-            return Err(Error::value(name, vectors[at], "above the largest float16, 65504; use float32"));
+            return Err(Error::value(
+                name,
+                vectors[at],
+                "must be in [-65504, 65504], the range of float16; use float32",
+            ));
         }
         let mut metadata = BTreeMap::from(
             [("format", FORMAT), ("version", "1"), ("space", &self.space)].map(|(k, v)| (k.to_owned(), v.to_owned())),
@@ -158,8 +166,8 @@ impl Bank {
     /// If `out` is not of length [`Bank::dim`].
     pub fn copy(&self, index: usize, out: &mut [f32]) -> Result<()> {
         if index >= self.len {
-            let remedy = format!("the bank holds {} styles, counted from 0", self.len);
-            return Err(Error::value("style", index, remedy));
+            let requirement = format!("must be in [0, {}), the range of the bank's styles", self.len);
+            return Err(Error::value("style", index, requirement));
         }
         match &self.rows {
             Rows::Memory(vectors) => out.copy_from_slice(&vectors[index * self.dim..][..self.dim]),

@@ -26,7 +26,11 @@ impl Gaussian {
         let (n, dim) = (bank.len(), bank.dim());
         let most = dim.min(n - 1);
         if rank == 0 || rank > most {
-            return Err(Error::value("rank", rank, format!("{n} style vectors of {dim} span ranks from 1 to {most}")));
+            return Err(Error::value(
+                "rank",
+                rank,
+                format!("must be in [1, {most}] for {n} style vectors of length {dim}"),
+            ));
         }
         let vectors = bank.vectors();
         let mut mean = vec![0.0; dim];
@@ -65,10 +69,10 @@ impl Gaussian {
     pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
         if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
             let got = format!("{} values for a mean of length {}", axes.len(), mean.len());
-            return Err(Error::shape("axes", "(rank, dim), rank and dim at least 1", got));
+            return Err(Error::shape("axes", "must have shape (rank, dim) with rank and dim >= 1", got));
         }
         if let Some(x) = mean.iter().chain(&axes).find(|x| !x.is_finite()) {
-            return Err(Error::value("mean or axes", x, "expected finite values"));
+            return Err(Error::value("mean or axes", x, "must be finite"));
         }
         Ok(Self { mean, axes, space: space.into() })
     }

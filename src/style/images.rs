@@ -1,5 +1,5 @@
 //! A checked batch of images of one size.
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 
 /// The smallest height and width: for smaller images, the inner feature maps of T are narrower than their padding.
@@ -20,14 +20,14 @@ impl<'a> Images<'a> {
     /// # Errors
     /// A shape other than `[count, height, width, 3]`, images below 8x8, or floats outside [0, 1].
     pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
-        const EXPECTED: &str = "(n, height, width, 3), channels last";
+        const EXPECTED: &str = "must have shape (n, height, width, 3), channels last";
         let &[count, height, width, 3] = shape else {
-            return Err(Error::shape("images", EXPECTED, format!("{shape:?}")));
+            return Err(Error::shape("images", EXPECTED, tuple(shape)));
         };
         // The size of an empty batch is not checked.
         if count > 0 && (height < MIN_SIZE || width < MIN_SIZE) {
-            let got = format!("{height}x{width} pixels; resize smaller images first");
-            return Err(Error::shape("images", format!("at least {MIN_SIZE}x{MIN_SIZE} pixels"), got));
+            let requirement = format!("must be at least {MIN_SIZE}x{MIN_SIZE}; resize smaller images first");
+            return Err(Error::shape("images", requirement, format!("{height}x{width}")));
         }
         let images = Self { pixels, count, height, width };
         let len = match pixels {
@@ -35,7 +35,11 @@ impl<'a> Images<'a> {
             Pixels::F32(pixels) => pixels.len(),
         };
         if len != count * images.floats() {
-            return Err(Error::shape("images", format!("{} values for {shape:?}", count * images.floats()), len));
+            return Err(Error::shape(
+                "images",
+                format!("must have {} values for shape {}", count * images.floats(), tuple(shape)),
+                len,
+            ));
         }
         if let Pixels::F32(pixels) = pixels {
             images.check_range(pixels)?;
@@ -56,7 +60,7 @@ impl<'a> Images<'a> {
         Err(Error::value(
             format!("images[{image}, {y}, {x}, {c}]"),
             pixels[at],
-            "float images must be in [0, 1]; stylize before Normalize, or give uint8",
+            "must be in [0, 1]; stylize before Normalize, or give uint8",
         ))
     }
 

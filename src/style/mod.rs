@@ -128,8 +128,8 @@ impl Sassl {
     pub fn new(p: f32, alpha: (f32, f32), beta: (f32, f32), styles: Styles) -> Result<Self> {
         checked_probability("p", p)?;
         for (name, range) in [("alpha", alpha), ("beta", beta)] {
-            let remedy = "a range (low, high) with 0 <= low <= high <= 1; the paper's is (0.1, 0.3)";
-            checked_range(name, range, (0.0, 1.0), remedy)?;
+            let requirement = "must be a range (low, high) with 0 <= low <= high <= 1; the paper's is (0.1, 0.3)";
+            checked_range(name, range, (0.0, 1.0), requirement)?;
         }
         Ok(Self { p, alpha, beta, styles })
     }
@@ -174,21 +174,22 @@ impl Sassl {
             match (&params.style, &self.styles) {
                 (Drawn::Vector(vector), _) if vector.len() == dim => z.copy_from_slice(vector),
                 (Drawn::Vector(vector), _) => {
-                    return Err(Error::shape(format!("style[{i}]"), format!("a vector of {dim}"), vector.len()));
+                    return Err(Error::shape(format!("style[{i}]"), format!("must have length {dim}"), vector.len()));
                 }
                 (&Drawn::Index(index), Styles::Bank(bank)) => bank.copy(index, z)?,
                 (&Drawn::Index(index), Styles::Batch) => {
-                    let missing = || Error::value("z_content", "None", "styles of the batch need F of its images");
+                    let missing =
+                        || Error::value("z_content", "None", "must hold F of the images for styles of the batch");
                     let batch = z_content.ok_or_else(missing)?;
                     let vector = batch.chunks_exact(dim).nth(index).ok_or_else(|| {
-                        let remedy = format!("the batch has {} images, counted from 0", batch.len() / dim);
-                        Error::value(format!("style[{i}]"), index, remedy)
+                        let requirement = format!("must be in [0, {}), the range of the batch", batch.len() / dim);
+                        Error::value(format!("style[{i}]"), index, requirement)
                     })?;
                     z.copy_from_slice(vector);
                 }
                 (Drawn::Index(index), Styles::Gaussian(_)) => {
-                    let remedy = format!("a Gaussian has no numbered styles; give a vector of {dim}");
-                    return Err(Error::value(format!("style[{i}]"), index, remedy));
+                    let requirement = format!("must be a vector of length {dim}; a Gaussian has no numbered styles");
+                    return Err(Error::value(format!("style[{i}]"), index, requirement));
                 }
             }
         }
@@ -209,7 +210,11 @@ impl Sassl {
         threads: usize,
     ) -> Result<()> {
         if params.len() != images.count() {
-            return Err(Error::shape("params", format!("one for each of {} images", images.count()), params.len()));
+            return Err(Error::shape(
+                "params",
+                format!("must have length {}, one for each image", images.count()),
+                params.len(),
+            ));
         }
         let z_content = matches!(self.styles, Styles::Batch).then(|| stylizer.encode(images, threads)).transpose()?;
         let z = self.vectors(params, stylizer.dim(), z_content.as_deref())?;

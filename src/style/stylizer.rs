@@ -175,7 +175,7 @@ impl Stylizer {
         style.alpha.check("alpha", n)?;
         style.beta.check("beta", n)?;
         if let Some(apply) = style.apply.filter(|apply| apply.len() != n) {
-            return Err(Error::shape("apply", format!("one for each of {n} images"), apply.len()));
+            return Err(Error::shape("apply", format!("must have length {n}, one for each image"), apply.len()));
         }
         let (chosen, others): (Vec<_>, Vec<_>) =
             self.jobs(images, out)?.into_iter().partition(|(i, _)| style.apply.is_none_or(|apply| apply[*i]));
@@ -238,9 +238,9 @@ impl Stylizer {
         if images.count() == 0 || height.min(width) >= self.smallest {
             return Ok(());
         }
-        let remedy =
-            format!("at least {0}x{0} pixels, the smallest input of F of {1}; resize them", self.smallest, self.name);
-        Err(Error::shape("images", remedy, format!("{height}x{width}")))
+        let requirement =
+            format!("must be at least {0}x{0}, the smallest input of F of {1}; resize them", self.smallest, self.name);
+        Err(Error::shape("images", requirement, format!("{height}x{width}")))
     }
 
     /// Returns the vector of each of `n` images.
@@ -248,14 +248,14 @@ impl Stylizer {
         let dim = self.dim();
         if let Some(at) = z.iter().position(|x| !x.is_finite()) {
             let name = format!("{what}[{}][{}]", at / dim, at % dim);
-            return Err(Error::value(name, z[at], "style vectors must be finite"));
+            return Err(Error::value(name, z[at], "must be finite"));
         }
         match z.len() {
             len if len == n * dim => Ok(z.chunks_exact(dim).collect()),
             len if len == dim => Ok(vec![z; n]),
             len => {
-                let expected = format!("({n}, {dim}), or ({dim},) for all images");
-                Err(Error::shape(what, expected, format!("{len} values")))
+                let requirement = format!("must have shape ({n}, {dim}), or ({dim},) for all images");
+                Err(Error::shape(what, requirement, format!("{len} values")))
             }
         }
     }
@@ -263,7 +263,7 @@ impl Stylizer {
     fn jobs<'a>(&self, images: Images, out: PixelsMut<'a>) -> Result<Vec<(usize, PixelsMut<'a>)>> {
         let parts = split(out, images.floats());
         if parts.len() != images.count() {
-            return Err(Error::shape("out", format!("{} images", images.count()), parts.len()));
+            return Err(Error::shape("out", format!("must have room for {} images", images.count()), parts.len()));
         }
         Ok(parts.into_iter().enumerate().collect())
     }
@@ -316,14 +316,14 @@ impl Strength<'_> {
             Self::All(x) => std::slice::from_ref(x),
             Self::Each(all) if all.len() == n => all,
             Self::Each(all) => {
-                return Err(Error::shape(name, format!("one value, or one for each of {n} images"), all.len()));
+                return Err(Error::shape(name, format!("must be one value, or one for each of {n} images"), all.len()));
             }
         };
         match all.iter().position(|x| !(0.0..=1.0).contains(x)) {
             None => Ok(()),
             Some(at) => {
                 let name = if let Self::All(_) = self { name.to_owned() } else { format!("{name}[{at}]") };
-                Err(Error::value(name, all[at], "between 0 (the content) and 1 (the style)"))
+                Err(Error::value(name, all[at], "must be in [0, 1], from the content to the style"))
             }
         }
     }

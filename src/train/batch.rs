@@ -1,6 +1,6 @@
 //! The caller's images, checked and copied into one candle tensor.
 use crate::encoders::Backbone;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::memory;
 use candle_core::{Device, Tensor};
 
@@ -46,8 +46,8 @@ impl Batch<'_> {
         let ([_, height, width, _], least) = (self.shape, encoder.least_side());
         match height.min(width) < least {
             true => {
-                let remedy = format!("at least {least} for this backbone");
-                Err(Error::value("input_size", format!("{height}x{width}"), remedy))
+                let requirement = format!("must be at least {least}x{least} for this backbone");
+                Err(Error::value("input_size", format!("{height}x{width}"), requirement))
             }
             false => Ok(()),
         }
@@ -74,7 +74,11 @@ impl Batch<'_> {
 fn check(name: &str, batch: &Batch) -> Result<()> {
     let [n, height, width, channels] = batch.shape;
     if n * height * width == 0 || channels != 3 {
-        return Err(Error::shape("images", "(N, H, W, 3) with at least one pixel", format!("{:?}", batch.shape)));
+        return Err(Error::shape(
+            "images",
+            "must have shape (N, H, W, 3) with at least one pixel",
+            tuple(&batch.shape),
+        ));
     }
     // Without an early exit, the loop vectorizes.
     let is_finite = |part: &[f32]| part.iter().fold(true, |all, x| all & x.is_finite());
@@ -83,7 +87,7 @@ fn check(name: &str, batch: &Batch) -> Result<()> {
         false => {
             let at = batch.numbers.iter().position(|x| !x.is_finite()).unwrap_or(0);
             let image = at / (batch.numbers.len() / n);
-            Err(Error::value(format!("image {image} of the {name}"), batch.numbers[at], "finite numbers"))
+            Err(Error::value(format!("image {image} of the {name}"), batch.numbers[at], "must have finite values"))
         }
     }
 }

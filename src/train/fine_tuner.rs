@@ -64,10 +64,10 @@ impl FineTuner {
     pub fn new(settings: FineTuning, threads: usize) -> Result<Self> {
         let &FineTuning { classes, momentum, nesterov, weight_decay, norm_momentum, frozen, .. } = &settings;
         if classes < 2 {
-            return Err(Error::value("classes", classes, "at least 2: a classifier tells classes apart"));
+            return Err(Error::value("classes", classes, "must be an integer >= 2"));
         }
         if !(norm_momentum > 0.0 && norm_momentum <= 1.0) {
-            return Err(Error::value("norm_momentum", norm_momentum, "a number above 0, up to 1"));
+            return Err(Error::value("norm_momentum", norm_momentum, "must be > 0 and <= 1"));
         }
         let (engine, encoder) = (Engine::new(threads)?, encoders::build(&settings.backbone)?);
         // Allocated in one piece, so that the system can refuse it before anything is built.
@@ -99,8 +99,9 @@ impl FineTuner {
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
-                let remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint";
-                Err(Error::value("fine-tuner", "half changed", remedy))
+                let reason =
+                    "the fine-tuner is half changed: an error or Ctrl-C interrupted a step; load the last checkpoint";
+                Err(Error::invalid(reason))
             }
             false => Ok(()),
         }
@@ -138,16 +139,24 @@ impl FineTuner {
     /// Converts the class indices, one for each image, to a candle tensor.
     fn targets(&self, images: usize, targets: &[i64]) -> Result<Tensor> {
         if targets.len() != images {
-            return Err(Error::shape("targets", format!("a class for each of {images} images"), targets.len()));
+            return Err(Error::shape(
+                "targets",
+                format!("must have length {images}, a class for each image"),
+                targets.len(),
+            ));
         }
         if images < 2 && !self.settings.frozen {
-            return Err(Error::value("batch_size", images, "at least 2: batch norm takes other images"));
+            return Err(Error::value(
+                "batch_size",
+                images,
+                "must be an integer >= 2, as batch norm needs other images",
+            ));
         }
         let classes = self.settings.classes;
         let place = |&target: &i64| usize::try_from(target).ok().filter(|&target| target < classes);
         if let Some(at) = targets.iter().position(|target| place(target).is_none()) {
-            let remedy = format!("one of {classes} classes, 0 to {}", classes - 1);
-            return Err(Error::value(format!("targets[{at}]"), targets[at], remedy));
+            let requirement = format!("must be a class index in [0, {}]", classes - 1);
+            return Err(Error::value(format!("targets[{at}]"), targets[at], requirement));
         }
         let places = targets.iter().filter_map(|target| u32::try_from(*target).ok()).collect();
         Ok(Tensor::from_vec(places, images, &Device::Cpu)?)

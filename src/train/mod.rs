@@ -12,7 +12,7 @@ pub use fine_tuner::{FineTuner, FineTuning};
 pub use state::State;
 
 use crate::encoders::{self, Backbone};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::memory;
 use crate::methods::{self, Forward, Materials, Method, ViewPairs, spread};
 use crate::nn::{Engine, Mode, Network};
@@ -63,10 +63,9 @@ static PROCESS: AtomicU32 = AtomicU32::new(0);
 fn check_process() -> Result<()> {
     let here = std::process::id();
     match PROCESS.compare_exchange(0, here, Ordering::Relaxed, Ordering::Relaxed) {
-        Err(other) if other != here => {
-            let remedy = "it was forked from one that has trained, whose threads are not here; start it by spawn";
-            Err(Error::value("process", here, remedy))
-        }
+        Err(other) if other != here => Err(Error::invalid(format!(
+            "process {here} was forked from one that has trained, whose threads do not exist here; start it by spawn"
+        ))),
         _ => Ok(()),
     }
 }
@@ -105,8 +104,9 @@ impl Trainer {
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
-                let remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint";
-                Err(Error::value("trainer", "half changed", remedy))
+                let reason =
+                    "the trainer is half changed: an error or Ctrl-C interrupted a step; load the last checkpoint";
+                Err(Error::invalid(reason))
             }
             false => Ok(()),
         }
@@ -134,11 +134,8 @@ impl Trainer {
         self.check_whole()?;
         check_process()?;
         if left.shape != right.shape {
-            return Err(Error::shape(
-                "right views",
-                format!("{:?}, as the left ones", left.shape),
-                format!("{:?}", right.shape),
-            ));
+            let requirement = format!("must have shape {}, as the left ones", tuple(&left.shape));
+            return Err(Error::shape("right views", requirement, tuple(&right.shape)));
         }
         self.check_batch(left.shape[0])?;
         left.check_sides(&*self.encoder)?;
@@ -151,8 +148,9 @@ impl Trainer {
         let value = loss.to_scalar::<f32>()?;
         if !value.is_finite() {
             self.changing = false;
-            let remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint";
-            return Err(Error::value("loss", value, remedy));
+            let requirement =
+                "must be finite; the run has diverged: lower the learning rate, and resume from the last checkpoint";
+            return Err(Error::value("loss", value, requirement));
         }
         watched.push(("feature_std", spread(&projections)?));
         let features = features.detach().flatten_all()?.to_vec1()?;
@@ -208,11 +206,9 @@ impl Trainer {
         let backbone = self.backbone();
         let known: HashSet<&str> = backbone.layout().shapes().map(|(name, _)| name).collect();
         if let Some(unknown) = state.keys().find(|name| !name.starts_with("fc.") && !known.contains(&name[..])) {
-            return Err(Error::value(
-                "tensor",
-                format!("{unknown:?}"),
-                "this backbone has none of this name; is it of another backbone?",
-            ));
+            return Err(Error::invalid(format!(
+                "tensor {unknown:?} does not belong to this backbone; is it of another backbone?"
+            )));
         }
         check_network(backbone.layout(), state)?;
         put_network("", backbone, state)

@@ -16,15 +16,15 @@ pub(super) fn check(pieces: usize, splits: usize) -> Result<()> {
     if pieces > 0 && splits.is_multiple_of(pieces) {
         return Ok(());
     }
-    let remedy = match splits {
-        _ if pieces == 0 => "at least 1".into(),
+    let requirement = match splits {
+        _ if pieces == 0 => "must be an integer >= 1".into(),
         1 => format!(
-            "norms are over the whole batch (splits = 1), and over pieces of it this would be another run; give splits={pieces} \
-             too, which is a setting of the run, or a smaller batch"
+            "must be 1 for norms over the whole batch (splits=1); over pieces of it this would be another run: give \
+             splits={pieces} too, which is a setting of the run, or a smaller batch"
         ),
-        _ => format!("a piece consists of whole parts for the norms, splits = {splits}; give a number that divides it"),
+        _ => format!("must divide splits ({splits}), as a piece consists of whole parts for the norms"),
     };
-    Err(Error::value("accumulate", pieces, remedy))
+    Err(Error::value("accumulate", pieces, requirement))
 }
 
 /// Runs the forward pass; with several pieces, also the backward pass, and the loss has no graph.

@@ -1,5 +1,5 @@
 //! Conversion of networks and optimizers to and from named tensors in the format of files.
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, tuple};
 use crate::nn::{Layout, Network, Parameter};
 use crate::optim::{Optimizer, whole};
 use std::collections::{BTreeMap, HashMap};
@@ -10,17 +10,13 @@ pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// Checks a saved tensor: values are finite, counts are whole numbers, variances are not negative.
 pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
     if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
-        return Err(Error::value(
-            name,
-            x,
-            "numbers of a state are finite; has the run diverged, or is the file damaged?",
-        ));
+        return Err(Error::value(name, x, "must be finite; has the run diverged, or is the file damaged?"));
     }
     if Layout::is_count(name) {
         numbers.iter().try_for_each(|&n| whole(name, n, (1 << 24) + 1).map(drop))?;
     }
     match numbers.iter().find(|&&x| name.ends_with("running_var") && x < 0.0) {
-        Some(x) => Err(Error::value(name, x, "a variance is not below 0; the state is damaged")),
+        Some(x) => Err(Error::value(name, x, "must be >= 0, as a variance; the state is damaged")),
         None => Ok(()),
     }
 }
@@ -33,19 +29,17 @@ pub(super) fn check_state(mine: &BTreeMap<String, Vec<usize>>, state: &State) ->
     for (name, shape) in mine {
         match state.get(name) {
             None => {
-                let remedy = "is missing: is it of another method or backbone?";
-                return Err(Error::value("state", format!("{name:?}"), remedy));
+                return Err(Error::invalid(format!("the state lacks {name:?}; is it of another method or backbone?")));
             }
             Some((other, _)) if other != shape => {
-                let got = format!("{other:?}; is it of another backbone?");
-                return Err(Error::shape(name, format!("{shape:?}"), got));
+                let requirement = format!("must have shape {}; is it of another backbone?", tuple(shape));
+                return Err(Error::shape(name, requirement, tuple(other)));
             }
             Some(_) => {}
         }
     }
     if let Some(unknown) = state.keys().find(|name| !mine.contains_key(*name)) {
-        let remedy = "this run has none of this name: is it of another method?";
-        return Err(Error::value("state", format!("{unknown:?}"), remedy));
+        return Err(Error::invalid(format!("the state has {unknown:?}, unlike this run; is it of another method?")));
     }
     state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))
 }
@@ -67,10 +61,12 @@ pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     for (name, shape) in layout.shapes() {
         match state.get(name) {
             None if Layout::is_count(name) => {}
-            None => return Err(Error::value("tensor", name, "is missing: is it of another backbone?")),
+            None => return Err(Error::invalid(format!("tensor {name:?} is missing; is it of another backbone?"))),
             Some((_, numbers)) if Layout::is_count(name) && numbers.len() == 1 => {}
             Some((other, _)) if *other == shape => {}
-            Some((other, _)) => return Err(Error::shape(name, format!("{shape:?}"), format!("{other:?}"))),
+            Some((other, _)) => {
+                return Err(Error::shape(name, format!("must have shape {}", tuple(&shape)), tuple(other)));
+            }
         }
     }
     Ok(())

@@ -78,9 +78,9 @@ pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
             "holds AdaIN's decoder, as the other file does; give the encoder, vgg_normalised.pth, instead of one of them",
         ),
         _ => {
-            let remedy = "AdaIN's weights are two files, vgg_normalised.pth and decoder.pth, or one with both \
-                          parts, model_state.pth";
-            Err(Error::value("files", format!("{} files", files.len()), remedy))
+            let requirement = "must be AdaIN's two, vgg_normalised.pth and decoder.pth, or one with both parts, \
+                               model_state.pth";
+            Err(Error::value("files", format!("{} files", files.len()), requirement))
         }
     }
 }

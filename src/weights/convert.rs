@@ -63,7 +63,9 @@ impl Conversion<'_> {
     pub fn run(&self) -> Result<Model> {
         let model = self.read()?;
         if self.as_is && !matches!(model.network.predictor, Predictor::InceptionV3 { .. }) {
-            return Err(Error::value("as_is", true, "only InceptionV3 can see images in their own size; leave it out"));
+            return Err(Error::invalid(
+                "as_is is only for InceptionV3, which can see images in their own size; leave it out",
+            ));
         }
         Ok(model)
     }

@@ -82,9 +82,8 @@ impl Model {
                 Self::from_file(&File::from_bytes(Cow::Borrowed(EMBEDDED_MODEL), Path::new("the embedded model"))?)
             }
             _ => {
-                let remedy = "no such model; there is \"lite\", or give the path of a .safetensors file, \
-                              as created by `sassl convert`";
-                Err(Error::value("model", format!("{name:?}"), remedy))
+                let requirement = "must be \"lite\" or the path of a .safetensors file, as created by `sassl convert`";
+                Err(Error::value("model", format!("{name:?}"), requirement))
             }
         }
     }

@@ -70,9 +70,9 @@ pub fn read(files: &[StateDict]) -> Result<Tensors> {
         (&[file], []) => Err(lacks(file, TRANSFORMER_KEY, "checkpoint_transformer.pth")),
         ([], &[file]) => Err(lacks(file, PREDICTOR_KEY, "checkpoint_stylepredictor.pth")),
         _ => {
-            let remedy = "styleaug's weights are two files, checkpoint_transformer.pth and \
-                          checkpoint_stylepredictor.pth; give each once";
-            Err(Error::value("files", format!("{} files", files.len()), remedy))
+            let requirement = "must be styleaug's two, checkpoint_transformer.pth and checkpoint_stylepredictor.pth; \
+                               give each once";
+            Err(Error::value("files", format!("{} files", files.len()), requirement))
         }
     }
 }

@@ -92,7 +92,9 @@ def test_a_run_is_prolonged_and_that_is_told_and_recorded(tmp_path, capsys):
     tiny().fit(images, 3, out=tmp_path, resume=True, quiet=True)
     assert capsys.readouterr().err == ""
     assert json.loads((tmp_path / "run.json").read_text()) == {"prolonged": [recorded]}
-    with pytest.raises(ValueError, match=r"epochs = 2: the run in .* has 3; a run may be prolonged, and not shortened"):
+    with pytest.raises(
+        ValueError, match=r"epochs must be 3 as in the run in .*, got 2; a run may be prolonged, but not shortened"
+    ):
         tiny().fit(images, 2, out=tmp_path, resume=True, quiet=True)
 
 

@@ -151,7 +151,7 @@ def test_images_that_cannot_be_read_are_looked_at_again(tmp_path):
     assert model.again() == 1
     for path in folder.glob("*/*.png"):
         path.write_bytes(b"")
-    with pytest.raises(ValueError, match="data: none of 6 images could be read"):
+    with pytest.raises(ValueError, match="data must have at least one readable image, got none of 6"):
         extract(Model(), folder, on_error="report", **settings)
 
 
@@ -171,7 +171,7 @@ def test_a_cache_that_is_damaged_or_cannot_be(tmp_path):
     model = Model()
     extract(model, images, preprocessing=RULE, cache=Cache(tmp_path / "features", "a"))
     assert model.again() == 3
-    with pytest.raises(ValueError, match="weights = None: features are kept by their model's weights"):
+    with pytest.raises(ValueError, match=r"weights must be a string that identifies the model's weights, .*, got None"):
         Cache(tmp_path, None)
-    with pytest.raises(ValueError, match=r"cache = .*: expected a folder for features"):
+    with pytest.raises(ValueError, match=r"cache must be a folder for features, .*, got"):
         Cache(path, "a")

@@ -142,7 +142,7 @@ def test_a_view_is_not_stylized_again(folder, tmp_path, capsys):
     inner.mkdir()
     (folder / "b.jpg").rename(inner / "c.jpg")
     assert main(["stylize", str(folder), "--out", str(tmp_path)]) == 1
-    assert "would lie among the images of" in capsys.readouterr().err
+    assert "would be written among the images of" in capsys.readouterr().err
 
 
 def test_gray_stays_gray(folder, tmp_path):
@@ -199,7 +199,7 @@ def test_info(capsys):
 def test_info_says_what_is_wrong_with_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("SASSL_THREADS", "x")
     assert main(["info"]) == 1
-    assert "SASSL_THREADS = x: a number from 1 up" in capsys.readouterr().err
+    assert "SASSL_THREADS must be an integer >= 1 or unset, got x" in capsys.readouterr().err
 
 
 def test_convert_magentas_pair(tmp_path, capsys):
@@ -228,11 +228,11 @@ def test_the_preset_of_stylized_imagenet_wants_adain(folder, tmp_path, capsys):
     photo = str(folder / "a.png")
     call = ["stylize", photo, "--out", str(tmp_path / "out"), "--preset", "stylized-imagenet"]
     assert main(call) == 1
-    assert "stylized-imagenet is made with AdaIN" in capsys.readouterr().err
+    assert "--model must be AdaIN for stylized-imagenet" in capsys.readouterr().err
     assert main([*call, "--alpha", "0.5"]) == 1
-    assert "--alpha: --preset stylized-imagenet has 1" in capsys.readouterr().err
+    assert "--alpha must be 1 with --preset stylized-imagenet" in capsys.readouterr().err
     assert main([*call, "--p", "0"]) == 1
-    assert "--p: --preset stylized-imagenet has 1" in capsys.readouterr().err
+    assert "--p must be 1 with --preset stylized-imagenet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("call", [["stylize", "", "--out", "views"], ["bank", "", "--out", "bank.safetensors"]])
@@ -252,11 +252,14 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
         ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to go on with"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
-        ("stylize {0}/photos/a.png --out {0} --p 2", "--p 2: expected a probability"),
-        ("stylize {0}/photos/a.png --out {0} --threads 0", "--threads 0: from 1 to 1024\n"),
-        ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed -1: at least 0"),
+        ("stylize {0}/photos/a.png --out {0} --p 2", "--p must be in [0, 1]"),
+        ("stylize {0}/photos/a.png --out {0} --threads 0", "--threads must be an integer in [1, 1024], got 0\n"),
+        ("stylize {0}/photos/a.png --out {0} --seed -1", "--seed must be an integer >= 0, got -1"),
         ("bank {0}/photos --out {0}/bank.pt", ".safetensors"),
-        ("stylize {0}/photos/a.png --out {0} --styles batch", "--styles batch: images are stylized one at a time"),
+        (
+            "stylize {0}/photos/a.png --out {0} --styles batch",
+            "--styles must not be batch, as images are stylized one at a time",
+        ),
         (
             "stylize {0}/photos/a.png --out {0} --styles none",
             '--styles none: no such folder, image or bank file; or give "default"\n',
@@ -271,9 +274,12 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
         ("convert {0}/p {0}/t --out {0}/m.safetensors", "/p: No such file"),
         ("convert {0}/p {0}/t --out lite", "--out lite: a file whose name ends in .safetensors"),
         ("compare-models {0}/photos --styles {0}/photos --alpha 2 --out {0}/x.png", "--alpha "),
-        ("bank {0}/photos --split train --out {0}/b.safetensors", "--split train: only a --dataset has splits"),
-        ("pretrain simclr --data {0}/photos --out {0}/r --threads 0", "--threads 0: from 1 to 1024\n"),
-        ("pretrain simclr --data {0}/photos --out {0}/r --epochs 0", "--epochs 0: expected a whole number from 1 up"),
+        ("bank {0}/photos --split train --out {0}/b.safetensors", "--split is only for a --dataset, got train"),
+        (
+            "pretrain simclr --data {0}/photos --out {0}/r --threads 0",
+            "--threads must be an integer in [1, 1024], got 0\n",
+        ),
+        ("pretrain simclr --data {0}/photos --out {0}/r --epochs 0", "--epochs must be an integer >= 1, got 0"),
         ("embed {0}/m.safetensors --data {0}/photos --out {0}/f.npy", "f.npy: a file whose name ends in .npz"),
         ("convert {0}/p {0}/t.safetensors --out {0}/t.safetensors", "would overwrite {0}/t.safetensors"),
     ],
@@ -291,10 +297,10 @@ def test_errors_are_one_line(call, phrase, folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "phrase"),
     [
-        ("--keep 0", "sassl pretrain: --keep 0: expected a whole number from 1 up"),
-        ("--monitor {0}/val --monitor-every 0", "sassl pretrain: --monitor-every 0: expected a whole number from 1 up"),
+        ("--keep 0", "sassl pretrain: --keep must be an integer >= 1, got 0"),
+        ("--monitor {0}/val --monitor-every 0", "sassl pretrain: --monitor-every must be an integer >= 1, got 0"),
         # It is said as it was given.
-        ("--set epochs=0", "sassl pretrain: epochs = 0: expected a whole number from 1 up"),
+        ("--set epochs=0", "sassl pretrain: epochs must be an integer >= 1, got 0"),
     ],
 )
 def test_errors_of_a_run_speak_of_its_options(options, phrase, tmp_path, capsys):
@@ -471,13 +477,13 @@ def test_a_single_file_packed_by_gzip_is_named(tmp_path, capsys):
     out = ["--out", str(tmp_path / "m.safetensors")]
     assert main(["convert", str(pair[0]), *out]) == 1
     assert (
-        f"{pair[0]}: a single file packed by gzip, where an archive is read; unpack it first: "
+        f"{pair[0]}: is a single file compressed by gzip, not an archive; decompress it first: "
         in capsys.readouterr().err
     )
     assert main(["convert", str(pair[1]), *out]) == 1
-    assert "packed by gzip" not in capsys.readouterr().err
+    assert "compressed by gzip" not in capsys.readouterr().err
     # What is damaged is told as before.
     for damaged in (pair[0].read_bytes()[:9], b"\x1f\x8b" + bytes(50)):
         pair[0].write_bytes(damaged)
         assert main(["convert", str(pair[0]), *out]) == 1
-        assert "packed by gzip" not in capsys.readouterr().err
+        assert "compressed by gzip" not in capsys.readouterr().err

@@ -44,16 +44,16 @@ def test_a_history_is_read_again(runs, tmp_path):
     ("name", "content", "error", "expected"),
     [
         (None, None, FileNotFoundError, "has neither log.csv nor a checkpoint; expected a run's folder"),
-        ("log.csv", "a,b\n1,2\n", ValueError, "log.csv: no log of a run: its first column is not 'epoch'"),
-        ("log.csv", "", ValueError, "log.csv: no log of a run"),
+        ("log.csv", "a,b\n1,2\n", ValueError, "log.csv: is not the log of a run: its first column is not 'epoch'"),
+        ("log.csv", "", ValueError, "log.csv: is not the log of a run"),
         (
             "log.csv",
             "epoch,loss\n1,x\n",
             ValueError,
-            "log.csv: no log of a run: could not convert string to float: 'x'",
+            "log.csv: is not the log of a run: could not convert string to float: 'x'",
         ),
-        ("log.csv", "epoch,loss\n1\n2,0.5\n", ValueError, "log.csv: no log of a run"),
-        ("log.csv", b"epoch,loss\n\xff\n", ValueError, "log.csv: no log of a run"),
+        ("log.csv", "epoch,loss\n1\n2,0.5\n", ValueError, "log.csv: is not the log of a run"),
+        ("log.csv", b"epoch,loss\n\xff\n", ValueError, "log.csv: is not the log of a run"),
         ("a.safetensors", "nothing", ValueError, "a.safetensors: "),
         ("config.json", "{}", FileNotFoundError, "has neither log.csv nor a checkpoint"),
     ],
@@ -132,8 +132,8 @@ def test_the_command(runs, tmp_path, capsys):
     assert any(line.startswith("lr ") for line in said)
     assert said[-1] == f"{tmp_path / 'a.png'}: the curves"
     for words, told in (
-        (call[:2], "expected two or more, each once"),
-        ([*call, call[1]], "expected two or more, each once"),
+        (call[:2], "runs must be two or more different ones, got"),
+        ([*call, call[1]], "runs must be two or more different ones, got"),
         ([*call, str(tmp_path / "nowhere")], "nowhere: No such file or directory"),
         ([*call, "--out", str(tmp_path / "a.txt")], "a file whose name ends in .png or .svg or .pdf"),
     ):

@@ -170,7 +170,7 @@ def test_threads_from_the_environment(batch, monkeypatch):
     assert np.array_equal(Stylizer().stylize(batch, z), expected)
     for wrong in ("x", "0", "-1"):
         monkeypatch.setenv("SASSL_THREADS", wrong)
-        with pytest.raises(ValueError, match=f"SASSL_THREADS = {wrong}: a number from 1 up"):
+        with pytest.raises(ValueError, match=f"SASSL_THREADS must be an integer >= 1 or unset, got {wrong}"):
             Stylizer().stylize(batch, z)
         assert np.array_equal(Stylizer(threads=1).stylize(batch, z), expected)
     monkeypatch.setenv("SASSL_THREADS", "")
@@ -213,35 +213,55 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
 @pytest.mark.parametrize(
     ("call", "error", "phrase"),
     [
-        (lambda: Stylizer("full"), ValueError, 'model = "full": no such model; there is "lite"'),
+        (lambda: Stylizer("full"), ValueError, 'model must be "lite" or the path of a .safetensors file, '),
         (lambda: Stylizer("absent.safetensors"), FileNotFoundError, "absent.safetensors"),
-        (lambda: Stylizer(precision="half"), ValueError, 'precision = "half": there are "fast" and "exact"'),
-        (lambda: Stylizer(threads=0), ValueError, "threads = 0"),
-        (lambda: Stylizer(threads=-2), ValueError, "threads = -2"),
+        (lambda: Stylizer(precision="half"), ValueError, 'precision must be "fast" or "exact", got "half"'),
+        (
+            lambda: Stylizer(threads=0),
+            ValueError,
+            "threads must be an integer in [1, 1024], or None for all cores, got 0",
+        ),
+        (
+            lambda: Stylizer(threads=-2),
+            ValueError,
+            "threads must be an integer in [1, 1024], or None for all cores, got -2",
+        ),
         (lambda: Stylizer(space="0"), ValueError, "style space"),
         (lambda: LITE.encode(GREY[0, 0]), ValueError, "(n, height, width, 3)"),
         (lambda: LITE.encode(GREY[..., :2]), ValueError, "(n, height, width, 3)"),
         (lambda: LITE.encode(GREY[:, :7]), ValueError, "8x8"),
         (lambda: LITE.encode(GREY[:, :1, :1]), ValueError, "8x8"),
         (lambda: LITE.encode(GREY + 0.6), ValueError, "before Normalize"),
-        (lambda: LITE.encode(GREY * np.float32("nan")), ValueError, "images[0, 0, 0, 0] = NaN"),
+        (lambda: LITE.encode(GREY * np.float32("nan")), ValueError, "images[0, 0, 0, 0] must be in [0, 1], got NaN"),
         (lambda: LITE.encode(GREY.astype(np.float64)), TypeError, "float64"),
         (lambda: LITE.encode([1, 2]), TypeError, "got list"),
         (lambda: LITE.transfer(GREY, Z[1:]), ValueError, f"(n, {LITE.dim})"),
         (lambda: LITE.transfer(GREY, np.stack([Z, Z])), ValueError, f"(1, {LITE.dim})"),
         (lambda: LITE.transfer(GREY, Z * np.nan), ValueError, "finite"),
-        (lambda: LITE.transfer(GREY, "red"), TypeError, "z: expected numbers"),
-        (lambda: LITE.stylize(GREY, Z, alpha=1.5), ValueError, "alpha = 1.5"),
-        (lambda: LITE.stylize(GREY, Z, beta=[-1]), ValueError, "beta[0] = -1"),
+        (lambda: LITE.transfer(GREY, "red"), TypeError, "z must be numbers"),
+        (
+            lambda: LITE.stylize(GREY, Z, alpha=1.5),
+            ValueError,
+            "alpha must be in [0, 1], from the content to the style, got 1.5",
+        ),
+        (
+            lambda: LITE.stylize(GREY, Z, beta=[-1]),
+            ValueError,
+            "beta[0] must be in [0, 1], from the content to the style, got -1",
+        ),
         (lambda: LITE.stylize(GREY, Z, beta=[0.1, 0.1]), ValueError, "beta"),
-        (lambda: Block(LITE, None, p=2), ValueError, "p = 2"),
-        (lambda: Block(LITE, None, alpha=(0.4, 0.2)), ValueError, "alpha = (0.4, 0.2)"),
+        (lambda: Block(LITE, None, p=2), ValueError, "p must be in [0, 1], got 2"),
+        (
+            lambda: Block(LITE, None, alpha=(0.4, 0.2)),
+            ValueError,
+            "alpha must be a range (low, high) with 0 <= low <= high <= 1, got (0.4, 0.2)",
+        ),
         (lambda: Block(LITE, Bank(np.ones((2, LITE.dim)), "other")), ValueError, "style space"),
         (lambda: Block(LITE, 3), TypeError, "got int"),
         (lambda: Bank(np.ones(3), "x"), ValueError, "(n, dim)"),
         (lambda: Bank(np.ones((0, 3)), "x"), ValueError, "style vectors"),
-        (lambda: Bank.default().gaussian(999), ValueError, "rank = 999"),
-        (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "count from 0"),
+        (lambda: Bank.default().gaussian(999), ValueError, "for 256 style vectors of length 100, got 999"),
+        (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "style must hold indices >= 0"),
         (lambda: StyleParams([True], [0.1, 0.2], [0.1], [1]), ValueError, "alpha"),
         (lambda: convert(["absent"], "out", "x"), FileNotFoundError, "absent"),
         (lambda: convert([__file__], "out", "x"), ValueError, "not a supported network file"),
@@ -261,7 +281,7 @@ def test_an_unknown_instruction_set_is_refused(call, lines):
     environment = {**os.environ, "SASSL_ISA": "mmx"}
     done = subprocess.run([sys.executable, *call], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "SASSL_ISA = mmx: this machine runs scalar" in done.stderr
+    assert "SASSL_ISA must be one of scalar" in done.stderr
     assert lines is None or done.stderr.count("\n") == lines
 
 

@@ -49,9 +49,9 @@ def test_corruption_errors_are_those_of_plain_sums():
     assert part["mce"] is part["mean_error"] is None
     assert part["corruptions"]["fog"]["ce"] == found["corruptions"]["fog"]["ce"]
     for wrong, message in (
-        ({"rain": errors["fog"]}, "errors = 'rain': expected names of gaussian_noise"),
-        ({"fog": errors["fog"][:4]}, r"errors\['fog'\] = .*: expected 5 numbers in per cent"),
-        ({"fog": [101.0] * 5}, r"errors\['fog'\] = .*: expected 5 numbers in per cent"),
+        ({"rain": errors["fog"]}, "names of errors must be among gaussian_noise, .*, got 'rain'"),
+        ({"fog": errors["fog"][:4]}, r"errors\['fog'\] must be 5 percentages, from severity 1 to 5, got"),
+        ({"fog": [101.0] * 5}, r"errors\['fog'\] must be 5 percentages, from severity 1 to 5, got"),
     ):
         with pytest.raises(ValueError, match=message):
             robustness.corruption_error(wrong)
@@ -110,10 +110,10 @@ def test_what_is_wrong_with_imagenet_c_is_said(tmp_path):
         FileNotFoundError, match=r"there is no gaussian_noise, .*; expected gaussian_noise/1 to gaussian_noise/5"
     ):
         robustness.imagenet_c(judge, root)
-    with pytest.raises(ValueError, match=r"corruptions = \['rain'\]: expected some of gaussian_noise"):
+    with pytest.raises(ValueError, match=r"corruptions must be some of gaussian_noise, .*, got \['rain'\]"):
         robustness.imagenet_c(judge, root, corruptions=["rain"])
     other = robustness.Classifier(features, [f"class {i}" for i in range(64)], preprocessing=RULE)
-    with pytest.raises(ValueError, match="class 'n01440764': not among the training classes class 0, class 1"):
+    with pytest.raises(ValueError, match="class 'n01440764' is not among the training classes class 0, class 1"):
         robustness.imagenet_c(other, root, corruptions=["snow"])
     with pytest.warns(UserWarning, match=r"4 images, where 50,000 are published"):
         robustness.imagenet_c(judge, root, corruptions=["fog"])
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_imagenet_c_is_said(tmp_path):
     assert list(found["left_out"]) == [f"snow/4/{FISH[0]}/ILSVRC2012_val_00000000.png"]
     assert found["corruptions"]["snow"]["errors"] == pytest.approx([0, 25, 25, 100 / 3, 50])
     broken.unlink()
-    with pytest.raises(ValueError, match=r"snow/4: 3 images, where .*snow/1 has 4; it is not whole"):
+    with pytest.raises(ValueError, match=r"snow/4: has 3 images, but .*snow/1 has 4; it is incomplete"):
         robustness.imagenet_c(judge, root, corruptions=["snow"])
     shutil.rmtree(root / "weather" / "fog" / "3")
     with pytest.raises(FileNotFoundError, match=r"fog: severity 3 is missing; ImageNet-C has 1 to 5"):
@@ -161,7 +161,7 @@ def test_cifar_c(tmp_path):
     names = ["dog", "cat", "bird", "automobile", "airplane", "deer", "ship", "frog", "truck", "horse"]
     named = Features(train.features, [4, 3, 2, 1, 5] * 4, names)
     assert robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root)["mean_error"] == 30
-    with pytest.raises(ValueError, match=r"classes = .*: expected a name for each of 4 labels"):
+    with pytest.raises(ValueError, match=r"classes must be a name for each of 4 labels, .*, got"):
         robustness.cifar_c(robustness.Probe(features, named, preprocessing=rule), root, classes=["cat"])
     # Labels from 10 up are CIFAR-100's.
     labels = np.load(root / "labels.npy")
@@ -171,11 +171,11 @@ def test_cifar_c(tmp_path):
     assert (found["variant"], found["mean_error"]) == ("CIFAR-100-C", 30)
     np.save(root / "labels.npy", labels)
     np.save(root / "fog.npy", np.zeros((20, 32, 32), np.uint8))
-    with pytest.raises(ValueError, match=r"fog\.npy: expected 4 axes of uint8, got uint8 of shape \(20, 32, 32\)"):
+    with pytest.raises(ValueError, match=r"fog\.npy: must have 4 axes of uint8, got uint8 of shape \(20, 32, 32\)"):
         robustness.cifar_c(judge, root)
     np.save(root / "fog.npy", np.zeros((16, 32, 32, 3), np.uint8))
     with pytest.raises(
-        ValueError, match=r"fog\.npy: expected \(20, H, W, 3\), one for each label, got \(16, 32, 32, 3\)"
+        ValueError, match=r"fog\.npy: must have shape \(20, H, W, 3\), one image for each label, got \(16, 32, 32, 3\)"
     ):
         robustness.cifar_c(judge, root)
     (root / "fog.npy").unlink()
@@ -183,7 +183,7 @@ def test_cifar_c(tmp_path):
         robustness.cifar_c(judge, root)
     for labels in (np.arange(20), np.zeros(7, int)):
         np.save(root / "labels.npy", labels)
-        with pytest.raises(ValueError, match=r"labels\.npy: expected the same classes for each of 5 severities"):
+        with pytest.raises(ValueError, match=r"labels\.npy: must hold the same classes for each of 5 severities"):
             robustness.cifar_c(judge, root)
 
 

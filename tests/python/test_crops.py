@@ -112,8 +112,8 @@ def test_an_image_that_cannot_be_read_is_an_error_or_is_replaced(tmp_path):
 
 def test_settings_that_cannot_be_are_errors(ramps):
     for settings, told in (
-        ({"batch_size": 0}, "batch_size = 0"),
-        ({"batch_size": 4, "min_scale": 0}, "min_scale = 0"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
+        ({"batch_size": 4, "min_scale": 0}, "min_scale must be a fraction of the image's area, > 0 and <= 1, got 0"),
         ({"batch_size": 4, "interpolation": "nearest"}, "interpolation"),
         ({"batch_size": 41, "drop_last": True}, "batch_size"),
     ):

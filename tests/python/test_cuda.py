@@ -56,12 +56,12 @@ def test_kernels_of_views_compile(arch):
         assert [core.sample(3, 40, 44, index=i) for i in range(16)] == params
         out = [(0, layout(recipe.dtype, 32, 32)), (1 << 20, layout(recipe.dtype, 32, 32))]
         assert min(cuda_views(core, layout(), params, out).compile(arch).values()) > 1000
-    with pytest.raises(ValueError, match=r"crop = .* not within an image of 30x30"):
+    with pytest.raises(ValueError, match=r"crop must be within the image of 30x30, got"):
         cuda_views(core, layout("uint8", 30, 30), params, out)
-    with pytest.raises(ValueError, match="views are computed from uint8 images"):
+    with pytest.raises(ValueError, match="dtype must be uint8 for views"):
         cuda_views(core, layout("float32"), params, out)
     styled = MoCoV2Transform(32, style=SASSL(p=1.0, styles="batch"), styled_view="both")
-    with pytest.raises(ValueError, match="only the first style step can have styles of the batch"):
+    with pytest.raises(ValueError, match="takes styles of the batch, which only the first style step can on a GPU"):
         cuda_views(
             styled.core, layout(), styled.core.sample_batch(3, 4, 40, 44), out, CudaStylizer(styled.style.stylizer)
         )
@@ -74,12 +74,22 @@ def test_a_plan_is_bounded_and_says_what_cannot_be():
     assert len(small) < len(large)
     assert large.workspace < 640 << 20
     for images_, params, bank, message in (
-        (layout("int32"), transform.sample(2), 1200, "dtype = int32: uint8, float16, bfloat16 or float32"),
-        (layout(height=7), transform.sample(2), 1200, "images: expected images of at least 8x8, got 7x44"),
+        (layout("int32"), transform.sample(2), 1200, "dtype must be uint8, float16, bfloat16 or float32, got int32"),
+        (layout(height=7), transform.sample(2), 1200, "images must be at least 8x8, got 7x44"),
         (layout("uint8", 1 << 16, 1 << 16), transform.sample(1), 1200, "at most 2\\^28 pixels"),
-        (layout(), sassl.StyleParams([True], [0.2], [0.2], [7]), 3, r"style\[0\] = 7: there are 3, counted from 0"),
-        (layout(), sassl.StyleParams([True], [0.2], [0.2], [1]), None, r"style\[0\] = 1: there are 1"),
-        (layout(), sassl.StyleParams([True], [0.2], [0.2], [[1.0]]), 3, "expected a vector of 64"),
+        (
+            layout(),
+            sassl.StyleParams([True], [0.2], [0.2], [7]),
+            3,
+            r"style\[0\] must be in \[0, 3\), the range of the styles, got 7",
+        ),
+        (
+            layout(),
+            sassl.StyleParams([True], [0.2], [0.2], [1]),
+            None,
+            r"style\[0\] must be in \[0, 1\), the range of the styles, got 1",
+        ),
+        (layout(), sassl.StyleParams([True], [0.2], [0.2], [[1.0]]), 3, r"style\[0\] must have length 64, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
             core.plan(images_, params, images_, bank)
@@ -127,7 +137,7 @@ def test_tensors_come_back_as_they_were(shape, dtype):
     assert torch.allclose(out.double(), tensor.double(), atol=1e-3 if dtype != "uint8" else 0)
     with pytest.raises(ValueError, match="1 or 3 channels"):
         images.unpack_cuda(torch.zeros(2, 4, 9, 9))
-    with pytest.raises(ValueError, match="expected uint8, or floats"):
+    with pytest.raises(ValueError, match="must be uint8, or floats"):
         images.unpack_cuda(torch.zeros(3, 9, 9, dtype=torch.int32))
 
 
@@ -178,12 +188,12 @@ def test_the_way_to_a_gpu_and_back(no_launches):
     still = block(0.0)
     assert still(last) is last
     assert len(ran) == count
-    with pytest.raises(ValueError, match="params: expected one for each of 2 images, got 3"):
+    with pytest.raises(ValueError, match="params must have length 2, one for each image, got 3"):
         transform.apply_params(last, transform.sample(3))
     assert len(loaded) == 1
     kernels = transform.on("cpu")
     assert kernels is transform.on(last.device)
-    with pytest.raises(ValueError, match=r"images: expected \(N, 3, H, W\) on cpu"):
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 3, H, W\) on cpu"):
         kernels.apply(last[:, :1], transform.sample(2))
     assert kernels.encode(last).shape == (2, 64)
     assert kernels.apply(last, transform.sample(2), torch.bfloat16).dtype == torch.bfloat16
@@ -205,9 +215,9 @@ def test_the_way_of_two_views_to_a_gpu_and_back():
         assert len(recipe.params) == 5
         one = recipe(batch[0, :1])
         assert [view.shape for view in one] == [shape, shape]
-        with pytest.raises(ValueError, match="expected one list for each of 5 images, got 2"):
+        with pytest.raises(ValueError, match="params must have length 5, one list for each image, got 2"):
             recipe.apply_params(batch, recipe.core.sample_batch(0, 2, 40, 44))
-        with pytest.raises(ValueError, match=r"expected a uint8 tensor \(N, 3, H, W\)"):
+        with pytest.raises(ValueError, match=r"must be a uint8 tensor \(N, 3, H, W\)"):
             recipe(batch.float())
         assert [view.shape for view in recipe(batch[:0])] == [(0, *shape)] * 2
 
@@ -221,8 +231,8 @@ def test_what_a_gpu_cannot_do_is_told_by_name(no_launches):
     multi = Views([crop, HorizontalFlip()], [RandomResizedCrop((16, 20))], [crop])
     assert [view.shape for view in multi(batch)] == [(2, 3, 32, 32), (2, 3, 16, 20), (2, 3, 32, 32)]
     for view, message in (
-        ([crop, Erasing(p=1.0)], 'views = "erasing": it changes the finished view'),
-        ([crop, lambda image: image], "a function of Python has no kernels"),
+        ([crop, Erasing(p=1.0)], 'views: "erasing" changes the finished view'),
+        ([crop, lambda image: image], "is a Python function, which has no GPU kernel"),
     ):
         with pytest.raises(ValueError, match=message):
             Views(view)(batch)
@@ -355,7 +365,7 @@ def test_strided_expanded_gray_and_empty_tensors(torch):
     gray = x[:, :1].cuda()
     assert transform.apply_params(gray, params).shape == gray.shape
     assert transform(torch.zeros(0, 3, 40, 44, device="cuda")).shape == (0, 3, 40, 44)
-    with pytest.raises(ValueError, match="params: expected one for each of 4 images, got 3"):
+    with pytest.raises(ValueError, match="params must have length 4, one for each image, got 3"):
         transform.apply_params(x.cuda(), transform.sample(3))
 
 

@@ -128,8 +128,8 @@ def test_a_sheet_of_noise_is_small_enough(tmp_path):
         (["nowhere.png"], "nowhere.png: no such file or folder"),
         (["photos/a.png", "broken"], "broken.png"),
         (["photos", "--styles", "broken"], "broken.png"),
-        (["photos", "--p", "1.5"], "--p 1.5: expected a probability in [0, 1]"),
-        (["photos", "--seed", "-1"], "--seed -1: at least 0"),
+        (["photos", "--p", "1.5"], "--p must be in [0, 1], got 1.5"),
+        (["photos", "--seed", "-1"], "--seed must be an integer >= 0, got -1"),
         (["photos", "--out", "photos/a.png"], "--out photos/a.png: a file"),
     ],
 )

@@ -119,9 +119,9 @@ def test_trouble_is_told_in_these_words():
     source = "".join(path.read_text() for path in (ROOT / "python" / "sassl").rglob("*.py"))
     table = PAGES["machines"].split("## Trouble")[1]
     for words in (
-        "this torch has no NCCL, by which GPUs send",
+        "requires NCCL, which this torch does not have",
         "give each its own",
-        "ranks divide it",
+        "must be a multiple of the number of ranks",
         "is at this run",
     ):
         assert words in table

@@ -107,9 +107,9 @@ def test_errors_and_signals_are_those_of_a_run():
 
     with pytest.raises(KeyboardInterrupt, match="interrupted"):
         dry_run(model(Bad), data(3), 1)
-    with pytest.raises(ValueError, match="epochs = 0: expected a whole number from 1 up"):
+    with pytest.raises(ValueError, match="epochs must be an integer >= 1, got 0"):
         dry_run(model(), data(3), 0)
-    with pytest.raises(ValueError, match=r"views of 4x4, where input_size = 8"):
+    with pytest.raises(ValueError, match=r"views must have the size of input_size=8, got 4x4"):
         dry_run(model(), [[[np.zeros((4, 4, 4, 3), np.float32)] * 2]], 1)
 
 
@@ -149,7 +149,7 @@ def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys, monkeypatch):
         (["pretrain", "simclr", "--dry-run"], "--data is missing"),
         ([*call, "--out", str(tmp_path / "no"), "--resume", "--dry-run"], "has no run to go on with"),
         ([*call, "simclr", *NORMAL, "--dry-run", "--log", "csv", "--time-limit", "abc"], "--time-limit 'abc'"),
-        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "wandb"], '--log "wandb": needs the package wandb'),
+        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "wandb"], '--log="wandb" requires the package wandb'),
     ):
         assert main(words) == 1
         assert told in capsys.readouterr().err

@@ -36,7 +36,7 @@ class Numpy(Engine):
 
     def check_batch(self, batch):
         if batch < 2:
-            raise ValueError(f"batch_size = {batch}: at least 2")
+            raise ValueError(f"batch_size must be an integer >= 2, got {batch}")
 
     def step(self, left, right, rates):
         apart = (left - right).reshape(len(left), -1)
@@ -60,7 +60,7 @@ class Numpy(Engine):
 
     def load_state(self, state):
         if state.keys() != self.state().keys():
-            raise ValueError("state: of another engine")
+            raise ValueError("state is of another engine")
         self.weight, self.velocity = state.values()
 
 
@@ -105,9 +105,9 @@ def test_an_engine_in_numpy_runs_is_stopped_goes_on_and_is_measured(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoint-.*is missing"):
         Pretraining.load(last)
     resumed.export_backbone(tmp_path / "net.safetensors")
-    with pytest.raises(ValueError, match="batch_size = 1: at least 2"):
+    with pytest.raises(ValueError, match="batch_size must be an integer >= 2, got 1"):
         model().fit(labelled(8), 1, batch_size=1)
-    with pytest.raises(ValueError, match="engine = 'jax': expected \"native\""):
+    with pytest.raises(ValueError, match=r"engine must be .*'native'.*, got 'jax'"):
         sassl.SimCLR("resnet18", engine="jax")
 
 
@@ -118,7 +118,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_of_any_engine():
 
     views = {"cj_hue": 0.0}
     lost = sassl.SimCLR("resnet18", small_stem=True, input_size=16, views=views, engine=Lost)
-    with pytest.raises(ValueError, match="epoch 1, batch 1: loss = nan: expected a finite number"):
+    with pytest.raises(ValueError, match="epoch 1, batch 1: loss must be finite, got nan"):
         lost.fit(labelled(8), 1, batch_size=8, quiet=True)
 
 

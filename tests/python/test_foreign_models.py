@@ -120,7 +120,7 @@ def test_models_of_timm(images):
     net = timm.create_model("resnet18", num_classes=0)
     assert evaluation.encode(net, images, preprocessing=PLAIN).shape == (7, 512)
     with pytest.raises(
-        ValueError, match=r"expected it to give numbers of shape \(7, dim\) .* got float32 of shape \(7, 512"
+        ValueError, match=r"model must return numbers of shape \(7, dim\) .* got float32 of shape \(7, 512"
     ):
         evaluation.encode(net.forward_features, images, preprocessing=PLAIN)
 
@@ -155,15 +155,15 @@ def test_any_function_of_arrays(images):
 
 def test_what_cannot_be(images):
     model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16)
-    with pytest.raises(TypeError, match="preprocessing: how images are made for function is not known; give"):
+    with pytest.raises(TypeError, match="preprocessing is required for function; give"):
         evaluation.extract(lambda batch: batch, images)
     with pytest.raises(
-        TypeError, match="model: expected one of sassl's, a torch module or a function of images, got int"
+        TypeError, match="model must be one of sassl's, a torch module or a function of images, got int"
     ):
         evaluation.extract(3, images, preprocessing=PLAIN)
-    with pytest.raises(TypeError, match=r"preprocessing: expected a sassl.evaluation.Preprocessing, got dict"):
+    with pytest.raises(TypeError, match=r"preprocessing must be a sassl.evaluation.Preprocessing, got dict"):
         evaluation.extract(model, images, preprocessing={})
-    with pytest.raises(ValueError, match=r"normalize = {'mean': .*where the model's views were normalized by None"):
+    with pytest.raises(ValueError, match=r"preprocessing must have normalize=None, .*, got {'mean':"):
         evaluation.extract(model, images, preprocessing=Preprocessing(16, normalize=IMAGENET_NORMALIZE))
     for function, error, message in (
         (lambda batch: batch.tolist(), TypeError, "array .N, dim., got list"),
@@ -173,12 +173,12 @@ def test_what_cannot_be(images):
         with pytest.raises(error, match=message):
             evaluation.encode(function, images, preprocessing=PLAIN)
     for settings, message in (
-        ({"size": 0}, "size = 0"),
-        ({"resize": 15}, "resize = 15: expected a whole number from 16 up"),
-        ({"interpolation": "nearest"}, 'interpolation = \'nearest\': expected "bilinear" or "bicubic"'),
-        ({"normalize": {"mean": [0, 0, 0]}}, "normalize = .*expected a dict of"),
-        ({"normalize": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "the latter above 0"),
-        ({"channels_last": 1}, "channels_last = 1: expected True or False"),
+        ({"size": 0}, "size must be .*, got 0"),
+        ({"resize": 15}, "resize must be an integer >= 16, got 15"),
+        ({"interpolation": "nearest"}, "interpolation must be 'bilinear' or 'bicubic', got 'nearest'"),
+        ({"normalize": {"mean": [0, 0, 0]}}, "normalize must be a dict of .*, got"),
+        ({"normalize": {"mean": [0, 0, 0], "std": [1, 1, 0]}}, "the latter > 0, or None, got"),
+        ({"channels_last": 1}, "channels_last must be True or False, got 1"),
     ):
         with pytest.raises(ValueError, match=message):
             Preprocessing(**{"size": 16, "normalize": None, **settings})
@@ -237,23 +237,26 @@ def test_floats_are_refused_where_images_are_meant_and_images_where_floats_are(t
         unit.astype(np.float16),
     ):
         with pytest.raises(
-            ValueError, match=r"images: float\d\d, and how floats are normalized is not known; .*encode_normalized"
+            ValueError,
+            match=r"images must be uint8, as the normalization of floats is not known, got float\d\d; .*encode_normalized",
         ):
             model.encode(images)
     assert model.encode_normalized(unit).shape == (2, 512)
-    with pytest.raises(ValueError, match="images: expected floats that are normalized, got uint8; images go to encode"):
+    with pytest.raises(ValueError, match="images must be normalized floats, got uint8; pass images to encode"):
         model.encode_normalized((unit * 255).astype(np.uint8))
     with pytest.raises(ValueError, match=r"images\[0\]: .*not one of JPEG"):
         model.encode([b"no image"])
-    with pytest.raises(TypeError, match=r"images\[0\]: expected a PIL image, .* got tuple; a data set goes to extract"):
+    with pytest.raises(TypeError, match=r"images\[0\] must be a PIL image, .* got tuple; pass a data set to extract"):
         model.encode([(unit, 0)])
     for images in (3, None, {"image": unit}):
-        with pytest.raises(TypeError, match=f"images: expected an image, .* got {type(images).__name__}"):
+        with pytest.raises(TypeError, match=f"images must be an image, .* got {type(images).__name__}"):
             model.encode(images)
-    with pytest.raises(IsADirectoryError, match="a folder; extract takes it, or give a list of files"):
+    with pytest.raises(
+        IsADirectoryError, match=r"images must not be a folder, got .*; pass it to extract, or give a list of files"
+    ):
         model.encode(tmp_path)
     unknown = sassl.SimCLR(
         "resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, views={"normalize": "not known"}
     )
-    with pytest.raises(ValueError, match=r"normalize = 'not known': .*encode_normalized"):
+    with pytest.raises(ValueError, match=r"normalize is 'not known', .* .*encode_normalized"):
         unknown.encode((unit * 255).astype(np.uint8))

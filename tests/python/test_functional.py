@@ -133,7 +133,7 @@ def test_decode(tmp_path, image):
 
 def test_the_least_size_is_a_number_of_pixels():
     for least in (0, -1, 65_536):
-        with pytest.raises(ValueError, match=f"min_size = {least}"):
+        with pytest.raises(ValueError, match=rf"min_size must be an integer in \[1, 65535\] or None, got {least}"):
             F.decode(b"", least)
 
 
@@ -214,39 +214,39 @@ def test_files_that_are_not_there(tmp_path):
 
 
 def test_bad_values(image):
-    with pytest.raises(ValueError, match="kernel_size = 4: an odd number"):
+    with pytest.raises(ValueError, match="kernel_size must be odd, got 4"):
         F.gaussian_blur(image, 4, 1.0)
-    with pytest.raises(ValueError, match="kernel_size = -1: a whole number"):
+    with pytest.raises(ValueError, match="kernel_size must be an integer >= 0, got -1"):
         F.gaussian_blur(image, -1, 1.0)
-    with pytest.raises(ValueError, match="top = -2: a whole number"):
+    with pytest.raises(ValueError, match="top must be an integer >= 0, got -2"):
         F.resized_crop(image, -2, 0, 1, 1, (5, 5))
-    with pytest.raises(ValueError, match=r"size\[1\] = -5"):
+    with pytest.raises(ValueError, match=r"size\[1\] must be .*, got -5"):
         F.resized_crop(image, 0, 0, 1, 1, (5, -5))
     for threshold in (-1, 256.5, float("nan")):
-        with pytest.raises(ValueError, match=r"threshold = .*: a number from 0 to 256"):
+        with pytest.raises(ValueError, match=r"threshold must be in \[0, 256\], got"):
             F.solarize(image, threshold)
     for taps in ("box", [3, 3], 3.5):
-        with pytest.raises(ValueError, match=r'kernel_size = .*: an odd number, "pillow" or None'):
+        with pytest.raises(ValueError, match=r'kernel_size must be an odd integer, "pillow" or None, got'):
             F.gaussian_blur(image, taps, 1.0)
-    with pytest.raises(ValueError, match="angle = inf"):
+    with pytest.raises(ValueError, match="angle must be a finite number of degrees, got inf"):
         F.rotate(image, float("inf"))
-    with pytest.raises(ValueError, match="kernel_size = 999: at most"):
+    with pytest.raises(ValueError, match=r"kernel_size must be at most .*, got 999"):
         F.gaussian_blur(image, 999, 1.0)
-    with pytest.raises(ValueError, match="sigma = 0: expected a value above 0"):
+    with pytest.raises(ValueError, match="sigma must be > 0 and <= 1e4, got 0"):
         F.gaussian_blur(image, 3, 0.0)
-    with pytest.raises(ValueError, match="factor = -1"):
+    with pytest.raises(ValueError, match="factor must be a finite number >= 0, got -1"):
         F.adjust_contrast(image, -1.0)
-    with pytest.raises(ValueError, match=r"factor = 0\.6"):
+    with pytest.raises(ValueError, match=r"factor must be in \[-0\.5, 0\.5\], got 0\.6"):
         F.adjust_hue(image, 0.6)
-    with pytest.raises(ValueError, match=r"crop = 10x10 at"):
+    with pytest.raises(ValueError, match=r"crop must be within the image of .*, got 10x10 at"):
         F.resized_crop(image, image.shape[0] - 9, 0, 10, 10, (5, 5))
     for mode in ("nearest", tv.InterpolationMode.NEAREST):
-        with pytest.raises(ValueError, match='interpolation = "nearest"'):
+        with pytest.raises(ValueError, match='interpolation must be "bilinear" or "bicubic", got "nearest"'):
             F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
     for mode in (None, 0, 3.0, Image.Resampling.LANCZOS):
-        with pytest.raises(ValueError, match=r'interpolation = .*: there are "bilinear" and "bicubic"'):
+        with pytest.raises(ValueError, match=r'interpolation must be "bilinear" or "bicubic", got'):
             F.resized_crop(image, 0, 0, 1, 1, (5, 5), mode)
-    with pytest.raises(ValueError, match="image: expected"):
+    with pytest.raises(ValueError, match="image must be"):
         F.hflip(image[..., :2])
     with pytest.raises(TypeError, match="float64"):
         F.hflip(image / 255.0)

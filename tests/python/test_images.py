@@ -42,7 +42,9 @@ def test_16_bits_are_scaled(tmp_path):
         Image.fromarray(floats - 1),
         Image.fromarray(floats * np.nan),
     ):
-        with pytest.raises(ValueError, match=f"style: values from .* in PIL mode '{beyond.mode}', where 0 is black"):
+        with pytest.raises(
+            ValueError, match=f"style must have values in .* in PIL mode '{beyond.mode}', from black to white, got"
+        ):
             pixels(beyond, "style")
 
 
@@ -88,26 +90,26 @@ def test_tensors_give_the_same_pixels(photo):
     assert np.array_equal(pixels(tensor[:1]), np.repeat(photo[..., :1], 3, 2))
     assert np.array_equal(StyleBank.from_images([tensor]).vectors, StyleBank.from_images([photo]).vectors)
     with pytest.raises(
-        ValueError, match=r"image: expected a uint8 tensor \(3, H, W\) or \(1, H, W\), got float32 of shape"
+        ValueError, match=r"image must be a uint8 tensor \(3, H, W\) or \(1, H, W\), got float32 of shape"
     ):
         pixels(tensor / 255)
-    with pytest.raises(TypeError, match="expected a dense tensor"):
+    with pytest.raises(TypeError, match="must be a dense tensor"):
         pixels(tensor.to_sparse())
 
 
 @pytest.mark.parametrize(
     ("image", "error", "told"),
     [
-        (3, TypeError, "expected a PIL image, a path, bytes, a uint8 array or tensor, got int"),
+        (3, TypeError, "must be a PIL image, a path, bytes, a uint8 array or tensor, got int"),
         (None, TypeError, "got NoneType"),
         (
             np.zeros((9, 9, 3)),
             ValueError,
-            r"expected a uint8 array \(H, W, 3\) or \(H, W, 1\), got float64 of shape \(9, 9, 3\)",
+            r"must be a uint8 array \(H, W, 3\) or \(H, W, 1\), got float64 of shape \(9, 9, 3\)",
         ),
         (np.zeros((2, 9, 9, 3), np.uint8), ValueError, r"got uint8 of shape \(2, 9, 9, 3\)"),
         (np.zeros((9, 9, 2), np.uint8), ValueError, r"got uint8 of shape \(9, 9, 2\)"),
-        (Image.new("LAB", (9, 9)), ValueError, "PIL mode 'LAB'; convert it to one of 1, L, LA, P"),
+        (Image.new("LAB", (9, 9)), ValueError, "must have one of the PIL modes 1, L, LA, P"),
     ],
 )
 def test_what_is_no_image_is_told_alike_by_every_door(image, error, told):

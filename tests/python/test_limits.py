@@ -229,7 +229,7 @@ def test_a_handler_of_signals_cannot_use_the_trainer_that_it_interrupts():
         model.state_dict()
         """
     )
-    assert told.count("trainer = in use by this thread: a signal's handler cannot use") == 2, told
+    assert told.count("the trainer is in use by this thread: a signal handler cannot use") == 2, told
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="DID NOT RUN: no fork here")

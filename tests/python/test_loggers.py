@@ -208,10 +208,10 @@ def test_a_logger_that_waits_in_vain_holds_no_run_up():
 @pytest.mark.parametrize(
     ("given", "error", "expected"),
     [
-        ("tensorbord", ValueError, 'loggers = \'tensorbord\': expected "mlflow", "csv", "tensorboard", "wandb"'),
+        ("tensorbord", ValueError, 'loggers must be "mlflow", "csv", "tensorboard", "wandb", or objects'),
         ([Kept(), 3], TypeError, "got 3"),
         (Kept, TypeError, "got <class"),
-        ("csv", ValueError, "loggers = 'csv': needs a folder; give out"),
+        ("csv", ValueError, "loggers='csv' requires a folder; give out"),
         (CSV(), ValueError, "needs a folder; give out"),
     ],
 )
@@ -224,7 +224,7 @@ def test_wrong_loggers(given, error, expected):
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "mlflow"])
 def test_a_package_that_is_missing_is_named(name, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ImportError, match=rf'loggers = "{name}": needs the package {name}; pip install {name}'):
+    with pytest.raises(ImportError, match=rf'loggers="{name}" requires the package {name}; pip install {name}'):
         model().fit(data(2), 1, out=tmp_path / "run", loggers=name)
     assert not (tmp_path / "run").exists()
 
@@ -232,17 +232,17 @@ def test_a_package_that_is_missing_is_named(name, tmp_path, monkeypatch):
 def test_a_mistake_ends_a_run_before_its_first_step(tmp_path, capsys):
     class Mistaken(Kept):
         def begin(self, run):
-            raise ValueError("project = 3: expected a name")
+            raise ValueError("project must be a name, got 3")
 
     first, steps = Kept(), []
-    with pytest.raises(ValueError, match="project = 3"):
+    with pytest.raises(ValueError, match="project must be a name, got 3"):
         model().fit(data(2), 1, loggers=[first, Mistaken()], on_step=lambda *_: steps.append(0), quiet=True)
     assert (first.calls[-1], steps) == (("end", "failed"), [])
     # Nobody may watch one that goes on.
     out = tmp_path / "run"
     model().fit(data(2), 1, out=out, quiet=True)
     model().fit(data(2), 1, out=out, resume=True, loggers=Mistaken(), quiet=True)
-    assert "Mistaken: project = 3: expected a name; the run continues without it" in capsys.readouterr().err
+    assert "Mistaken: project must be a name, got 3; the run continues without it" in capsys.readouterr().err
     for name, text in ((KEPT, "[]"), ("steps.csv", "step,mine\n1,2\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).write_text(text)

@@ -178,10 +178,10 @@ def test_the_set_s_own_metric_chooses():
         assert low <= found[metric] <= high
         again = logistic.fit(np.concatenate([features[:1000], features[1000:2000]]), targets[:2000], found["c"])
         assert found["top1"] == pytest.approx(100 * (again.scores(test.features).argmax(1) == test.targets).mean())
-    with pytest.raises(ValueError, match=r"metric = 'auc': expected .*; auc needs probabilities"):
+    with pytest.raises(ValueError, match=r"metric must be one of .*, got 'auc'; auc needs probabilities"):
         evaluation.knn(train, test, metric="auc")
     with (
-        pytest.raises(ValueError, match="auc: class 7 was not learnt from"),
+        pytest.raises(ValueError, match="auc requires a probability of each class, but class 7 is not in train"),
         pytest.warns(UserWarning, match="count as wrong"),
     ):
         evaluation.logistic_probe(

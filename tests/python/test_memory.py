@@ -82,15 +82,27 @@ def test_a_native_step_in_pieces_is_the_whole_step(name, own):
 
 def test_pieces_that_would_be_another_run_are_refused():
     for name, splits, pieces, told in (
-        ("simclr", 1, 4, r"accumulate = 4: norms are over the whole batch \(splits = 1\).*; give splits=4 too"),
-        ("moco-v2", 8, 3, "accumulate = 3: a piece consists of whole parts for the norms, splits = 8"),
-        ("byol", 1, 0, "accumulate = 0: "),
+        (
+            "simclr",
+            1,
+            4,
+            r"accumulate must be 1 for norms over the whole batch \(splits=1\).*, got 4; .* give splits=4 too",
+        ),
+        (
+            "moco-v2",
+            8,
+            3,
+            r"accumulate must divide splits \(8\), as a piece consists of whole parts for the norms, got 3",
+        ),
+        ("byol", 1, 0, "accumulate must be an integer >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=told):
             Native(config(name, splits=splits), 1, accumulate=pieces)
     engine = Native(config("simclr", splits=4), 1)
     for n in (6, 4):
-        with pytest.raises(ValueError, match=rf"splits = 4: the batch of {n} in parts of one size, of at least 2"):
+        with pytest.raises(
+            ValueError, match=rf"splits must divide the batch of {n} into equal parts of at least 2 images, got 4"
+        ):
             engine.step(*views(n), RATES)
 
 
@@ -179,7 +191,7 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
         assert estimate(settings.changed(batch_size=found)).total <= 16e9
         assert estimate(settings.changed(batch_size=int(found * 1.05) // unit * unit + unit)).total > 16e9
     assert largest_batch(PRESETS["simclr"], 10**8) == 0
-    with pytest.raises(ValueError, match=r'engine = .other.: memory is known of "native" and "torch"'):
+    with pytest.raises(ValueError, match=r'engine must be "native" or "torch", got .other.'):
         estimate(PRESETS["simclr"], engine="other")
     told = str(estimate(PRESETS["simclr"]))
     assert told.startswith("44.")
@@ -201,9 +213,7 @@ def test_a_run_that_does_not_fit_ends_before_its_first_step(monkeypatch, capsys)
     room = 300 * 10**6
     split = r"give accumulate=\d with splits=\d, a setting of the run \(norms over parts of the batch\), or batch_size="
     for name in ("simclr", "byol"):
-        with pytest.raises(
-            ValueError, match=rf"batch_size = 32: asks for about 0.\d GB: .*; there are 0.3 GB; {split}"
-        ):
+        with pytest.raises(ValueError, match=rf"batch_size=32 requires about 0.\d GB: .*; there are 0.3 GB; {split}"):
             fit(name, room, room)
     with pytest.raises(ValueError, match="; give accumulate=4, or batch_size="):
         fit("moco-v2", room, 350 * 10**6, splits=4, symmetric=True)
@@ -212,7 +222,7 @@ def test_a_run_that_does_not_fit_ends_before_its_first_step(monkeypatch, capsys)
     assert not steps
     small = {"input_size": 16, "batch_size": 32}
     assert "free are 20.0 MB; if it fails: give a smaller backbone" in fit("simclr", 2 * 10**7, 10**10, **small)
-    assert "asks for" not in fit("simclr", 10**10, 10**10, **small)
+    assert "requires about" not in fit("simclr", 10**10, 10**10, **small)
     assert len(steps) == 4
     fit("simclr", 10**10, 10**10, engine=partial(Native, accumulate=2), splits=2, **small)
     assert len(steps) == 6
@@ -288,7 +298,9 @@ def test_blocks_of_real_backbones_are_made_again():
         assert max((x - after[part]).abs().max().item() for part, x in wanted.items()) < 1e-9
         less = [estimate(settings, engine="torch", checkpointing=flag).activations for flag in (True, False)]
         assert less[0] < 0.7 * less[1]
-    with pytest.raises(ValueError, match="checkpointing = True: vgg11_bn has no blocks"):
+    with pytest.raises(
+        ValueError, match="checkpointing=True requires blocks that can be recomputed, which vgg11_bn does not have"
+    ):
         Torch(checkpointing=True)(config("simclr", arch="vgg11_bn", input_size=32), 1)
 
 
@@ -324,14 +336,16 @@ def test_what_torch_cannot_take_in_pieces_is_refused(monkeypatch):
             "byol",
             1,
             4,
-            r"accumulate = 4: norms are over the whole batch.*splits=4 too, .*, or checkpointing, or a smaller",
+            r"accumulate must be 1 for norms over the whole batch.*, got 4; .*splits=4 too, .*, or checkpointing, or a smaller",
         ),
-        ("simclr", 8, 3, "accumulate = 3: a piece consists of whole parts for norms, splits = 8; .* divides 8"),
+        ("simclr", 8, 3, "accumulate must divide 8, as a piece consists of whole parts for norms .*splits=8.*, got 3"),
     ):
         with pytest.raises(ValueError, match=told):
             Torch(accumulate=pieces)(config(name, splits=splits), 1)
-    with pytest.raises(ValueError, match="accumulate = 0: expected a whole number from 1 up"):
+    with pytest.raises(ValueError, match="accumulate must be an integer >= 1, got 0"):
         Torch(accumulate=0)
     monkeypatch.setattr(BYOL, "by_rows", False)
-    with pytest.raises(ValueError, match=r"accumulate = 2: byol makes its loss of all rows at once; .* by_rows = True"):
+    with pytest.raises(
+        ValueError, match=r"accumulate must be 1 for byol, whose loss is of all rows at once, got 2; .* by_rows=True"
+    ):
         Torch(accumulate=2)(config("byol", splits=4), 1)

@@ -80,7 +80,7 @@ def test_the_full_pair_computes_what_tensorflow_does(full, magenta):
         found = off(model.encode(magenta[f"image/{size}"][None])[0], magenta[f"z/{size}"])
         assert found <= EXACT, (size, found)
     check_transfer(model, magenta, "", ("mixed", "free"))
-    with pytest.raises(ValueError, match="at least 43x43 pixels, the smallest input of F of full"):
+    with pytest.raises(ValueError, match="images must be at least 43x43, the smallest input of F of full"):
         model.encode(np.zeros((1, 42, 64, 3), np.uint8))
 
 

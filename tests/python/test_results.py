@@ -281,18 +281,18 @@ def test_what_is_an_arm(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", r"a\.jsonl: there are no results in it"),
-        ("\n \n", r"a\.jsonl: there are no results in it"),
-        ("[1]\n", r"line 1: expected a result of sassl eval transfer or sassl eval robustness: not a JSON object"),
-        (json.dumps(line(1)) + "\n{", r"line 2: expected a result of .*: Expecting property name"),
-        (b"\xff\n", r"line 1: expected a result"),
-        (json.dumps({"checkpoint": "a", "set": "dtd"}), r"line 1: expected a result .*: 'school' is missing"),
+        ("", r"a\.jsonl: holds no results"),
+        ("\n \n", r"a\.jsonl: holds no results"),
+        ("[1]\n", r"line 1: is not a result of sassl eval transfer or sassl eval robustness: not a JSON object"),
+        (json.dumps(line(1)) + "\n{", r"line 2: is not a result of .*: Expecting property name"),
+        (b"\xff\n", r"line 1: is not a result"),
+        (json.dumps({"checkpoint": "a", "set": "dtd"}), r"line 1: is not a result .*: 'school' is missing"),
         (json.dumps({"checkpoint": "a", "set": "cue-conflict"}), r"line 1: .*: 'shape_bias' is missing"),
-        (json.dumps(line("1")), r"'value' is '1', expected a finite value or null"),
-        (json.dumps(line(float("nan"))), r"'value' is nan, expected a finite value or null"),
-        (json.dumps(line(True)), r"'value' is True, expected a finite value"),
-        (json.dumps(line(1, pretraining_seed="0")), r"'pretraining_seed' is '0', expected a whole number"),
-        (json.dumps(line(1, name=3)), r"'set' is 3, expected text"),
+        (json.dumps(line("1")), r"'value' must be a finite value or null, got '1'"),
+        (json.dumps(line(float("nan"))), r"'value' must be a finite value or null, got nan"),
+        (json.dumps(line(True)), r"'value' must be a finite value or null, got True"),
+        (json.dumps(line(1, pretraining_seed="0")), r"'pretraining_seed' must be an integer, got '0'"),
+        (json.dumps(line(1, name=3)), r"'set' must be a string, got 3"),
         (json.dumps(line(1, metric="f1")), r"metric 'f1' is none of top1, "),
     ],
 )
@@ -348,15 +348,15 @@ def test_nothing_is_mixed_silently(tmp_path, lines, others, said):
 def test_wrong_calls(tmp_path):
     a = write(tmp_path / "a.jsonl", line(1))
     for call, said in (
-        (lambda: evaluation.compare([]), r"results = \[\]: expected files, each once"),
-        (lambda: evaluation.compare([a, a]), "expected files, each once"),
-        (lambda: evaluation.compare(str(a)), "results = .*: expected a list of files, or a dict of arms"),
-        (lambda: evaluation.compare([a], by="seed"), 'by = \'seed\': expected "file" or "model"'),
+        (lambda: evaluation.compare([]), r"results must be different files, at least one, got \[\]"),
+        (lambda: evaluation.compare([a, a]), "results must be different files"),
+        (lambda: evaluation.compare(str(a)), "results must be a list of files, or a dict of arms, got"),
+        (lambda: evaluation.compare([a], by="seed"), "by must be one of 'file', 'model'.*, got 'seed'"),
         (lambda: evaluation.compare([a], by="model"), "line 1: the result does not name its model"),
-        (lambda: evaluation.compare([a], reference="b"), "reference = 'b': expected \"a/0\""),
+        (lambda: evaluation.compare([a], reference="b"), "reference must be .*'a/0'.*, got 'b'"),
         (
             lambda: evaluation.compare([a]).save(tmp_path / "a.csv"),
-            r"a\.csv: expected a name that ends in \.txt, \.md, \.tex",
+            r"a\.csv: the name must end in \.txt, \.md, \.tex",
         ),
         (lambda: evaluation.compare([a]).plot(), "no two arms have a measurement in common"),
     ):
@@ -423,16 +423,16 @@ def test_the_command(tmp_path, capsys):
     assert main(["compare", f"x={a}", f"y={b}", "--by", "file"]) == 0
     assert "y - x" in capsys.readouterr().out
     for words, told in (
-        ([*call, str(tmp_path)], f"{tmp_path}: a run, where {a} has results; compare runs with runs"),
+        ([*call, str(tmp_path)], f"{tmp_path} is a run, but {a} has results; compare runs with runs"),
         (
             [*call, "--out", str(tmp_path / "a.csv")],
             "a file whose name ends in .png or .svg or .pdf or .txt or .md or .tex",
         ),
-        ([*call, "--reference", "x"], '--reference \'x\': expected "base_line" or "style"'),
-        (["compare", f"x={a}", str(b)], "x=...: name all arms or none"),
+        ([*call, "--reference", "x"], "--reference must be 'base_line' or 'style', got 'x'"),
+        (["compare", f"x={a}", str(b)], "x=... names an arm, and other inputs do not; name all arms or none"),
         (
             ["compare", str(tmp_path), str(tmp_path / "x"), "--format", "latex"],
-            "--format latex: an option for .jsonl files",
+            "--format is for .jsonl files",
         ),
         (["compare", str(tmp_path / "nowhere.jsonl")], "nowhere.jsonl: No such file or directory"),
     ):

@@ -92,7 +92,9 @@ def test_imagenet_r_is_answered_among_its_classes(tmp_path):
     assert robustness.imagenet_r(probe, root)["ways"] == 2
     assert robustness.imagenet_sketch(probe, root)["top1"] == 25
     probe = robustness.Probe(features, Features(rows, [0, 3] * 5, [WNIDS[0], first, second, "a"]), preprocessing=RULE)
-    with pytest.raises(ValueError, match=f"train: no image of the classes that may be answered, such as {first}"):
+    with pytest.raises(
+        ValueError, match=f"train must have images of the classes that may be answered, such as {first}"
+    ):
         robustness.imagenet_r(probe, root)
     classes(root, {WNIDS[0]: [0]})
     with pytest.raises(ValueError, match="'n01440764' is none of ImageNet-R's 200 classes"):
@@ -197,7 +199,7 @@ def test_all_sets_are_found_by_their_folders(tmp_path):
         ("stylized-imagenet", 100),
     ]
     assert {name for name, _ in found} == set(table.SETS)
-    with pytest.raises(ValueError, match="no folder of a robustness set; expected names that begin with cue-conflict"):
+    with pytest.raises(ValueError, match="has no folder of a robustness set; its name must begin with cue-conflict"):
         table.find(root / "others")
 
 

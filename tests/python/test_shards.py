@@ -65,11 +65,11 @@ def test_banks_of_shards_are_merged(folder, tmp_path, capsys):
     assert main(["bank", *map(str, parts), "--out", str(merged)]) == 0
     assert merged.read_bytes() == whole.read_bytes()
     assert main(["bank", str(parts[0]), str(folder), "--out", str(merged)]) == 1
-    assert f"{folder}: bank files are merged by themselves" in capsys.readouterr().err
+    assert f"bank files are merged only with each other, got {folder}" in capsys.readouterr().err
     other = StyleBank(np.zeros((2, 64)), "0123")
     with pytest.raises(ValueError, match="of another style space than"):
         StyleBank.concatenate([StyleBank.load(whole), other])
-    with pytest.raises(ValueError, match=r"banks = \[\]"):
+    with pytest.raises(ValueError, match=r"banks must contain at least one bank, got \[\]"):
         StyleBank.concatenate([])
     unnamed = StyleBank.from_vectors(np.zeros((2, 64)), Stylizer())
     assert StyleBank.concatenate([StyleBank.load(whole), unnamed]).names is None

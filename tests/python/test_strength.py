@@ -83,16 +83,19 @@ def test_draws_are_keyed(photo):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha": [0.1, 1.5]}, r"alpha = \[0.1, 1.5\]: expected numbers in \[0, 1\]"),
-        ({"beta": []}, r"beta = \[\]: expected numbers in \[0, 1\]"),
-        ({"beta": ["much"]}, r"beta = 'much': expected numbers in \[0, 1\]"),
-        ({"n": 1}, "n = 1: expected a whole number from 2 up"),
-        ({"style": None}, "style = None: expected a SASSL, or its styles"),
+        ({"alpha": [0.1, 1.5]}, r"alpha must be numbers in \[0, 1\], got \[0.1, 1.5\]"),
+        ({"beta": []}, r"beta must be numbers in \[0, 1\], got \[\]"),
+        ({"beta": ["much"]}, r"beta must be numbers in \[0, 1\], got 'much'"),
+        ({"n": 1}, "n must be an integer >= 2, got 1"),
+        ({"style": None}, "style must be a SASSL, or its styles, got None"),
         (
             {"preprocessing": Preprocessing((32, 40), normalize=None)},
-            "expected a size that is a square, from 8 pixels up",
+            "the size of preprocessing must be a square of at least 8 pixels, got",
         ),
-        ({"preprocessing": Preprocessing(4, normalize=None)}, "expected a size that is a square, from 8 pixels up"),
+        (
+            {"preprocessing": Preprocessing(4, normalize=None)},
+            "the size of preprocessing must be a square of at least 8 pixels, got",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(photo, settings, message):
@@ -101,9 +104,9 @@ def test_what_cannot_be_is_said(photo, settings, message):
 
 
 def test_data_without_distances_is_refused(photo):
-    with pytest.raises(ValueError, match="data: 1 images, where distances between them need two"):
+    with pytest.raises(ValueError, match="data must have at least 2 images for distances between them, got 1"):
         evaluation.strength(features, images(photo, 1), preprocessing=RULE)
-    with pytest.raises(ValueError, match="data: the model has the same features for all of 6 images"):
+    with pytest.raises(ValueError, match="the model has the same features for all 6 images of the data"):
         evaluation.strength(lambda batch: np.ones((len(batch), 4)), images(photo), preprocessing=RULE)
 
 

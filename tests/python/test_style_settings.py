@@ -96,7 +96,7 @@ def test_style_takes_the_same_everywhere(folder):
         assert method.config.data.style["styles"] == name
     assert SimCLRTransform(16, style=None).style is None
     for make in (lambda: simclr(style=3), lambda: SimCLRTransform(style=3)):
-        with pytest.raises(TypeError, match="styles: expected 'default', 'batch', a folder"):
+        with pytest.raises(TypeError, match="styles must be 'default', 'batch', a folder"):
             make()
 
 
@@ -120,7 +120,9 @@ def test_a_run_goes_on_with_its_styles_and_with_no_others(folder, tmp_path):
     model = simclr(style=list(images(2, 7)))
     with pytest.raises(RuntimeError, match="as asked"):
         fit(model, tmp_path / "run", 2, on_epoch=lambda *_: (_ for _ in ()).throw(RuntimeError("as asked")))
-    with pytest.raises(ValueError, match=r"style = .*: the run in .* has .*; give that, or begin another run"):
+    with pytest.raises(
+        ValueError, match=r"style must be .* as in the run in .*, got .*; give that, or start another run"
+    ):
         fit(simclr(style=list(images(2, 8))), tmp_path / "run", 2, resume=True)
     # A checkpoint finds them beside it, wherever the folder lies now.
     shutil.move(tmp_path / "run", tmp_path / "moved")
@@ -153,7 +155,7 @@ def test_names_may_change_and_contents_may_not(folder, tmp_path):
     other.save(bank)
     with pytest.raises(ValueError, match=r"styles = .*bank.safetensors'.*: the checksum was \w+ and is \w+ now"):
         Pretraining.from_config(config)
-    with pytest.raises(ValueError, match=r"style = .*: the run in"):
+    with pytest.raises(ValueError, match=r"style must be .* as in the run in"):
         fit(simclr(style=bank), tmp_path / "run", resume=True)
     assert fit(simclr(style=moved), tmp_path / "run", resume=True).history
 
@@ -197,9 +199,9 @@ def test_lists_of_operations_are_settings_too(tmp_path):
     for changed, message in (
         (
             [*right[:1], HorizontalFlip(p=0.25), right[2]],
-            r"views\[1\]\[1\] = \{[^{}]*0.25\}: the run in \S+ has \{[^{}]*0.5\};",
+            r"views\[1\]\[1\] must be \{[^{}]*0.5\} as in the run in \S+, got \{[^{}]*0.25\};",
         ),
-        (right[:2], r"views\[1\]\[2\] = no operation: the run in \S+ has \{'kind': 'normalize'[^{}]*\};"),
+        (right[:2], r"views\[1\]\[2\] must be \{'kind': 'normalize'[^{}]*\} as in the run in \S+, got no operation;"),
     ):
         other = sassl.SimCLR("resnet18", views=Views(views.views[0], changed), **own)
         with pytest.raises(ValueError, match=f"^{message} give that"):
@@ -209,13 +211,15 @@ def test_lists_of_operations_are_settings_too(tmp_path):
     taking = sassl.SimCLR("resnet18", input_size=16, **own).fit(loader, 2, quiet=True)
     assert taking.run.data.views == model.run.data.views
     assert [row["loss"] for row in taking.history] == [row["loss"] for row in model.history]
-    with pytest.raises(ValueError, match=r"style = .*: the views have their own"):
+    with pytest.raises(ValueError, match=r"style=.* must be given to the views, which have their own"):
         sassl.SimCLR("resnet18", views=views, style="default")
     three = TwoViewLoader(Arrays(images(16)), Views(right, right, right), 8)
-    with pytest.raises(ValueError, match=r"views: of sizes .*; simclr takes two of one size"):
+    with pytest.raises(ValueError, match=r"views must be two of one size for simclr, got sizes .*"):
         taking.fit(three, 1, quiet=True)
     two = Views([right[0], style], [right[0], SASSL(styles=list(images(1, 3)))])
-    with pytest.raises(ValueError, match="views: 2 different styles in memory; save each as a bank file"):
+    with pytest.raises(
+        ValueError, match="views must have at most one style source in memory, got 2; save each as a bank file"
+    ):
         fit(simclr(input_size=None, views=two), tmp_path / "two")
 
 
@@ -234,7 +238,9 @@ def test_a_probability_may_go_by_the_epoch():
     assert 2 <= changed[1] <= 14
     assert changed[2:] == [16, 16], changed
     assert Views.from_description(json.loads(json.dumps(views.describe()))).describe() == views.describe()
-    with pytest.raises(ValueError, match=r"p = \[\(0.0, 0.0\), \(2.0, 1.0\)\]: depends on the epoch"):
+    with pytest.raises(
+        ValueError, match=r"p must be a probability here, .* knows the epoch, got \[\(0.0, 0.0\), \(2.0, 1.0\)\]"
+    ):
         style(images(1)[0])
     with pytest.raises(ValueError, match="increasing epochs"):
         Views([side[0], SASSL(p=[(2, 0.0), (0, 1.0)])])
@@ -251,16 +257,16 @@ def test_weights_to_begin_with_are_settings_too(folder, tmp_path, capsys):
     assert again.config.init == simclr(init=file).config.init
     assert np.array_equal(again.state_dict()["conv1.weight"], simclr(seed=5).state_dict()["conv1.weight"])
     # A run that goes on has its weights in its checkpoint.
-    with pytest.raises(ValueError, match=r"init = None: the run in .* has \{'source'"):
+    with pytest.raises(ValueError, match=r"init must be \{'source'.* as in the run in .*, got None"):
         fit(simclr(), tmp_path / "run", 1, resume=True)
     simclr(seed=6).export_backbone(file)
-    with pytest.raises(ValueError, match=r"init = .*net.safetensors: not the weights that the settings tell of"):
+    with pytest.raises(ValueError, match=r"init .*net.safetensors' does not hold the weights that the settings name"):
         Pretraining.from_config(config)
     file.unlink()
     call = ["pretrain", "--data", str(folder), "--out", str(tmp_path / "run"), "--resume"]
     assert main(call) == 1
     assert "images" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="init: no name tells what the weights"):
+    with pytest.raises(ValueError, match="init names no file, as the weights"):
         Pretraining.from_config(simclr(init=simclr(seed=5).state_dict()).config)
 
 

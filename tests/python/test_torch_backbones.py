@@ -148,11 +148,11 @@ def test_a_module_learns_as_a_copy_and_takes_what_was_learnt(tmp_path):
     begun = sassl.SimCLR(Net(), features=20, engine="torch", init=tmp_path / "net.safetensors", **SMALL)
     np.testing.assert_allclose(begun.encode_normalized(batch), learnt, atol=1e-5)
     with pytest.raises(
-        ValueError, match=r"arch = .*Net: settings tell the name .* give it itself, in Python: arch=module"
+        ValueError, match=r"arch .*Net is the class name of a module, .* give the module in Python: arch=module"
     ):
         Pretraining.load(last)
     with pytest.raises(
-        ValueError, match=r"backbone.again.bias: expected \[14\], got \[12\]; is it of another backbone"
+        ValueError, match=r"backbone.again.bias must have shape \(14,\), got \(12,\); is it of another backbone"
     ):
         Pretraining.load(last, arch=Net(14))
 
@@ -194,7 +194,7 @@ def test_random_layers_draw_by_seed_step_and_rank():
     own = sassl.SimCLR("resnet18", small_stem=True, engine="torch", **SMALL)
     assert "draws.steps" not in own.engine.state()
     engine = vit().engine
-    with pytest.raises(ValueError, match=r"draws.steps = \[0.0, 0.5\]: expected whole numbers"):
+    with pytest.raises(ValueError, match=r"draws.steps must be integers, got \[0.0, 0.5\]"):
         engine.load_state({**engine.state(), "draws.steps": np.array([0, 0.5], np.float32)})
 
 
@@ -308,14 +308,14 @@ def test_a_vision_transformer_learns():
 
 def test_other_settings_and_sizes_are_named(tmp_path):
     model = vit().fit(images(), 1, quiet=True, out=tmp_path)
-    with pytest.raises(ValueError, match=r"arch_settings = .*: the run in .* has .*'depth': 2"):
+    with pytest.raises(ValueError, match=r"arch_settings must be .*'depth': 2.* as in the run in"):
         vit(arch_settings={**VIT, "depth": 3}).fit(images(), 1, quiet=True, out=tmp_path, resume=True)
     with pytest.raises(
         ValueError, match="timm:vit_tiny_patch16_224 does not take images of 24x24: AssertionError: Input"
     ):
         model.encode_normalized(floats(2, 24))
     other = vit(arch_settings={**VIT, "depth": 1})
-    with pytest.raises(ValueError, match=r'state = "backbone.blocks.1.* has none of this name'):
+    with pytest.raises(ValueError, match=r'the state has "backbone.blocks.1.*, unlike this run'):
         other.engine.load_state(model.engine.state())
     with pytest.raises(ValueError, match=r"tensors of timm:vit_tiny_patch16_224 are missing|shape"):
         other.load_backbone(
@@ -324,10 +324,13 @@ def test_other_settings_and_sizes_are_named(tmp_path):
     # Its features are loaded by the engine that has it, without a word.
     (last,) = tmp_path.glob("checkpoint-*")
     assert Pretraining.load(last).engine.name == "torch"
-    with pytest.raises(ValueError, match=r'arch = .timm:vit_.*: engine="native" has resnet18, .*; give engine="torch"'):
+    with pytest.raises(
+        ValueError, match=r'arch must be one of resnet18, .* for engine="native", got .timm:vit_.*; give engine="torch"'
+    ):
         Pretraining.load(last, engine="native")
     with pytest.raises(
-        ValueError, match="arch: the settings are of timm:vit_tiny_patch16_224, which is made by its name"
+        ValueError,
+        match="arch must be left out, as the settings are of timm:vit_tiny_patch16_224, which is built by its name",
     ):
         Pretraining.load(last, arch=Net())
 
@@ -364,45 +367,45 @@ def test_a_module_may_need_its_maps_channel_by_channel():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"arch": "timm:vit_tiny_patch16_223"}, "timm has no model of this name; did you mean vit_tiny_patch16_224"),
-        ({"arch": "timm:hf-hub:timm/resnet18"}, "timm has no model of this name"),
-        ({"arch": "torchvision:resnet51"}, "torchvision has no model of this name; did you mean resnet50"),
-        ({"arch": "tim:resnet18"}, 'arch = \'tim\': expected "timm" or "torchvision" or "module"'),
+        ({"arch": "timm:vit_tiny_patch16_223"}, "is not a model of timm; did you mean vit_tiny_patch16_224"),
+        ({"arch": "timm:hf-hub:timm/resnet18"}, "is not a model of timm"),
+        ({"arch": "torchvision:resnet51"}, "is not a model of torchvision; did you mean resnet50"),
+        ({"arch": "tim:resnet18"}, "arch must be one of 'timm', 'torchvision' or 'module', got 'tim'"),
         (
             {"arch": "timm:vit_tiny_patch16_224"},
             r"does not take images of 16x16: .*; give the size .* or make it for these by arch_settings={'img_size': 16}",
         ),
         ({"arch": "torchvision:vit_b_16"}, "does not take images of 16x16: .*arch_settings={'image_size': 16}"),
-        ({"arch": "timm:resnet18", "arch_settings": {"pretrained": True}}, "pretrained = True: give init="),
+        ({"arch": "timm:resnet18", "arch_settings": {"pretrained": True}}, "pretrained=True: give init="),
         (
             {"arch": "torchvision:resnet18", "arch_settings": {"num_classes": 3}},
-            "num_classes = 3: the classifier is taken",
+            "num_classes=3: the classifier is taken",
         ),
         (
             {"arch": "timm:resnet18", "arch_settings": {"foo": 1}},
-            "timm:resnet18 cannot be made of them: TypeError: .*foo",
+            "timm:resnet18 cannot be built with arch_settings=.*: TypeError: .*foo",
         ),
-        ({"arch": "timm:resnet18", "arch_settings": 3}, "arch_settings = 3: expected a dict of keywords"),
+        ({"arch": "timm:resnet18", "arch_settings": 3}, "arch_settings must be a dict of keywords"),
         (
             {"arch": nn.Flatten()},
-            "arch = .*Flatten: does not tell how many values .*, by num_features, .*; give features=N",
+            "arch .*Flatten does not report the length of its features by .*num_features, .*; give features=N",
         ),
         (
             {"arch": nn.Flatten(), "features": 9},
-            "features = 9: .*Flatten makes 768 values of an image; give features=768",
+            "features must be 768 for .*Flatten, got 9; give features=768",
         ),
         (
             {"arch": nn.Conv2d(3, 4, 3), "features": 4},
-            r"expected features \(2, 4\) of images .*, got a tensor \(2, 4, 14, 14\)",
+            r"must return features \(2, 4\) of images .*, got a tensor \(2, 4, 14, 14\)",
         ),
-        ({"arch": nn.Flatten(), "features": 0}, "features = 0: expected a whole number from 1 up"),
-        ({"arch": Pair()}, r"expected features \(2, 3\) of images .*got tuple; .*in training too"),
-        ({"arch": nn.Sequential(nn.LazyConv2d(4, 3)), "features": 4}, "0.weight has no size yet; make a forward pass"),
-        ({"arch": timm.create_model("resnet18")}, "features = 512: .*ResNet makes 1000 values of an image"),
-        ({"arch": "module:nets.Net"}, "the name of a module's class; give the module itself"),
+        ({"arch": nn.Flatten(), "features": 0}, "features must be an integer >= 1, got 0"),
+        ({"arch": Pair()}, r"must return features \(2, 3\) of images .*got tuple; .*in training too"),
+        ({"arch": nn.Sequential(nn.LazyConv2d(4, 3)), "features": 4}, "0.weight has no size yet; run a forward pass"),
+        ({"arch": timm.create_model("resnet18")}, "features must be 1000 for .*ResNet, got 512"),
+        ({"arch": "module:nets.Net"}, "arch must not be the name of a module's class, .*; give the module itself"),
         (
             {"arch": "timm:resnet18", "engine": "native"},
-            'arch = .timm:resnet18.: engine="native" has .*; give engine="torch"',
+            'arch must be one of .* for engine="native", got .timm:resnet18.; give engine="torch"',
         ),
     ],
     ids=str,
@@ -414,24 +417,27 @@ def test_what_cannot_be_a_backbone_is_one_error(given, told):
 
 def test_settings_that_a_backbone_has_not_are_named(monkeypatch):
     with pytest.raises(
-        TypeError, match=r"img_size = 16: .*a keyword of timm:resnet18 goes into arch_settings={'img_size'"
+        TypeError,
+        match=r"img_size=16 is not a setting of .*a keyword of timm:resnet18 goes into arch_settings={'img_size'",
     ):
         sassl.SimCLR("timm:resnet18", img_size=16, engine="torch")
-    with pytest.raises(TypeError, match="features = 5: SimCLR on timm:resnet18 by lars has no such setting"):
+    with pytest.raises(TypeError, match="features=5 is not a setting of SimCLR on timm:resnet18 by lars"):
         sassl.SimCLR("timm:resnet18", features=5, engine="torch")
-    with pytest.raises(TypeError, match=r"arch: expected a name or a torch.nn.Module, got 5"):
+    with pytest.raises(TypeError, match=r"arch must be a name or a torch.nn.Module, got 5"):
         sassl.SimCLR(5, engine="torch")
-    with pytest.raises(ValueError, match=r"small_stem = True: timm:resnet18 has arch_settings alone"):
+    with pytest.raises(
+        ValueError, match=r"small_stem=True is not a setting of timm:resnet18, which has only arch_settings"
+    ):
         Backbone("timm:resnet18", {"small_stem": True})
     whole = nn.Sequential(nn.Flatten())
     whole.register_buffer("table", torch.tensor([1 << 40]))
-    with pytest.raises(ValueError, match=r"table has whole numbers above 2\^24"):
+    with pytest.raises(ValueError, match=r"table has integers above 2\^24"):
         sassl.SimCLR(whole, features=768, engine="torch", **SMALL)
     from sassl.pretraining.torch import families
 
     monkeypatch.setattr(families, "find_spec", lambda name: None if name == "timm" else 1)
     with pytest.raises(
-        ImportError, match='arch = "timm:resnet34": needs timm, which is not installed: pip install timm'
+        ImportError, match='arch="timm:resnet34" requires timm, which is not installed: pip install timm'
     ):
         sassl.SimCLR("timm:resnet34", engine="torch")
 
@@ -479,4 +485,4 @@ def test_the_command_takes_any_backbone(tmp_path, capsys):
     # Of several processes it is told once, before they begin.
     again[again.index("--resume")] = "simclr"
     assert cli.main([*again, "--devices", "2", "--arch", "timm:resnet19"]) == 1
-    assert capsys.readouterr().err.count("timm has no model of this name; did you mean resnet") == 1
+    assert capsys.readouterr().err.count("is not a model of timm; did you mean resnet") == 1

@@ -80,9 +80,9 @@ def test_an_error_is_told_once_and_ends_all(photos, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--devices", "0", "--engine", "torch"], 'expected "auto" or a whole number'),
-        (["--devices", "two", "--engine", "torch"], 'expected "auto" or a whole number'),
-        (["--devices", "2"], "the native engine is one process"),
+        (["--devices", "0", "--engine", "torch"], 'devices must be "auto" or an integer >= 1, got 0'),
+        (["--devices", "two", "--engine", "torch"], 'devices must be "auto" or an integer >= 1, got two'),
+        (["--devices", "2"], "--devices must be 1 for the native engine, which is one process, got 2"),
     ],
 )
 def test_devices_that_cannot_be(given, message, photos, tmp_path, capsys, monkeypatch):
@@ -99,11 +99,11 @@ def test_devices_that_cannot_be(given, message, photos, tmp_path, capsys, monkey
 def test_processes_are_as_many_as_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert (devices.count("auto"), devices.count("3")) == (4, 3)
-    with pytest.raises(ValueError, match="devices = 5: this machine has 4 GPUs"):
+    with pytest.raises(ValueError, match=r"devices must be at most the number of GPUs \(4\), .*, got 5"):
         devices.count("5")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert (devices.count("auto"), devices.count("3")) == (1, 3)
-    with pytest.raises(ValueError, match="devices = 3: there is no GPU"):
+    with pytest.raises(ValueError, match="devices must be 1 without a GPU, got 3"):
         devices.count("3", "auto")
 
 
@@ -111,5 +111,7 @@ def test_a_process_of_a_launcher_starts_none(monkeypatch):
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert devices.are_begun("2")
     assert devices.are_begun("auto")
-    with pytest.raises(ValueError, match="devices = 4: a launcher has started 2 processes"):
+    with pytest.raises(
+        ValueError, match="devices must be 2, the number of processes that a launcher has started, got 4"
+    ):
         devices.are_begun("4")

@@ -190,7 +190,7 @@ def test_backbones_are_the_native_engines(arch):
             engine.load_backbone(
                 {name: x for name, x in state.items() if name not in ("conv1.weight", "features.0.weight")}
             )
-        with pytest.raises(ValueError, match=r'state = "other": this backbone has none'):
+        with pytest.raises(ValueError, match=r'the state has "other", unlike this backbone'):
             engine.load_backbone({**state, "other": np.zeros(1, np.float32)})
 
 
@@ -268,41 +268,44 @@ def test_what_cannot_be_is_an_error_and_changes_nothing():
     state = engine.state()
     left, right = views()
     for images, told in (
-        ((left, right[:8]), r"right views: expected shape \(16, 16, 16, 3\), as the left ones"),
-        ((left[..., :2], right[..., :2]), r"left views: expected shape \(N, H, W, 3\) or \(N, 3, H, W\)"),
-        ((left, np.where(right > 1, np.nan, right)), "right views: expected finite values"),
-        ((left[:6], right[:6]), "splits = 4: expected the batch of 6"),
-        ((left[:4], right[:4]), "splits = 4: expected the batch of 4"),
+        ((left, right[:8]), r"right views must have shape \(16, 16, 16, 3\), as the left ones"),
+        ((left[..., :2], right[..., :2]), r"left views must have shape \(N, H, W, 3\) or \(N, 3, H, W\)"),
+        ((left, np.where(right > 1, np.nan, right)), "right views must have finite values"),
+        ((left[:6], right[:6]), "splits must divide the batch of 6 into equal parts of at least 2 images, got 4"),
+        ((left[:4], right[:4]), "splits must divide the batch of 4 into equal parts of at least 2 images, got 4"),
     ):
         with pytest.raises(ValueError, match=told):
             engine.step(*images, RATES)
     assert equal(engine.state(), state)
     for changed, told in (
-        ({"method.queue": np.zeros((3, 3), np.float32)}, r"method.queue: expected \[40, 16\], got \[3, 3\]"),
-        ({"method.queue_pointer": np.array([40], np.float32)}, "queue_pointer = 40.0: a whole number from 0 to 39"),
+        ({"method.queue": np.zeros((3, 3), np.float32)}, r"method.queue must have shape \(40, 16\), got \(3, 3\)"),
+        (
+            {"method.queue_pointer": np.array([40], np.float32)},
+            r"queue_pointer must be an integer in \[0, 39\], got 40.0",
+        ),
         (
             {"backbone.bn1.running_var": -state["backbone.bn1.running_var"]},
-            "running_var = -1.0: a variance is not below 0",
+            "running_var must be >= 0, as a variance, got -1.0",
         ),
-        ({"backbone.bn1.weight": np.full(64, np.inf, np.float32)}, r"bn1.weight = inf: values of a state are finite"),
-        ({"backbone.bn1.num_batches_tracked": np.float32(0.5)}, "num_batches_tracked = 0.5: a whole number"),
-        ({"more": np.zeros(1, np.float32)}, 'state = "more": this run has none of this name'),
+        ({"backbone.bn1.weight": np.full(64, np.inf, np.float32)}, r"bn1.weight must be finite, got inf"),
+        ({"backbone.bn1.num_batches_tracked": np.float32(0.5)}, "num_batches_tracked must be an integer .*, got 0.5"),
+        ({"more": np.zeros(1, np.float32)}, 'the state has "more", unlike this run'),
     ):
         with pytest.raises(ValueError, match=told):
             engine.load_state({**state, **changed})
-    with pytest.raises(ValueError, match=r'state = "backbone.bn1.bias": is missing'):
+    with pytest.raises(ValueError, match=r'the state lacks "backbone.bn1.bias"'):
         engine.load_state({name: x for name, x in state.items() if name != "backbone.bn1.bias"})
     assert equal(engine.state(), state)
     # A loss that is not finite: no weight has changed.
     state["projector.0.weight"] = np.full_like(state["projector.0.weight"], 3e38)
     engine.load_state(state)
-    with pytest.raises(ValueError, match=r"loss = .*lower the learning rate"):
+    with pytest.raises(ValueError, match=r"loss must be finite, got .*lower the learning rate"):
         engine.step(left, right, RATES)
     after = engine.state()
     assert all(
         np.array_equal(after[name], x) for name, x in state.items() if name.startswith(("backbone.conv", "projector"))
     )
-    with pytest.raises(ValueError, match=r'precision = .half.: expected "bf16"'):
+    with pytest.raises(ValueError, match=r"precision must be one of .bf16., .*, got .half."):
         Torch(precision="half")
 
 
@@ -317,7 +320,7 @@ def test_a_step_that_was_ended_in_its_middle_leaves_nothing_that_is_saved(monkey
     with pytest.raises(KeyboardInterrupt):
         engine.step(*views(), RATES)
     for call in (engine.state, lambda: engine.step(*views(), RATES), lambda: engine.encode(views()[0])):
-        with pytest.raises(ValueError, match=r"engine = half changed: .* load the last checkpoint"):
+        with pytest.raises(ValueError, match=r"the engine is half changed: .* load the last checkpoint"):
             call()
     engine.load_state(state)
     assert equal(engine.state(), state)

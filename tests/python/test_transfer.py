@@ -112,8 +112,8 @@ def test_whole_networks_learn_by_the_command(root, checkpoint, tmp_path, capsys)
     assert main([*call[:-1], "0.01", "--sets", "dtd"]) == 0
     assert [line["lr"] for line in results(out)] == [0.02, 0.02, 0.01]
     assert main([*call[:10], "--protocol", "knn", "--lr", "1"]) == 1
-    assert "--lr: is of --protocol finetune, not of knn" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r'finetuning = .*: is of protocol="finetune", not of "knn"'):
+    assert "--lr is only for --protocol finetune, not for knn" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r'finetuning must be left out with protocol="knn", got .*'):
         transfer.evaluate(None, "dtd", root, protocol="knn", finetuning={"lr": 1})
 
 
@@ -125,7 +125,7 @@ def test_a_model_of_others(root):
     found = transfer.evaluate(net, "dtd", root, counts="any", size=16)
     rule = {"size": 16, "resize": 16, "interpolation": "bicubic", "mean": None, "std": None}
     assert (found["value"], found["preprocessing"]) == (100, rule)
-    with pytest.raises(ValueError, match="size = None: what side"):
+    with pytest.raises(ValueError, match="size is required for a model of others"):
         transfer.evaluate(net, "dtd", root, counts="any")
 
 
@@ -136,7 +136,7 @@ def test_a_model_of_others(root):
         (["--school", "dtd=vtab"], "dtd has fold1"),
         (["--school", "mnist=a"], "'mnist' is none of"),
         (["--sets", "cars", "--school", "dtd=fold2"], "--school dtd=fold2: dtd is not among cars"),
-        (["--seed", "-1"], "--seed -1: at least 0"),
+        (["--seed", "-1"], "--seed must be an integer >= 0, got -1"),
         (["--data", "nowhere"], "nowhere: there is no such folder"),
         (["--out", "nowhere/a.jsonl"], "there is no folder nowhere; make it first"),
         (["--out", "."], "--out .: a folder"),
@@ -158,7 +158,7 @@ def test_a_file_of_other_lines_is_left_alone(checkpoint, root, tmp_path, capsys)
     out = tmp_path / "a.jsonl"
     out.write_text('{"epoch": 1}\n')
     assert main(["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--sets", "dtd"]) == 1
-    assert "line 1 is no result of this command; give another file" in capsys.readouterr().err
+    assert "line 1 is not a result of this command; give another file" in capsys.readouterr().err
     assert out.read_text() == '{"epoch": 1}\n'
 
 

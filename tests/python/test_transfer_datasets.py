@@ -329,5 +329,5 @@ def test_a_set_of_others_is_a_row(tmp_path, monkeypatch):
     assert datasets.found(tmp_path) == {"pets": tmp_path / "pets"}
     assert targets(load("pets", tmp_path)) == [0, 0, 1, 1]
     (tmp_path / "pets" / "test" / "20.jpg").write_bytes((tmp_path / "pets" / "test" / "00.jpg").read_bytes())
-    with pytest.raises(ValueError, match=r"class 2 of 20.jpg, counted from 0; there are 2"):
+    with pytest.raises(ValueError, match=r"class 2 of 20.jpg must be in \[0, 2\)"):
         load("pets", tmp_path, "test")

@@ -46,7 +46,7 @@ def test_a_list_of_another_version(tmp_path):
     rewritten(tmp_path / "dtd/dtd/labels/train1.txt", lambda text: "\n")
     fails("dtd", tmp_path, r"train1.txt: the list is empty")
     (tmp_path / "dtd/dtd/labels/train1.txt").write_bytes(b"\xff\xfe\x00")
-    fails("dtd", tmp_path, r"train1.txt: no text")
+    fails("dtd", tmp_path, r"train1.txt: is not text")
 
 
 def test_imagenets_list_of_another_school(tmp_path):
@@ -65,7 +65,7 @@ def test_imagenets_list_of_another_school(tmp_path):
 def test_imagenets_val_without_folders_of_classes(tmp_path):
     layouts.imagenet(tmp_path)
     layouts.image(tmp_path / "imagenet/val/ILSVRC2012_val_00000009.JPEG")
-    fails("imagenet", tmp_path, "ILSVRC2012_val_00000009.JPEG lies in no folder of a class", "test")
+    fails("imagenet", tmp_path, "ILSVRC2012_val_00000009.JPEG is in no class folder", "test")
     (tmp_path / "imagenet/val/ILSVRC2012_val_00000009.JPEG").unlink()
     layouts.image(tmp_path / "imagenet/val/n09999999/ILSVRC2012_val_00000009.JPEG")
     fails("imagenet", tmp_path, "class 'n09999999' is none of the set's 3 classes", "test")
@@ -125,7 +125,7 @@ def test_classes_out_of_range(tmp_path):
     savemat(tmp_path / "flowers-102/imagelabels.mat", {"labels": labels[:, :200]})
     fails("flowers102", tmp_path, "trnid has images from 1 to 304, and imagelabels.mat has classes of 200")
     savemat(tmp_path / "flowers-102/imagelabels.mat", {"names": labels})
-    fails("flowers102", tmp_path, "imagelabels.mat: names is in it, and no labels")
+    fails("flowers102", tmp_path, "imagelabels.mat: holds names, but not labels")
 
 
 def test_flowers_in_two_splits(tmp_path):
@@ -155,7 +155,7 @@ def test_retinopathy(tmp_path):
         train,
         "image,level",
         "id_code,diagnosis",
-        "columns id_code, diagnosis, and no image and level; is it APTOS 2019",
+        "has columns id_code, diagnosis, not image and level; is it APTOS 2019",
     )
     broken(test, "Public", "Secret", "no row whose Usage is Public")
     test.unlink()
@@ -169,9 +169,9 @@ def test_food_and_sun(tmp_path):
     path.write_text(json.dumps({**found, "pizza": []}))
     fails("food101", tmp_path, "class pizza is in one of train.json and test.json")
     path.write_text(json.dumps({"waffles": ["apple_pie/200"]}))
-    fails("food101", tmp_path, "test.json: expected classes with a list of names each")
+    fails("food101", tmp_path, "test.json: must hold classes with a list of names each")
     path.write_text("{")
-    fails("food101", tmp_path, "test.json: no JSON")
+    fails("food101", tmp_path, "test.json: is not JSON")
     layouts.sun397(tmp_path)
     rewritten(tmp_path / "SUN397/ClassName.txt", lambda text: text.replace("/a/abbey\n", ""))
     fails("sun397", tmp_path, "Training_01.txt: class 'abbey' is none of the set's 2 classes")
@@ -184,11 +184,11 @@ def test_food_and_sun(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "mnist"}, "name = 'mnist': expected \"imagenet\" or"),
-        ({"split": "training"}, 'split = \'training\': expected "train" or "val" or "test"'),
-        ({"school": "vtab"}, "school = 'vtab': expected \"fold1\" or"),
-        ({"counts": "few"}, 'counts = \'few\': expected "published" or "any"'),
-        ({"seed": -1}, "seed = -1"),
+        ({"name": "mnist"}, "name must be one of 'imagenet', "),
+        ({"split": "training"}, "split must be one of 'train', 'val' or 'test', got 'training'"),
+        ({"school": "vtab"}, "school must be one of 'fold1', "),
+        ({"counts": "few"}, "counts must be 'published' or 'any', got 'few'"),
+        ({"seed": -1}, "seed must be an integer >= 0, got -1"),
     ],
 )
 def test_settings(tmp_path, settings, words):
@@ -275,7 +275,7 @@ def test_damaged_matlab_files(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="cut off, or larger than"):
         matlab.load(path)
     path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(126) + b"IM")
-    with pytest.raises(ValueError, match="no MATLAB file of version 5; save it with -v7"):
+    with pytest.raises(ValueError, match="is not a MATLAB file of version 5; save it with -v7"):
         matlab.load(path)
 
 

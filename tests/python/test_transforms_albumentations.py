@@ -117,7 +117,7 @@ def test_a_worker_draws_from_what_it_was_given(photo):
 def test_what_cannot_be(photo):
     with pytest.raises(ValueError, match="alpha"):
         SASSL(alpha=(0.3, 0.1))
-    with pytest.raises(ValueError, match='styles = "batch"'):
+    with pytest.raises(ValueError, match='styles must not be "batch"'):
         SASSL(styles="batch")
-    with pytest.raises(ValueError, match=r"floats must be in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"must have floats in \[0, 1\]"):
         SASSL(p=1.0)(image=photo.astype(np.float32))

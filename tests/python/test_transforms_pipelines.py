@@ -71,7 +71,7 @@ def test_timm(images):
     assert style.params is None or made.transforms[1].params is not None
     parts = with_style(create_transform(32, is_training=True, separate=True, auto_augment="rand-m9"), style)
     assert [styles_of(part) for part in parts] == [1, 0, 0]
-    with pytest.raises(ValueError, match="expected a RandomResizedCrop or RandomCrop among its transforms"):
+    with pytest.raises(ValueError, match="pipeline must have a RandomResizedCrop or RandomCrop among its transforms"):
         with_style(create_transform(32), style)
 
 
@@ -89,7 +89,7 @@ def test_torchvision(images):
     with pytest.raises(ValueError, match="which are RandomChoice, ToImage"):
         with_style(v2.Compose([either, v2.ToImage()]), SASSL())
     for style in (None, "x", SASSL):
-        with pytest.raises(TypeError, match="style: expected"):
+        with pytest.raises(TypeError, match="style must be"):
             with_style(v2.Compose([v2.RandomResizedCrop(32)]), style)
 
 
@@ -262,12 +262,12 @@ def test_hugging_face(images):
     assert set(dataset[:3]) == {"image", "label", "styled"}
     dataset.set_transform(Columns(MoCoV2Transform(32, output="numpy"), output="views"))
     assert [view.shape for view in dataset[1]["views"]] == [(3, 32, 32)] * 2
-    with pytest.raises(KeyError, match="column = 'img'"):
+    with pytest.raises(KeyError, match=r"column must be one of .*, got 'img'"):
         Columns(SASSL(), "img")({"image": images})
-    with pytest.raises(TypeError, match="transform: expected"):
+    with pytest.raises(TypeError, match="transform must be"):
         Columns(None)
     for column in ([images[0], None], ["photo.jpg"], [{"bytes": None, "path": "photo.jpg"}]):
-        with pytest.raises(TypeError, match=r"image\[\d\]: expected an image, got .*cast_column"):
+        with pytest.raises(TypeError, match=r"image\[\d\] must be an image, got .*cast_column"):
             Columns(SASSL())({"image": column})
     dataset.reset_format()
     with pytest.raises(TypeError, match="batched=True"):

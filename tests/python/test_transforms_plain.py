@@ -202,10 +202,18 @@ GREY = np.full((16, 16, 3), 0.5)
 @pytest.mark.parametrize(
     ("call", "error", "phrase"),
     [
-        (lambda: SASSL(p=1.5), ValueError, "p = 1.5"),
-        (lambda: SASSL(alpha=(0.5, 0.1)), ValueError, "alpha = (0.5, 0.1)"),
-        (lambda: SASSL(beta=None), ValueError, "beta = None: expected a value or a range"),
-        (lambda: SASSL(beta=(0, 2)), ValueError, "beta = (0, 2)"),
+        (lambda: SASSL(p=1.5), ValueError, "p must be in [0, 1], got 1.5"),
+        (
+            lambda: SASSL(alpha=(0.5, 0.1)),
+            ValueError,
+            "alpha must be a range (low, high) with 0 <= low <= high <= 1, got (0.5, 0.1)",
+        ),
+        (lambda: SASSL(beta=None), ValueError, "beta must be a value or a range (low, high), got None"),
+        (
+            lambda: SASSL(beta=(0, 2)),
+            ValueError,
+            "beta must be a range (low, high) with 0 <= low <= high <= 1, got (0, 2)",
+        ),
         (lambda: SASSL(model="mobile"), ValueError, '"mobile"'),
         (lambda: SASSL(styles="nowhere"), FileNotFoundError, "nowhere"),
         (lambda: SASSL(styles=np.ones((2, 3))), ValueError, "(n, 64)"),
@@ -214,7 +222,7 @@ GREY = np.full((16, 16, 3), 0.5)
         (
             lambda: SASSL(generator=3),
             TypeError,
-            "generator: expected a torch.Generator or a numpy.random.Generator, got int",
+            "generator must be a torch.Generator or a numpy.random.Generator, got int",
         ),
         (lambda: SASSL()("photo.jpg"), TypeError, "got str"),
         (lambda: SASSL()([GREY, "x"]), TypeError, "images[1]"),
@@ -231,14 +239,18 @@ GREY = np.full((16, 16, 3), 0.5)
         (
             lambda: SASSL()([GREY, np.stack([GREY, GREY])]),
             ValueError,
-            "images[1]: expected one image, got a batch of 2",
+            "images[1] must be one image, got a batch of 2",
         ),
         (lambda: SASSL()(GREY + 0.6), ValueError, "values from 1.1 to 1.1"),
         (lambda: SASSL()(Image.new("LAB", (16, 16))), ValueError, "'LAB'"),
-        (lambda: SASSL(p="often"), ValueError, "p = 'often'"),
-        (lambda: SASSL(model=sassl.Stylizer(), threads=2), ValueError, "threads = 2"),
-        (lambda: SASSL(model=sassl.Stylizer(), precision="fast"), ValueError, "precision = 'fast'"),
-        (lambda: SASSL(precision="half"), ValueError, 'precision = "half"'),
+        (lambda: SASSL(p="often"), ValueError, "p must be a probability in [0, 1], got 'often'"),
+        (lambda: SASSL(model=sassl.Stylizer(), threads=2), ValueError, "threads=2 must be passed to the Stylizer"),
+        (
+            lambda: SASSL(model=sassl.Stylizer(), precision="fast"),
+            ValueError,
+            "precision='fast' must be passed to the Stylizer",
+        ),
+        (lambda: SASSL(precision="half"), ValueError, 'precision must be "fast" or "exact", got "half"'),
         (lambda: SASSL(styles=["nowhere.png"]), FileNotFoundError, "nowhere.png"),
     ],
 )
@@ -255,5 +267,5 @@ def test_one_value_is_a_fixed_strength():
     assert SASSL.from_description({**fixed.describe(), "alpha": 0.9}).alpha == (0.9, 0.9)
     with pytest.raises(ValueError, match="alpha"):
         SASSL(alpha=1.5)
-    with pytest.raises(ValueError, match=r"alpha = '0.5': expected a value or a range \(low, high\)"):
+    with pytest.raises(ValueError, match=r"alpha must be a value or a range \(low, high\), got '0.5'"):
         SASSL(alpha="0.5")

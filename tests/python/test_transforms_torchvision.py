@@ -117,7 +117,7 @@ def test_arrays(photo):
     with pytest.raises(TypeError, match="ToImage"):
         SASSL()({"image": photo, "label": 3})
     for unopened in ("photo.jpg", Path("photo.jpg"), b"\xff\xd8"):
-        with pytest.raises(TypeError, match="image: expected an image, got"):
+        with pytest.raises(TypeError, match="image must be an image, got"):
             SASSL()(unopened)
 
 
@@ -194,7 +194,7 @@ def test_seeds_and_generators(image):
     state = torch.get_rng_state()
     assert torch.equal(own[0](image), own[1](image))
     assert torch.equal(torch.get_rng_state(), state)
-    with pytest.raises(ValueError, match="generator: must be on the CPU, got one on meta"):
+    with pytest.raises(ValueError, match="generator must be on the CPU, got one on meta"):
         SASSL(generator=type("Generator", (torch.Generator,), {"device": torch.device("meta")})())
 
 
@@ -277,7 +277,7 @@ def test_modules_that_hold_it_keep_their_methods(image):
 def test_tensors_without_numbers_of_their_own_are_refused(change):
     tensor = change(torch.rand(3, 9, 9))
     for call in (SASSL(p=1.0), images.unpack_cuda):
-        with pytest.raises(TypeError, match="image: expected a dense tensor with storage of its own, got"):
+        with pytest.raises(TypeError, match="image must be a dense tensor with storage of its own, got"):
             call(tensor)
 
 

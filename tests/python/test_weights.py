@@ -138,25 +138,25 @@ def test_weights_that_do_not_fit(net, tmp_path):
         ),
         (
             resnet("resnet34", False).state_dict(),
-            r"init: layer1.2.\S*: resnet18 has no such tensor; is it of another arch",
+            r"init: layer1.2.\S* is not a tensor of resnet18; is it of another arch",
         ),
         (
             resnet("resnet18", True).state_dict(),
-            r"conv1.weight: expected the shape \(64, 3, 7, 7\) of resnet18, got float32 of",
+            r"conv1.weight must have shape \(64, 3, 7, 7\) of resnet18, got float32 of",
         ),
         (
             prefixed(own, "net."),
             r"looked for bn1.bias, module.bn1.bias, .*, and there are net.conv1.weight, net.bn1.weight, ",
         ),
         ({}, "and there are no tensors"),
-        ({**own, "conv1.weight": "x"}, r"conv1.weight: expected the shape .*, got <U1 of shape \(\)"),
+        ({**own, "conv1.weight": "x"}, r"conv1.weight must have shape .*, got <U1 of shape \(\)"),
         (nan, "conv1.weight"),
     ):
         with pytest.raises(ValueError, match=message):
             model.load_backbone(state)
-    with pytest.raises(TypeError, match="init: expected a file or a state dict, got int"):
+    with pytest.raises(TypeError, match="init must be a file or a state dict, got int"):
         model.load_backbone(3)
-    with pytest.raises(ValueError, match=r"init = 'net.h5': expected a .safetensors file, or one of torch"):
+    with pytest.raises(ValueError, match=r"init must be a .safetensors file, or one of torch: .*, got 'net.h5'"):
         model.load_backbone("net.h5")
     with pytest.raises(FileNotFoundError):
         simclr(tmp_path / "none.safetensors")
@@ -172,7 +172,7 @@ def test_damaged_files(net, tmp_path, capsys):
     torch.save({"conv1.weight": Code()}, tmp_path / "code.pth")
     (tmp_path / "text.pth").write_text("no weights")
     for name in ("code.pth", "text.pth"):
-        with pytest.raises(ValueError, match=f"{name}: torch cannot read it as weights alone: "):
+        with pytest.raises(ValueError, match=f"{name}: torch cannot read it as weights only: "):
             simclr(tmp_path / name)
     assert "this runs" not in capsys.readouterr().out
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, tmp_path / "net.safetensors")

@@ -179,14 +179,17 @@ def agreements(group, folder):
     with pytest.raises(FileNotFoundError, match="missing"):
         engine.save(folder / "missing" / "a.safetensors", {})
     engine.save(folder / f"{ranks.world_size}.safetensors", {})
-    with pytest.raises(ValueError, match=f"batch_size = 49: {ranks.world_size} ranks divide it; .* 48 or"):
+    with pytest.raises(
+        ValueError,
+        match=rf"batch_size must be a multiple of the number of ranks \({ranks.world_size}\), .* 48 or .*, got 49",
+    ):
         engine.check_batch(49)
     other = config("simclr").changed(seed=int(ranks.rank == last))
-    with pytest.raises(ValueError, match=f"config = .* on rank {last}; rank 0 has"):
+    with pytest.raises(ValueError, match=f"config must be .* as on rank 0, got .* on rank {last}"):
         Torch(device="cpu", group=group)(other, 1)
     # Modules that differ, and one that one rank alone cannot take.
     for wide, flat, told in (
-        (rank == last, True, f"arch = .* values, .* on rank {last}"),
+        (rank == last, True, f"arch must be .* values, .* on rank {last}"),
         (False, rank != last, "got a tensor"),
     ):
         module = config("simclr").changed(arch=Wide(wide, flat), features=512)
@@ -249,14 +252,14 @@ def fitted(group, folder):
         with pytest.raises(FileExistsError, match="has a run"):
             model().fit(images(), out=out, quiet=True)
         batches = [[[np.zeros((8, 8, 8, 3), np.float32)] * 2]] * (2 if rank else 3)
-        with pytest.raises(ValueError, match=r"len\(data\) = 2 on rank 1; rank 0 has 3"):
+        with pytest.raises(ValueError, match=r"len\(data\) must be 3 as on rank 0, got 2 on rank 1"):
             model().fit(batches, quiet=True)
-        with pytest.raises(ValueError, match=r"rows of batch 1 = 6 on rank 1; rank 0 has 8"):
+        with pytest.raises(ValueError, match=r"rows of batch 1 must be 8 as on rank 0, got 6 on rank 1"):
             model().fit(Uneven(8 - 2 * rank), quiet=True)
         other = Arrays(np.full((50, 12, 12, 3), rank, np.uint8), [0, 1] * 25)
-        with pytest.raises(ValueError, match=r"data = .* on rank 1; rank 0 has"):
+        with pytest.raises(ValueError, match=r"data must be .* as on rank 0, got .* on rank 1"):
             model().fit(other, quiet=True)
-        with pytest.raises(ValueError, match="data: a loader of 1 ranks, where the engine has"):
+        with pytest.raises(ValueError, match="data must be a loader of 2 ranks, as the engine has, got 1"):
             model().fit(TwoViewLoader(images(), last.transform, 8, rank=0, world_size=1), quiet=True)
     return told, last.engine.tensors()
 

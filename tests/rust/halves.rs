@@ -90,10 +90,10 @@ fn views_of_regions_are_the_whole_views() {
         let error =
             |regions: Vec<Region>| views.crop_regions(&pixels, &regions, &batch.params, 1).unwrap_err().to_string();
         let cut = Region { part: Crop { height: 1, ..regions[0].part }, ..regions[0] };
-        assert!(error([&[cut], &regions[1..]].concat()).contains("not within an image of 1x"));
-        assert!(error(regions[1..].to_vec()).contains(&format!("one for each of {n} images")));
+        assert!(error([&[cut], &regions[1..]].concat()).contains("must be within the image of 1x"));
+        assert!(error(regions[1..].to_vec()).contains(&format!("must have length {n}, one for each image")));
         let beyond = Region { begin: pixels.len(), ..regions[0] };
-        assert!(error([&[beyond], &regions[1..]].concat()).contains("those of all regions"));
+        assert!(error([&[beyond], &regions[1..]].concat()).contains("must hold all regions"));
     }
     for (views, _, before) in styled_cases() {
         assert_eq!(views.check_regions().is_err(), before);
@@ -115,7 +115,7 @@ fn both_halves_are_the_whole_views() {
         let crops = crops(&views, &batch);
         assert!(finished(&views, &batch, &crops, 2) == batch.reference, "{from:?}, {before}");
         let error = views.finish(&crops[1..], &batch.params, 1, vec![]).unwrap_err().to_string();
-        assert!(error.contains("those of 5 images"), "{error}");
+        assert!(error.contains(" bytes for 5 images"), "{error}");
     }
 }
 

@@ -281,8 +281,18 @@ fn settings_that_cannot_be() {
         Output::new(Dtype::F32, Normalize { mean: [0.5; 3], std: [1.0, 0.0, 1.0] }, false).unwrap_err(),
         Output::new(Dtype::U8, Normalize { mean: [0.5; 3], std: [1.0; 3] }, true).unwrap_err(),
     ];
-    let names = ["scale", "ratio", "brightness", "hue", "p", "kernel_size", "grayscale", "std"];
-    for (error, name) in errors.iter().zip(names) {
-        assert!(error.to_string().starts_with(&format!("{name} = ")), "{error}");
+    let messages = [
+        "scale must be a range (low, high) with 0 <= low <= high <= 1, got (0.5, 1.2)",
+        "ratio must be a range (low, high) with 0 < low <= high, got (1.3, 0.75)",
+        "brightness must be a finite number >= 0, got -0.4",
+        "hue must be in [0, 0.5], got 0.6",
+        "p must be in [0, 1], got 1.5",
+        "kernel_size must be odd, got 22",
+        "settings of grayscale are invalid: unknown field `p`",
+        "std must be three finite values > 0, got [1.0, 0.0, 1.0]",
+        "dtype must be \"float16\" or \"float32\" for normalized values, got \"uint8\"; ",
+    ];
+    for (error, message) in errors.iter().zip(messages) {
+        assert!(error.to_string().starts_with(message), "{error}");
     }
 }

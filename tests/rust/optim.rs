@@ -141,8 +141,8 @@ fn a_bad_state_is_named_and_changes_nothing() {
     let last = others.len() - 1;
     let entry = others[last].0.as_str();
     refused(with(&|state| drop(state.pop())), [entry, "missing"]);
-    refused(with(&|state| state[last].1.push(0.0)), [entry, "2 numbers where 1"]);
-    refused(with(&|state| state.push(("fc.mu".into(), vec![0.0]))), ["fc.mu", "not of this optimizer"]);
+    refused(with(&|state| state[last].1.push(0.0)), [entry, "must have length 1, got 2"]);
+    refused(with(&|state| state.push(("fc.mu".into(), vec![0.0]))), ["fc.mu", "does not belong to this optimizer"]);
     refused(with(&|state| state.push(others[last].clone())), [entry, "twice"]);
     refused(vec![], ["fc.weight.exp_avg", "missing"]);
 }
@@ -188,29 +188,38 @@ fn settings_that_cannot_be_are_named() {
         assert!(error.starts_with(start), "{error}");
     };
     let (sgd, lars, adamw) = (Sgd::default(), Lars::default(), AdamW::default());
-    refused(Optimizer::new(Sgd { momentum: 1.0, ..sgd }, one()), "momentum = 1:");
-    refused(Optimizer::new(Sgd { momentum: -0.1, ..sgd }, one()), "momentum = -0.1:");
-    refused(Optimizer::new(Sgd { nesterov: true, ..sgd }, one()), "momentum = 0: Nesterov");
-    refused(Optimizer::new(Sgd { weight_decay: f64::NAN, ..sgd }, one()), "weight_decay = NaN:");
-    refused(Optimizer::new(Lars { momentum: f64::NAN, ..lars }, one()), "momentum = NaN:");
-    refused(Optimizer::new(Lars { weight_decay: -1e-6, ..lars }, one()), "weight_decay = -0.000001:");
-    refused(Optimizer::new(Lars { eta: 0.0, ..lars }, one()), "eta = 0:");
-    refused(Optimizer::new(AdamW { betas: (1.0, 0.999), ..adamw }, one()), "beta1 = 1:");
-    refused(Optimizer::new(AdamW { betas: (0.9, 1.5), ..adamw }, one()), "beta2 = 1.5:");
-    refused(Optimizer::new(AdamW { eps: 0.0, ..adamw }, one()), "eps = 0:");
-    refused(Optimizer::new(AdamW { weight_decay: f64::INFINITY, ..adamw }, one()), "weight_decay = inf:");
-    refused(Optimizer::new(sgd, [one(), one()].concat()), "parameter = fc.bias:");
+    refused(Optimizer::new(Sgd { momentum: 1.0, ..sgd }, one()), "momentum must be in [0, 1), got 1");
+    refused(Optimizer::new(Sgd { momentum: -0.1, ..sgd }, one()), "momentum must be in [0, 1), got -0.1");
+    refused(Optimizer::new(Sgd { nesterov: true, ..sgd }, one()), "momentum must be > 0 for Nesterov momentum, got 0");
+    refused(
+        Optimizer::new(Sgd { weight_decay: f64::NAN, ..sgd }, one()),
+        "weight_decay must be a finite number >= 0, got NaN",
+    );
+    refused(Optimizer::new(Lars { momentum: f64::NAN, ..lars }, one()), "momentum must be in [0, 1), got NaN");
+    refused(
+        Optimizer::new(Lars { weight_decay: -1e-6, ..lars }, one()),
+        "weight_decay must be a finite number >= 0, got -0.000001",
+    );
+    refused(Optimizer::new(Lars { eta: 0.0, ..lars }, one()), "eta must be a finite number > 0, got 0");
+    refused(Optimizer::new(AdamW { betas: (1.0, 0.999), ..adamw }, one()), "beta1 must be in [0, 1), got 1");
+    refused(Optimizer::new(AdamW { betas: (0.9, 1.5), ..adamw }, one()), "beta2 must be in [0, 1), got 1.5");
+    refused(Optimizer::new(AdamW { eps: 0.0, ..adamw }, one()), "eps must be > 0 and <= 1, got 0");
+    refused(
+        Optimizer::new(AdamW { weight_decay: f64::INFINITY, ..adamw }, one()),
+        "weight_decay must be a finite number >= 0, got inf",
+    );
+    refused(Optimizer::new(sgd, [one(), one()].concat()), "parameter \"fc.bias\" is given twice");
 
     let refused = |result: sassl::Result<()>, start: &str| {
         let error = result.unwrap_err().to_string();
         assert!(error.starts_with(start), "{error}");
     };
-    refused(Schedule::new(f64::INFINITY, 0, 10).map(drop), "lr = inf:");
-    refused(Schedule::new(0.1, 10, 10).map(drop), "warmup = 10:");
-    refused(Schedule::new(0.1, 0, 0).map(drop), "total = 0:");
-    refused(Momentum::constant(1.1).map(drop), "m = 1.1:");
-    refused(Momentum::cosine(f64::NAN, 10).map(drop), "tau0 = NaN:");
-    refused(Momentum::cosine(0.99, 0).map(drop), "total = 0:");
+    refused(Schedule::new(f64::INFINITY, 0, 10).map(drop), "lr must be a finite number >= 0, got inf");
+    refused(Schedule::new(0.1, 10, 10).map(drop), "warmup must be less than total (10), got 10");
+    refused(Schedule::new(0.1, 0, 0).map(drop), "total must be an integer >= 1, got 0");
+    refused(Momentum::constant(1.1).map(drop), "m must be in [0, 1], got 1.1");
+    refused(Momentum::cosine(f64::NAN, 10).map(drop), "tau0 must be in [0, 1], got NaN");
+    refused(Momentum::cosine(0.99, 0).map(drop), "total must be an integer >= 1, got 0");
 }
 
 #[test]

@@ -229,8 +229,11 @@ fn what_is_wrong_is_named() {
     let cases = [
         (style(&z[1..], half, half), "z_style"),
         (style(&[f32::NAN; DIM], half, half), "NaN"),
-        (style(&z, Strength::All(1.1), half), "alpha = 1.1"),
-        (style(&z, half, Strength::Each(&[0.1, -0.5])), "beta[1] = -0.5"),
+        (style(&z, Strength::All(1.1), half), "alpha must be in [0, 1], from the content to the style, got 1.1"),
+        (
+            style(&z, half, Strength::Each(&[0.1, -0.5])),
+            "beta[1] must be in [0, 1], from the content to the style, got -0.5",
+        ),
         (style(&z, half, Strength::Each(&[0.1; 3])), "beta"),
     ];
     for (style, phrase) in cases {
@@ -238,7 +241,7 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(phrase), "{error:?} does not say {phrase:?}");
     }
     for (p, alpha, phrase) in [
-        (-0.1, (0.1, 0.3), "p = -0.1"),
+        (-0.1, (0.1, 0.3), "p must be in [0, 1], got -0.1"),
         (f32::NAN, (0.1, 0.3), "p"),
         (0.5, (0.3, 0.1), "alpha"),
         (0.5, (0.5, 1.5), "alpha"),

@@ -47,7 +47,9 @@ def _merged(args: argparse.Namespace) -> StyleBank:
     """Return the concatenated styles of bank files."""
     others = [name for name in args.inputs if not name.endswith(".safetensors")]
     if others or args.dataset or args.split or args.shard != (0, 1):
-        raise ValueError(f"{' '.join(others) or '--dataset, --split or --shard'}: bank files are merged by themselves")
+        raise ValueError(
+            f"bank files are merged only with each other, got {' '.join(others) or '--dataset, --split or --shard'}"
+        )
     return StyleBank.concatenate([StyleBank.load(name) for name in args.inputs])
 
 
@@ -55,8 +57,8 @@ def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
     """Return the images named by the inputs; count the files of folders that are left out."""
     if args.dataset is None:
         if args.split is not None:
-            raise ValueError(f"--split {args.split}: only a --dataset has splits")
+            raise ValueError(f"--split is only for a --dataset, got {args.split}")
         return image_files.find(args.inputs, left_out)
     if len(args.inputs) > 1:
-        raise ValueError(f"--dataset {args.dataset}: one folder, got {' '.join(args.inputs)}")
+        raise ValueError(f"--dataset {args.dataset} must have one folder, got {' '.join(args.inputs)}")
     return styles.DATASETS[args.dataset](args.inputs[0], args.split)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if results and len(results) < len(args.inputs):
         other = next(text for text in args.inputs if text not in results)
         raise ValueError(
-            f"{other}: a run, where {results[0]} has results; compare runs with runs and results with results"
+            f"{other} is a run, but {results[0]} has results; compare runs with runs and results with results"
         )
     return _results(args) if results else _runs(args)
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _runs(args: argparse.Namespace) -> int:
     for option in ("format", "by", "reference"):
         if getattr(args, option) is not None:
-            raise ValueError(f"--{option} {getattr(args, option)}: an option for .jsonl files of results, not for runs")
+            raise ValueError(f"--{option} is for .jsonl files of results, not for runs, got {getattr(args, option)}")
     if args.out is not None:
         check_out(args.out, *_PLOTS)
     compared = pretraining.compare(args.inputs)
@@ -81,7 +81,7 @@ def _arms(inputs: list[str]) -> list[str] | dict[str, list[str]]:
     if not named:
         return inputs
     if len(named) < len(inputs):
-        raise ValueError(f"{named[0][0]}=...: name all arms or none")
+        raise ValueError(f"{named[0][0]}=... names an arm, and other inputs do not; name all arms or none")
     arms: dict[str, list[str]] = {}
     for name, _, file in named:
         arms.setdefault(name, []).append(file)

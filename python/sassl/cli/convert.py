@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     check_out(args.out, ".safetensors")
     taken = next((path for path in args.paths if Path(path).resolve() == args.out.resolve()), None)
     if taken is not None:
-        raise ValueError(f"--out {args.out}: would overwrite {taken}, which is to be converted")
+        raise ValueError(f"--out {args.out} would overwrite {taken}, which is to be converted")
     for path in map(Path, args.paths):
         if is_packed_file(path):
             raise ValueError(
-                f"{path}: a single file packed by gzip, where an archive is read; unpack it first: gunzip -k {path}"
+                f"{path}: is a single file compressed by gzip, not an archive; decompress it first: gunzip -k {path}"
             )
     name = args.name or printable(args.out.stem)
     convert(args.paths, args.out, name, as_is=args.as_is, any_pair=args.any_pair)

@@ -43,7 +43,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     asked = [*given, *(["checkpoints"] if args.checkpoints is not None else [])]
     if asked and args.by != "finetune":
-        raise ValueError(f"--{asked[0].replace('_', '-')}: is of --protocol finetune, not of {args.by}")
+        raise ValueError(f"--{asked[0].replace('_', '-')} is only for --protocol finetune, not for {args.by}")
     return given
 
 

@@ -27,7 +27,7 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
                 f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test"
             )
     elif None not in named.values():
-        raise ValueError(f"--data {args.data}: --train and --test are given; leave one of them out")
+        raise ValueError(f"--data {args.data} must not be given with --train and --test; leave one of them out")
     train, test = args.train or args.data / "train", args.test or args.data / "val"
     for folder, option in ((train, args.train), (test, args.test)):
         if not folder.is_dir():

@@ -55,15 +55,17 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
     """
     sources = [*args.models, *args.model]
     if not sources:
-        raise ValueError("no model is named: give a run's folder, timm:NAME, torchvision:NAME or a file of weights")
+        raise ValueError("no model is given; give a run's folder, timm:NAME, torchvision:NAME or a file of weights")
     if baselines:
         sources = [one for source in sources for one in (source, *_untrained(source))]
     if len(set(sources)) < len(sources):
-        raise ValueError(f"{next(one for one in sources if sources.count(one) > 1)}: this model is named twice")
+        raise ValueError(f"model {next(one for one in sources if sources.count(one) > 1)} is given twice")
     normalize = _normalize(args)
     needing = {source for source in sources if not tells_network(source.removeprefix(UNTRAINED))}
     if args.arch is not None and not needing:
-        raise ValueError(f"--arch {args.arch}: of files of weights that do not tell their network; there is none here")
+        raise ValueError(
+            f"--arch is only for weight files that do not record their network, got {args.arch} without one"
+        )
     found = []
     for source in sources:
         model = open_model(
@@ -82,7 +84,7 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
 def opened_one(args: argparse.Namespace) -> OpenModel:
     """Open the single model that is named; raises errors like `opened`."""
     if len(sources := [*args.models, *args.model]) > 1:
-        raise ValueError(f"{' '.join(sources)}: this command takes one model")
+        raise ValueError(f"this command takes one model, got {' '.join(sources)}")
     return opened(args)[0]
 
 
@@ -96,5 +98,5 @@ def _normalize(args: argparse.Namespace) -> str | dict[str, list[float]] | None:
         named: str | None = args.normalize
         return named
     if args.mean is None or args.std is None or args.normalize is not None:
-        raise ValueError("--mean and --std: give both, and no --normalize beside them")
+        raise ValueError("--mean and --std must be given together, and without --normalize")
     return {"mean": args.mean, "std": args.std}

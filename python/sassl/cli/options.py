@@ -105,7 +105,7 @@ def strength(text: str) -> tuple[float, float]:
 def check_out(out: Path, *suffixes: str) -> None:
     """Check that a file with one of these suffixes can be written there, before work begins."""
     if out.suffix.lower() not in suffixes:
-        raise ValueError(f"--out {out}: a file whose name ends in {' or '.join(suffixes)}")
+        raise ValueError(f"--out must be a file whose name ends in {' or '.join(suffixes)}, got {out}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: there is no folder {out.parent}; make it first")
     if out.is_dir():
@@ -122,7 +122,7 @@ def check_styles(option: str, given: str | None, *words: str) -> None:
 def checked_seed(seed: int) -> int:
     """Return the seed, if it is at least 0."""
     if seed < 0:
-        raise ValueError(f"--seed {seed}: at least 0")
+        raise ValueError(f"--seed must be an integer >= 0, got {seed}")
     return seed
 
 
@@ -133,19 +133,19 @@ def tell_left_out(left_out: Counter[str]) -> None:
 
 
 def as_typed(text: str, given: dict[str, Any]) -> str:
-    """Rewrite an error in terms of the command line: `threads = 0: ...` of a function becomes `--threads 0: ...`.
+    """Rewrite an error in terms of the command line: `batch_size must be ...` of a function becomes `--batch-size must be ...`.
 
     Args:
         text: the error.
         given: values of the options, by their names in Python.
     """
-    found = re.match(r"(\w+) = (.*?): (.*)", text, re.DOTALL)
+    found = re.match(r"(\w+)((?:=| must be ).*)", text, re.DOTALL)
     if found is None:
         return text
-    name, value, rest = found.groups()
+    name, rest = found.groups()
     name = name if name in given else _SETS.get(name, name)
     if given.get(name) is None or name in ("inputs", "paths", "preset", "checkpoint"):
         return text
     # None cannot be typed.
     rest = re.sub(r",? or None\b[^,;]*", "", rest)
-    return f"--{name.replace('_', '-')} {value}: {rest}"
+    return f"--{name.replace('_', '-')}{rest}"

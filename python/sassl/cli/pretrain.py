@@ -85,7 +85,7 @@ def resumed(args: argparse.Namespace) -> str:
     elif named is not True and args.preset is None and named in pretraining.PRESETS:
         args.preset = named
     elif named is not True and Path(named) != args.out:
-        raise ValueError(f"--resume {named}: --out {args.out} is another folder; give one of them")
+        raise ValueError(f"--resume {named} and --out {args.out} are different folders; give one of them")
     if args.out is None:
         raise ValueError("--out is missing; name the run's folder, as in: sassl pretrain --resume run")
     known = data_of(args.out)
@@ -102,7 +102,7 @@ def check(args: argparse.Namespace) -> None:
     if args.out is None and not args.dry_run:
         raise ValueError("--out is missing")
     if args.monitor_every is not None and args.monitor is None:
-        raise ValueError("--monitor-every is of a --monitor, which is missing")
+        raise ValueError("--monitor-every requires --monitor")
     check_source(args)
     if args.data is None:
         raise ValueError(f"--data is missing{'; the run has not recorded it' if args.resume else ''}")
@@ -126,7 +126,7 @@ def check_source(args: argparse.Namespace) -> None:
         if not args.config.exists():
             raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
     if (args.preset is None) == (args.config is None):
-        raise ValueError("expected either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
+        raise ValueError("give either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
 
 
 def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
@@ -167,7 +167,9 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
 def started(args: argparse.Namespace) -> int:
     """Return the number of processes to start; 1 in one of those processes."""
     if args.engine == "native":
-        raise ValueError(f"devices = {args.devices}: the native engine is one process; give --engine torch")
+        raise ValueError(
+            f"--devices must be 1 for the native engine, which is one process, got {args.devices}; give --engine torch"
+        )
     return several.count(args.devices, args.engine)
 
 
@@ -185,9 +187,9 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 def maker(args: argparse.Namespace) -> Any:
     """Return the engine, with its settings."""
     if args.views is not None and args.engine != "torch":
-        raise ValueError(f"--views {args.views}: of --engine torch, and not of {args.engine}")
+        raise ValueError(f"--views {args.views} is only for --engine torch, not for {args.engine}")
     if args.checkpointing and args.engine != "torch":
-        raise ValueError(f"--checkpointing: of --engine torch, and not of {args.engine}")
+        raise ValueError(f"--checkpointing is only for --engine torch, not for {args.engine}")
     names, defaults = ("views", "accumulate", "checkpointing"), usual()
     how = {name: value for name in names if (value := getattr(args, name)) != defaults[name]}
     return partial(pretraining.ENGINES[args.engine], **how) if how else args.engine
@@ -198,7 +200,7 @@ def run_demo(args: argparse.Namespace) -> int:
     own = ("demo", "out", "threads")
     given = [name for name, value in usual().items() if name not in own and getattr(args, name) != value]
     if given:
-        raise ValueError(f"--demo takes --out and --threads alone, and not {given[0].replace('_', '-')}")
+        raise ValueError(f"--demo takes only --out and --threads, not {given[0].replace('_', '-')}")
     demo.run(args.out or Path("pretrain-demo"), args.threads)
     return 0
 

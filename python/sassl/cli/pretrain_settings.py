@@ -62,26 +62,26 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
         parts["arch"] = {}
     if args.style is not None and LISTS in config.data.views:
         raise ValueError(
-            f"--style {args.style}: the views of {args.config} are lists of operations, which have their own"
+            f"--style {args.style} cannot be set: the views of {args.config} are lists of operations with their own styles"
         )
     for name, value in (setting(text) for text in args.set):
         part, dot, own = name.partition(".")
         if dot and part in parts:
             if part == "style" and style is None:
-                raise ValueError(f"--set {name}: there is no style to set; give --style")
+                raise ValueError(f"--set {name} requires a style; give --style")
             if part == "views" and LISTS in config.data.views:
-                raise ValueError(f"--set {name}: the views of {args.config} are lists of operations, without keywords")
+                raise ValueError(f"--set {name} is not possible: the views of {args.config} are lists of operations")
             parts[part][own] = value
             if name in ("style.styles", "style.model"):
                 # The ids are those of the replaced value.
                 parts[part] = {key: one for key, one in parts[part].items() if key not in ("checksum", "space")}
         elif name in ("method", "style", "views", "init"):
             remedy = {
-                "method": "it is the preset's",
+                "method": "the preset determines it",
                 "style": "give --style, or --set style.NAME=VALUE",
                 "init": "give --init",
             }
-            raise ValueError(f"--set {name}: {remedy.get(name, 'give --set views.NAME=VALUE')}")
+            raise ValueError(f"--set {name} is not possible; {remedy.get(name, 'give --set views.NAME=VALUE')}")
         else:
             changes[name] = value
     for name in ("arch", "epochs", "batch_size", "input_size", "seed"):
@@ -96,7 +96,7 @@ def setting(text: str) -> tuple[str, Any]:
     """Parse NAME=VALUE; the value as JSON if it is valid: 0.1, 3, true; 0.3,0.5 is a list; anything else is text."""
     name, equals, value = text.partition("=")
     if not equals:
-        raise ValueError(f"--set {text}: expected NAME=VALUE")
+        raise ValueError(f"--set must be NAME=VALUE, got {text}")
     for candidate in (value, f"[{value}]"):
         try:
             return name, json.loads(candidate)

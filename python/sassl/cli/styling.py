@@ -35,7 +35,7 @@ def transform(args: argparse.Namespace, p: float) -> SASSL:
     styles: Any = args.styles
     if styles == "batch":
         raise ValueError(
-            "--styles batch: images are stylized one at a time here; give a folder of styles, which may be theirs"
+            "--styles must not be batch, as images are stylized one at a time; give a folder of styles, which may be theirs"
         )
     check_styles("--styles", styles, "default")
     files = style_files(args)

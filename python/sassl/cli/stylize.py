@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     sassl = transform(args, args.p)
     if args.preset and sassl.stylizer.dim != 1024:
         raise ValueError(
-            f"--model {args.model}: {STYLIZED_IMAGENET} is made with AdaIN; `sassl convert` makes it of its .pth files"
+            f"--model must be AdaIN for {STYLIZED_IMAGENET}, got {args.model}; `sassl convert` creates it from its .pth files"
         )
     left_out: Counter[str] = Counter()
     jobs = part_of(outputs(args.inputs, args.out, args.format, left_out), args.shard)
@@ -97,7 +97,7 @@ def settle(args: argparse.Namespace) -> None:
     for name, usual, preset in (("p", 1.0, 1.0), ("alpha", (0.1, 0.3), one), ("beta", (0.1, 0.3), one)):
         given = getattr(args, name)
         if args.preset and given not in (None, preset):
-            raise ValueError(f"--{name}: --preset {args.preset} has 1; leave one of them out")
+            raise ValueError(f"--{name} must be 1 with --preset {args.preset}, got {given}; leave one of them out")
         if given is None:
             setattr(args, name, preset if args.preset else usual)
 
@@ -121,11 +121,15 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
             if suffix or target.suffix.lower() not in image_files.WRITABLE:
                 target = target.with_suffix(f".{suffix or 'png'}")
             if taken.setdefault(target, source) != source:
-                raise ValueError(f"{source} and {taken[target]} would both be written to {target}; stylize them apart")
+                raise ValueError(
+                    f"{source} and {taken[target]} would both be written to {target}; stylize them separately"
+                )
             named.add(source.absolute())
             originals[source.resolve()] = source
             if root is not None and is_below(root, views) and is_below(target, root.resolve()):
-                raise ValueError(f"{source}: its view would lie among the images of {root}; choose another --out")
+                raise ValueError(
+                    f"{source}: its view would be written among the images of {root}; choose another --out"
+                )
     for target, source in taken.items():
         lost = originals.get(target.resolve())
         if lost is not None:

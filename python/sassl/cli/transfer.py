@@ -150,7 +150,7 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
     given = dict(args.school)
     for name in given:
         if name not in names:
-            raise ValueError(f"--school {name}={given[name]}: {name} is not among {', '.join(names)}")
+            raise ValueError(f"--school must name one of {', '.join(names)}, got {name}={given[name]}")
     return {name: given.get(name) or datasets.school_of(name, args.data) for name in names}
 
 
@@ -217,6 +217,6 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             result = None
         if not isinstance(result, dict) or not {*_KEY, "value", "metric"} <= result.keys():
-            raise ValueError(f"--out {path}: line {number} is no result of this command; give another file")
+            raise ValueError(f"--out {path}: line {number} is not a result of this command; give another file")
         found.append(result)
     return found

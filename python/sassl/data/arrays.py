@@ -30,9 +30,9 @@ class Arrays(Images):
 
     def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:
         if not isinstance(images, np.ndarray):
-            raise TypeError(f"images: expected an array (N, H, W, 3) of uint8, got {type(images).__name__}")
+            raise TypeError(f"images must be an array (N, H, W, 3) of uint8, got {type(images).__name__}")
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
-            raise ValueError(f"images: expected (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
+            raise ValueError(f"images must have shape (N, H, W, 3) and dtype uint8, got {images.shape} {images.dtype}")
         classes = checked_targets(targets, len(images))
         self._images, self._place, self._targets = images, _place(images), classes
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")

@@ -43,7 +43,7 @@ class Images:
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index = {index}: there are {len(self)} images")
+            raise IndexError(f"index must be in [{-len(self)}, {len(self)}), the range of the images, got {index}")
         return self.core.get(index % len(self))
 
     def take(self, rows: Sequence[int]) -> Images:
@@ -117,7 +117,7 @@ def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
     """
     classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
     if len(classes) != n:
-        raise ValueError(f"targets: expected one for each of {n} images, got {len(classes)}")
+        raise ValueError(f"targets must have length {n}, one for each image, got {len(classes)}")
     return classes
 
 

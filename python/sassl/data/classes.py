@@ -24,13 +24,13 @@ def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64]
         return None
     own = images.classes
     if own is None:
-        raise ValueError(f"classes: the classes of {images!r} have no names, only numbers; leave `classes` out")
+        raise ValueError(f"classes must be left out for {images!r}, whose classes have no names, only indices")
     numbers = {name: number for number, name in enumerate(classes)}
     if len(numbers) != len(classes):
-        raise ValueError(f"classes = {list(classes[:10])}: names must be unique, but one is repeated")
+        raise ValueError(f"classes must be unique names, got {list(classes[:10])}")
     unknown = [name for name in own if name not in numbers]
     if unknown:
-        raise ValueError(f"class {unknown[0]!r}: not among the training classes {', '.join(classes[:10])}")
+        raise ValueError(f"class {unknown[0]!r} is not among the training classes {', '.join(classes[:10])}")
     return np.array([numbers[name] for name in own], np.int64)
 
 

@@ -61,7 +61,7 @@ class Files(Images):
 
     def __init__(self, files: Sequence[File], targets: Sequence[int] | None = None, exif: bool = True) -> None:
         if not isinstance(files, (list, tuple, np.ndarray)):
-            raise TypeError(f"files: expected a list of paths or of bytes, got {type(files).__name__}")
+            raise TypeError(f"files must be a list of paths or of bytes, got {type(files).__name__}")
         files = list(files)
         classes, exif = checked_targets(targets, len(files)), flag("exif", exif)
         self._targets = classes
@@ -72,7 +72,7 @@ class Files(Images):
             return
         for i, file in enumerate(files):
             if contents[i] or not isinstance(file, (str, bytes, os.PathLike)):
-                raise TypeError(f"files[{i}]: expected a path, or contents for all files, got {type(file).__name__}")
+                raise TypeError(f"files[{i}] must be a path, or all files must be bytes, got {type(file).__name__}")
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
     def file(self, index: int) -> tuple[str, int] | None:

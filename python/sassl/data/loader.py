@@ -80,7 +80,7 @@ class TwoViewLoader:
         self._settings = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         if not isinstance(transform, Views):
             name = type(transform).__name__
-            raise TypeError(f"transform: expected a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
+            raise TypeError(f"transform must be a recipe such as sassl.transforms.MoCoV2Transform, got {name}")
         choice("collate", collate, ("lightly", "solo-learn"))
         choice("output", output, (None, "torch", "numpy", *_HALVES))
         batch_size, prefetch = whole("batch_size", batch_size, 1), whole("prefetch", prefetch)
@@ -91,7 +91,7 @@ class TwoViewLoader:
         self.source, self.transform = as_images(source), transform
         self.output = output or transform.output
         if flag("pin_memory", pin_memory) and self.output == "numpy":
-            raise ValueError('pin_memory = True: page-locked memory requires output="torch", got "numpy"')
+            raise ValueError('output must be "torch" with pin_memory=True, got "numpy"')
         if pin_memory:
             _check_pinning()
         self._collate, self._pin_memory = collate, pin_memory
@@ -203,19 +203,19 @@ class TwoViewLoader:
         order, known = self._global_order(), self._known()
         for name in [*order, *known]:
             if name not in state:
-                raise ValueError(f"state[{name!r}]: missing; pass a dict returned by state_dict()")
+                raise ValueError(f"state[{name!r}] is missing; pass a dict returned by state_dict()")
         for name, value in order.items():
             if state[name] != value:
                 raise ValueError(self._other_order(name, state[name], value))
         told = [f"{name}: {text}" for name, here in known.items() if (text := differences(state[name], here))]
         if told and flag("strict", strict):
             remedy = "restore them, or accept the difference with load_state_dict(state, strict=False)"
-            raise ValueError(f"state: of other {'; '.join(told)}; {remedy}")
+            raise ValueError(f"state is of other {'; '.join(told)}; {remedy}")
         epoch = whole("state['epoch']", state.get("epoch"), -1)
         batch = whole("state['batch']", state.get("batch"), 0, len(self) if strict else 2**63 - 1)
         if told:
             warnings.warn(
-                f"state: of other {'; '.join(told)}; the loader continues with the current ones", stacklevel=2
+                f"state is of other {'; '.join(told)}; the loader continues with the current ones", stacklevel=2
             )
         if (was := state.get("kernels")) != (now := info()["isa"]):
             warnings.warn(
@@ -230,11 +230,11 @@ class TwoViewLoader:
     def _other_order(self, name: str, was: Any, value: Any) -> str:
         """The error message for a state of another order."""
         if name != "batch_size" or not isinstance(was, int):
-            return f"state[{name!r}] = {was!r}: this loader has {value!r}; create it with the same setting"
+            return f"state[{name!r}] must be {value!r} for this loader, got {was!r}; create it with the same setting"
         each, rest = divmod(was, self._world_size)
-        own = f"this loader has {value}" + (f" on {self._world_size} ranks" if self._world_size > 1 else "")
+        own = f"{value}, as in this loader" + (f" on {self._world_size} ranks" if self._world_size > 1 else "")
         remedy = f"set batch_size={each}" if rest == 0 else f"use a number of ranks that divides {was}"
-        return f"state['batch_size'] = {was}, of all ranks together: {own}; {remedy}"
+        return f"state['batch_size'], of all ranks together, must be {own}, got {was}; {remedy}"
 
     def __iter__(self) -> Iterator[Any]:
         self._check_share()
@@ -250,7 +250,7 @@ class TwoViewLoader:
         found = ranks.group() if self._settings["rank"] is None else None
         if found not in (None, (self._rank, self._world_size)):
             raise ValueError(
-                f"rank = {self._rank}, world_size = {self._world_size}: found when the loader was created, but the process "
+                f"rank={self._rank} and world_size={self._world_size} were found when the loader was created, but the process "
                 f"group has rank {found[0]} of {found[1]}; create the loader after init_process_group, or pass rank and "
                 "world_size"
             )
@@ -341,4 +341,4 @@ def _check_pinning() -> None:
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError("pin_memory = True: torch finds no CUDA device to copy to; remove pin_memory")
+        raise ValueError("pin_memory=True requires a CUDA device, but torch finds none; remove pin_memory")

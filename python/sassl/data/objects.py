@@ -39,7 +39,7 @@ class Objects(Images):
         if isinstance(dataset, dict):
             names = ", ".join(map(repr, dataset))
             raise TypeError(
-                f"source: expected a sequence of images, got {type(dataset).__name__} of {names}; pass one of them"
+                f"source must be a sequence of images, got {type(dataset).__name__} of {names}; pass one of them"
             )
         count = _length(dataset)
         first = dataset[0] if count else ()
@@ -61,7 +61,7 @@ class Objects(Images):
                 raw = os.fsdecode(raw)
             if not isinstance(raw, (bytes, str)):
                 raw = pixels(raw, f"source[{index}]")
-            return raw, whole(f"source[{index}]: class", label, -(2**63))
+            return raw, whole(f"class of source[{index}]", label, -(2**63))
 
         self.classes = class_names(dataset, target)
         self.core = Source.python(get, count, "source", flag("exif", exif), _file_names(dataset))
@@ -93,12 +93,12 @@ def _key(item: dict[str, Any], given: str | None, usual: tuple[str | None, ...],
     for key in usual if given is None else (given,):
         if key is None or key in item:
             return key
-    raise KeyError(f"{what} = {given!r}: the dataset has {', '.join(map(repr, item))}; pass one of them")
+    raise KeyError(f"{what} must be one of the dataset's {', '.join(map(repr, item))}, got {given!r}")
 
 
 def _length(dataset: Any) -> int:
     """The length of a dataset that can be indexed."""
-    expected = f"source: expected something with len() and [index], got {type(dataset).__name__}"
+    expected = f"source must have len() and [index], got {type(dataset).__name__}"
     if not hasattr(dataset, "__getitem__"):
         raise TypeError(f"{expected}; convert it to a list")
     try:

@@ -74,7 +74,7 @@ def check_same(ranks: Ranks, name: str, value: Any) -> None:
     """Raise a ValueError on all ranks if one of them has another value than rank 0."""
     first, error = ranks.broadcast(value), None
     if value != first:
-        error = ValueError(f"{name} = {value!r:.500} on rank {ranks.rank}; rank 0 has {first!r:.500}")
+        error = ValueError(f"{name} must be {first!r:.500} as on rank 0, got {value!r:.500} on rank {ranks.rank}")
     ranks.fail(error)
 
 
@@ -119,12 +119,12 @@ def share(rank: int | None, world_size: int | None) -> tuple[int, int]:
         missing, there = names if values[0] is None else names[::-1]
         place = "set in the environment" if there.isupper() else "given"
         raise ValueError(
-            f"{missing}: missing, while {there} is {place}; pass rank and world_size, or create the loader after "
+            f"{missing} is missing, while {there} is {place}; pass rank and world_size, or create the loader after "
             "init_process_group"
         )
     size = whole(names[1], values[1], 1)
     if not 0 <= (place_in := whole(names[0], values[0])) < size:
-        raise ValueError(f"{names[0]} = {place_in}: expected 0 to {names[1]} - 1, with {names[1]} = {size}")
+        raise ValueError(f"{names[0]} must be in [0, {names[1]} - 1], with {names[1]}={size}, got {place_in}")
     return place_in, size
 
 

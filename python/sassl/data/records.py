@@ -54,7 +54,7 @@ class STL10(Images):
     def __init__(self, root: File, split: str = "unlabeled") -> None:
         folder, splits = Path(os.fsdecode(root)), split.split("+")
         if not set(splits) <= {"unlabeled", "train", "test"}:
-            raise ValueError(f'split = {split!r}: expected "unlabeled", "train", "test" or "train+unlabeled"')
+            raise ValueError(f'split must be "unlabeled", "train", "test" or "train+unlabeled", got {split!r}')
         files = [folder / f"{name}_X.bin" for name in splits]
         targets: list[int] = []
         for name, file in zip(splits, files, strict=True):

@@ -30,7 +30,7 @@ class Selection(Images):
         classes: Sequence[str] | None = None,
     ) -> None:
         if len({source.core.exif for source in sources}) > 1:
-            raise ValueError("sources: must have the same exif setting, got sources with exif=True and with exif=False")
+            raise ValueError("sources must have the same exif setting, got sources with exif=True and with exif=False")
         rows = [int(row) for row in rows]
         self.core = Source.selection([source.core for source in sources], rows, checked_targets(targets, len(rows)))
         self.classes = None if classes is None else list(classes)

@@ -41,7 +41,7 @@ class WebDataset(Images):
             found = _matching(os.fsdecode(shards))
         else:
             if not isinstance(shards, (list, tuple)) or not shards:
-                raise TypeError(f"shards = {shards!r}: expected a path, a pattern, or a list of at least one path")
+                raise TypeError(f"shards must be a path, a pattern, or a list of at least one path, got {shards!r}")
             found = [os.fsdecode(shard) for shard in shards]
         self.core = Source.shards(list(found), on_error == "report", flag("exif", exif))
 

@@ -52,7 +52,7 @@ def place(environ: Mapping[str, str]) -> Place | None:
         if ranks == 1:
             return None
         if "MASTER_ADDR" not in environ:
-            raise ValueError("MASTER_ADDR: missing in the environment, while RANK is there; torchrun sets both")
+            raise ValueError("MASTER_ADDR is missing in the environment, while RANK is there; torchrun sets both")
         port = _whole(environ, "MASTER_PORT", ("RANK", "MASTER_ADDR"))
         return Place(rank, ranks, local_rank, local_ranks, environ["MASTER_ADDR"], port)
     # A shell in an allocation has SLURM_NTASKS too, but is a single process: only a step's processes have a rank.
@@ -72,7 +72,7 @@ def _whole(environ: Mapping[str, str], name: str, names: tuple[str, ...]) -> int
     text = environ.get(name, "")
     if not text.isdecimal():
         others = ", ".join(other for other in names if other != name)
-        raise ValueError(f"{name} = {text!r}: expected a whole number in the environment, beside {others}")
+        raise ValueError(f"{name} must be an integer in the environment, next to {others}, got {text!r}")
     return int(text)
 
 
@@ -84,7 +84,7 @@ def first_host(hosts: str) -> str:
     """
     found = re.match(r"([^\[\],]+)(?:\[(\d+)[^\]]*\]([^,]*))?", hosts)
     if found is None:
-        raise ValueError(f"SLURM_STEP_NODELIST = {hosts!r}: expected names of machines; or give MASTER_ADDR")
+        raise ValueError(f"SLURM_STEP_NODELIST must be names of machines, got {hosts!r}; or give MASTER_ADDR")
     return "".join(part or "" for part in found.groups())
 
 
@@ -103,7 +103,8 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
     # srun may expose a single GPU to each of its processes.
     if count != 1 and local_rank >= count:
         raise ValueError(
-            f"local rank {local_rank}: there are {count} GPUs; start one process for each, or give device='cpu'"
+            f"local rank must be less than the number of GPUs ({count}), got {local_rank}; start "
+            "one process for each, or give device='cpu'"
         )
     return torch.device("cuda", local_rank if count > 1 else 0)
 
@@ -164,7 +165,7 @@ def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
         return dist.group.WORLD
     check_devices(device)
     if not dist.is_nccl_available():
-        raise ValueError(f"device = {device}: this torch has no NCCL, by which GPUs send; give device='cpu'")
+        raise ValueError(f"device={device} requires NCCL, which this torch does not have; give device='cpu'")
     torch.cuda.set_device(device)
     group: Any = dist.new_group(backend="nccl")
     # The first message connects: do it now rather than within a step.
@@ -179,7 +180,8 @@ def check_devices(device: torch.device) -> None:
     dist.all_gather_object(all_of_them, mine)
     for one in all_of_them:
         if len(ranks := [rank for rank, other in enumerate(all_of_them) if other == one]) > 1:
-            raise ValueError(f"device = {device}: ranks {', '.join(map(str, ranks))} have one {one}; give each its own")
+            shared = f"ranks {', '.join(map(str, ranks))} share {one}"
+            raise ValueError(f"device must be another on each rank, but {shared} (device={device}); give each its own")
 
 
 def _end() -> None:

@@ -60,7 +60,7 @@ class Parts:
         """Raise a ValueError if a global batch cannot be split into these parts."""
         if batch % self.count or batch // self.count < 2:
             raise ValueError(
-                f"splits = {self.count}: expected the batch of {batch} in parts of one size, of at least 2 images"
+                f"splits must divide the batch of {batch} into equal parts of at least 2 images, got {self.count}"
             )
 
 
@@ -75,7 +75,7 @@ class PartNorm(_BatchNorm):
 
     def __init__(self, norm: _BatchNorm, parts: Parts, world: World) -> None:
         if norm.momentum is None or not norm.track_running_stats:
-            raise ValueError(f"{norm}: expected running statistics and a momentum; the engine's norms have both")
+            raise ValueError(f"{norm} must have running statistics and a momentum; the engine's norms have both")
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine)
         self._parameters, self._buffers = norm._parameters, dict(norm._buffers)
         # The children of timm's norms: dropout and an activation.
@@ -86,7 +86,7 @@ class PartNorm(_BatchNorm):
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
         if input.ndim < 2:
-            raise ValueError(f"norm: expected (N, C, ...), got {tuple(input.shape)}")
+            raise ValueError(f"the input of a norm must have shape (N, C, ...), got {tuple(input.shape)}")
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize; in training, update the running statistics."""
@@ -221,7 +221,7 @@ def _check_known(norm: _BatchNorm) -> None:
     plain = type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
     if not plain and type(norm).__name__ not in _WITH_ACTIVATION:
         raise ValueError(
-            f"{type(norm).__name__}: a batch norm with a forward pass of its own, of which no parts can be taken; use "
+            f"{type(norm).__name__} is a batch norm with a forward pass of its own, which cannot be split; use "
             "torch.nn.BatchNorm2d"
         )
 

@@ -158,7 +158,7 @@ def _rates(lr: Any) -> list[float]:
     """Return the learning rates without duplicates; reject those that are not positive."""
     rates = [number("lr", one) for one in ([lr] if np.ndim(lr) == 0 else lr)]
     if not rates or not all(0 < one < np.inf for one in rates):
-        raise wrong("lr", lr, "a value above 0, or several")
+        raise wrong("lr", lr, "a number > 0, or several")
     return list(dict.fromkeys(rates))
 
 
@@ -167,8 +167,8 @@ def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
     n = len(train)
     count = min(n // _HELD_OUT, _MOST_HELD_OUT)
     if count == 0:
-        raise wrong(
-            "train", f"{n} images", f"at least {_HELD_OUT}, a tenth of which chooses the learning rate; or give val"
+        raise ValueError(
+            f"train must have at least {_HELD_OUT} images, a tenth of which chooses the learning rate, got {n}; or give val"
         )
     order = np.random.default_rng(seed).permutation(n)
     held, kept = (np.sort(rows).tolist() for rows in np.split(order, [count]))
@@ -214,7 +214,7 @@ class _Learner:
         #: The classes, in the order of the heads' scores.
         self.labels = _labels(images, threads, on_error)
         if len(self.labels) == 1:
-            raise ValueError(f"train: class {self.labels[0]} is the only one; a probe tells classes apart")
+            raise ValueError(f"train must have at least two classes, got only class {self.labels[0]}")
         #: The classes and their names, with empty features.
         self.known = Features(np.empty((len(self.labels), 0), np.float32), self.labels, images.classes)
 
@@ -278,7 +278,7 @@ class _Learner:
             progress.after_step(epoch, len(features), {"loss": _least(loss), "lr": share * peaks.max()})
         if not heads.are_finite.any():
             raise ValueError(
-                f"lr = {', '.join(map(str, self.rates))}: all heads have diverged by epoch {epoch + 1}; lower it"
+                f"all heads have diverged by epoch {epoch + 1} with lr={', '.join(map(str, self.rates))}; lower it"
             )
         if time.monotonic() - began > _PATIENCE:
             progress.after_epoch({"epoch": epoch + 1, "loss": _least(losses / steps)})
@@ -302,7 +302,8 @@ class _Learner:
         places = np.searchsorted(self.labels, targets).clip(max=len(self.labels) - 1)
         if (wrong_ones := self.labels[places] != targets).any():
             raise ValueError(
-                f"train: class {targets[wrong_ones][0]} is none of its {len(self.labels)}; leave out images without a class"
+                f"train has class {targets[wrong_ones][0]}, which is not one of its {len(self.labels)}; leave "
+                "out images without a class"
             )
         return places
 

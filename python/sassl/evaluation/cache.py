@@ -49,7 +49,7 @@ class Cache:
     def __init__(self, folder: str | os.PathLike[str], weights: str | None) -> None:
         if not weights:
             raise ValueError(
-                f"weights = {weights!r}: features are kept by their model's weights; give a text that tells them from others"
+                f"weights must be a string that identifies the model's weights, by which features are kept, got {weights!r}"
             )
         self.folder, self.weights = Path(folder), weights
         if self.folder.exists() and not self.folder.is_dir():

@@ -69,7 +69,7 @@ class Crops:
         on_error: str = "raise",
     ) -> None:
         if not 0 < number("min_scale", min_scale) <= 1:
-            raise wrong("min_scale", min_scale, "a share of the image's area, above 0 and at most 1")
+            raise wrong("min_scale", min_scale, "a fraction of the image's area, > 0 and <= 1")
         self.batch_size = whole("batch_size", batch_size, 1)
         rank, world_size = share(rank, world_size)
         if batch_size % world_size:

@@ -41,21 +41,21 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
     """
     name = type(model).__name__
     if given is not None and not isinstance(given, Preprocessing):
-        raise TypeError(f"preprocessing: expected a sassl.evaluation.Preprocessing, got {type(given).__name__}")
+        raise TypeError(f"preprocessing must be a sassl.evaluation.Preprocessing, got {type(given).__name__}")
     if is_own(model):
         if given is None:
             return Preprocessing.of(model)
         if not isinstance(model.normalize, str) and not given.is_normalized_as(model.normalize):
             raise ValueError(
-                f"preprocessing: normalize = {given.normalize}, where the model's views were normalized by "
-                f"{model.normalize}; give the same"
+                f"preprocessing must have normalize={model.normalize}, as the model's views were normalized, got "
+                f"{given.normalize}"
             )
         return given
     if not callable(model):
-        raise TypeError(f"model: expected one of sassl's, a torch module or a function of images, got {name}")
+        raise TypeError(f"model must be one of sassl's, a torch module or a function of images, got {name}")
     if given is None:
         raise TypeError(
-            f"preprocessing: how images are made for {name} is not known; give sassl.evaluation.Preprocessing(224, "
+            f"preprocessing is required for {name}; give sassl.evaluation.Preprocessing(224, "
             'resize=256, normalize={"mean": ..., "std": ...}), or what it was trained on'
         )
     return given
@@ -117,11 +117,11 @@ def _checked(made: Any, n: int) -> Array:
     if torch is not None and isinstance(made, torch.Tensor):
         made = made.detach().to("cpu", torch.float32).numpy()
     elif not hasattr(made, "__array__"):
-        raise TypeError(f"model: expected it to give an array (N, dim), got {type(made).__name__}; return the features")
+        raise TypeError(f"model must return an array (N, dim), got {type(made).__name__}; return the features")
     array = np.asarray(made)
     if array.ndim != 2 or len(array) != n or array.dtype.kind not in "fiu":
         raise ValueError(
-            f"model: expected it to give numbers of shape ({n}, dim) for {n} images, got {array.dtype} of shape {array.shape}; "
+            f"model must return numbers of shape ({n}, dim) for {n} images, got {array.dtype} of shape {array.shape}; "
             "pool or flatten them"
         )
     return np.ascontiguousarray(array, np.float32)

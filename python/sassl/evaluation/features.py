@@ -140,7 +140,7 @@ def encode(
         try:
             return rule(pixels(listed[i], name))
         except TypeError as error:
-            raise TypeError(f"{error}; a data set goes to extract") from error
+            raise TypeError(f"{error}; pass a data set to extract") from error
         except ValueError as error:
             # Not every file reader knows the index of the image.
             raise ValueError(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
@@ -162,17 +162,19 @@ def _listed(images: Any) -> Any:
         ValueError: floating-point images.
     """
     if isinstance(images, (str, os.PathLike)) and os.path.isdir(images):
-        raise IsADirectoryError(f"images = {os.fspath(images)!r}: a folder; extract takes it, or give a list of files")
+        raise IsADirectoryError(
+            f"images must not be a folder, got {os.fspath(images)!r}; pass it to extract, or give a list of files"
+        )
     single = isinstance(images, (str, bytes, os.PathLike)) or (is_image(images) and getattr(images, "ndim", 3) != 4)
     if not single and (not hasattr(images, "__iter__") or isinstance(images, dict)):
-        raise TypeError(f"images: expected an image, an array (N, H, W, 3) or a list, got {type(images).__name__}")
+        raise TypeError(f"images must be an image, an array (N, H, W, 3) or a list, got {type(images).__name__}")
     listed = [images] if single else images if is_image(images) else list(images)
     for one in (listed,) if is_image(listed) else listed:
         dtype = str(getattr(one, "dtype", "uint8")).removeprefix("torch.")
         if "float" in dtype:
             raise ValueError(
-                f"images: {dtype}, and how floats are normalized is not known; give uint8 images, or give floats that are "
-                "normalized as the model's views were to encode_normalized"
+                f"images must be uint8, as the normalization of floats is not known, got {dtype}; give floats that are "
+                "normalized like the model's views to encode_normalized"
             )
     return listed
 
@@ -201,7 +203,7 @@ def read(
     # Invalid classes are reported before any image is read.
     numbered(images, classes)
     if not len(images):
-        raise ValueError("data: there is no image")
+        raise ValueError("data must have at least one image, got none")
     reading = Reading(
         model, images, whole("batch_size", batch_size, 1), on_error, rule_of(model, preprocessing), ranks, progress
     )
@@ -217,9 +219,13 @@ def _named(found: Read, images: Images, classes: Sequence[str] | None) -> Featur
     """Return the features with the indices and names of their classes."""
     numbers, names, targets = numbered(images, classes), images.classes, found.targets
     if not len(targets):
-        raise ValueError(f"data: none of {len(images)} images could be read; {next(iter(found.lost.values()), '')}")
+        raise ValueError(
+            f"data must have at least one readable image, got none of {len(images)}; {next(iter(found.lost.values()), '')}"
+        )
     if names is not None and targets.max() >= len(names):
-        raise ValueError(f"class {targets.max()}: the data has names of {len(names)} classes, {', '.join(names[:10])}")
+        raise ValueError(
+            f"class {targets.max()} must be less than the number of class names ({len(names)}): {', '.join(names[:10])}"
+        )
     if numbers is not None:
         targets = np.where(targets < 0, targets, numbers[targets])
     return Features(found.features, targets, names if classes is None else classes, found.lost)

@@ -37,10 +37,12 @@ def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -
     train, test = joined_classes(train, test)
     labels, places = np.unique(train.targets, return_inverse=True)
     if len(labels) == 1:
-        raise ValueError(f"targets = {labels[0]}: is the only class; features are judged by telling classes apart")
+        raise ValueError(f"targets must have at least two classes, got only {labels[0]}")
     known, asked = finite("features", train.features), finite("queries", test.features)
     if known.shape[1] != asked.shape[1]:
-        raise ValueError(f"features: expected rows of {known.shape[1]}, as those learnt from, got {asked.shape[1]}")
+        raise ValueError(
+            f"features must have {known.shape[1]} columns, like the training features, got {asked.shape[1]}"
+        )
     own = np.split(np.argsort(places, kind="stable"), np.bincount(places).cumsum()[:-1])
     centroids = _normalized(np.stack([_normalized(known[rows]).mean(0) for rows in own]))
     step = max(1, _BLOCK // max(centroids.shape))
@@ -81,17 +83,17 @@ def few_shot(
     """
     draws, seed = whole("draws", draws, 1), whole("seed", seed)
     if judge is logistic_probe and np.ndim(settings.get("c", GRID)) and settings.get("val") is None:
-        raise ValueError("c: give one, 1.0 is usual, or val: a part of the few images cannot be held out to choose it")
+        raise ValueError(
+            "c must be one value without val, as the few images are not held out to choose it; 1.0 is usual"
+        )
     if not shots:
-        raise wrong("shots", shots, "numbers of images a class")
+        raise wrong("shots", shots, "one or more numbers of images per class")
     classes, counts = np.unique(train.targets, return_counts=True)
     for n in shots:
         if whole("shots", n, 1) > counts.min():
             least = int(classes[counts.argmin()])
             name = least if train.classes is None else train.classes[least]
-            raise wrong(
-                "shots", n, f"at most the images of each class of train; there are {counts.min()} of class {name}"
-            )
+            raise wrong("shots", n, f"at most {counts.min()}, the number of train's images of class {name}")
     found = []
     for n in shots:
         results = []

@@ -69,7 +69,7 @@ class KeptHeads:
                 raise ValueError(f"{was}, got {here!r:.200}; or give another folder")
         sample = state.pop("sample")
         if sample.shape != self._sample.shape or np.abs(sample - self._sample).max() > _ROUNDING * np.abs(sample).max():
-            raise ValueError(f"{self.path}: the heads learnt from features of another model; give another folder")
+            raise ValueError(f"{self.path}: its heads were trained on features of another model; give another folder")
         return state, json.loads(told["epoch"])
 
     def save(self, heads: Heads, epoch: int) -> None:

@@ -65,7 +65,7 @@ class Logistic(NamedTuple):
         """
         features, dim = finite("queries", features), self.weight.shape[1]
         if features.shape[1] != dim:
-            raise ValueError(f"features: expected rows of {dim}, as those learnt from, got {features.shape[1]}")
+            raise ValueError(f"features must have {dim} columns, like the training features, got {features.shape[1]}")
         block = max(1, _BLOCK // max(features.shape[1], len(self.labels)))
         parts = [
             features[i : i + block].astype(np.float64) @ self.weight.T + self.bias
@@ -108,14 +108,14 @@ def path(
     """
     for one in c:
         if not (one > 0 and np.isfinite(one)):
-            raise wrong("c", one, "a number above 0")
+            raise wrong("c", one, "a number > 0")
     features, targets = finite("features", features), np.asarray(targets)
     if len(targets) != len(features) or not len(targets):
         raise ValueError(
-            f"targets: expected a class for each of {len(features)} features, of at least one, got {len(targets)}"
+            f"targets must have length {len(features)}, a class for each of at least one feature, got {len(targets)}"
         )
     if (targets == targets[0]).all():
-        raise ValueError(f"targets = {targets[0]}: is the only class; features are judged by telling classes apart")
+        raise ValueError(f"targets must have at least two classes, got only {targets[0]}")
     problem = _Problem(features, targets)
     at = np.zeros((problem.dim + 1, len(problem.labels)))
     for strength in sorted(c):
@@ -140,10 +140,10 @@ def finite(name: str, features: Any) -> NDArray[np.float32]:
     """
     rows = np.ascontiguousarray(features, np.float32)
     if rows.ndim != 2 or not rows.shape[1]:
-        raise ValueError(f"{name}: expected (rows, numbers), got {rows.shape}")
+        raise ValueError(f"{name} must have shape (rows, features), got {rows.shape}")
     if not np.isfinite(rows).all():
         at = tuple(np.argwhere(~np.isfinite(rows))[0].tolist())
-        raise ValueError(f"{name}[{at[0]}, {at[1]}] = {rows[at]}: features are finite; did the run diverge?")
+        raise ValueError(f"{name}[{at[0]}, {at[1]}] must be finite, got {rows[at]}; has the run diverged?")
     return rows
 
 

@@ -106,7 +106,7 @@ def interval(
         seed: seed of the resampling.
     """
     if not 0 < level < 1:
-        raise wrong("level", level, "a number between 0 and 1; 0.95 is usual")
+        raise wrong("level", level, "in (0, 1); 0.95 is usual")
     draws, rng = whole("draws", draws, 1), np.random.default_rng(whole("seed", seed))
     measure = _measure(metric, truth, answers, classes)
     n = measure.n
@@ -118,7 +118,7 @@ def interval(
         values = np.array([measure.of(count) for count in counts])
     known = values[np.isfinite(values)]
     if not known.size:
-        raise ValueError(f"{metric}: it is defined in none of {draws} draws of {n} images; there are too few of them")
+        raise ValueError(f"{metric} is not defined in any of {draws} draws of {n} images; there are too few images")
     tail = (1 - level) / 2
     low, high = np.quantile(known, (tail, 1 - tail))
     return float(low), float(high)
@@ -142,8 +142,8 @@ def value(metric: str, truth: Any, answers: Any, classes: int | None = None) -> 
     found = _measure(metric, truth, answers, classes).value()
     if not np.isfinite(found):
         raise ValueError(
-            f"{metric}: truth and answers are all of class {np.asarray(truth)[0]}, so that none of their agreement is beyond "
-            "chance; it needs images of two classes"
+            f"{metric} requires images of two classes: truth and answers are all of class {np.asarray(truth)[0]}, so that none "
+            "of their agreement is beyond chance"
         )
     return found
 
@@ -151,7 +151,7 @@ def value(metric: str, truth: Any, answers: Any, classes: int | None = None) -> 
 def _measure(metric: str, truth: Any, answers: Any, classes: int | None) -> _Measure:
     if choice("metric", metric, NAMES) == "kappa":
         if classes is None:
-            raise ValueError("classes: kappa has to be given how many grades there are")
+            raise ValueError("classes is required for kappa: the number of grades")
         return _kappa(truth, answers, classes)
     if metric == "auc":
         return _auc(truth, answers)
@@ -181,7 +181,7 @@ def _recalls(truth: Any, answers: Any) -> _Measure:
 def _kappa(truth: Any, answers: Any, classes: int) -> _Measure:
     classes = whole("classes", classes, 2)
     if classes > MOST_GRADES:
-        raise wrong("classes", classes, f"at most {MOST_GRADES} grades, each a number from 0; kappa is of grades")
+        raise wrong("classes", classes, f"at most {MOST_GRADES}, as kappa is of grades")
     known = _labels("truth", truth)
     found = _first(answers, len(known))
     for name, labels in (("truth", known), ("answers", found)):
@@ -201,20 +201,22 @@ def _kappa(truth: Any, answers: Any, classes: int) -> _Measure:
 def _auc(truth: Any, scores: Any) -> _Measure:
     known, found = _labels("truth", truth), np.asarray(scores, np.float64)
     if found.shape[:1] != known.shape or found.ndim not in (1, 2) or not np.isfinite(found).all():
-        raise ValueError(f"scores: expected finite numbers, a row for each of {len(known)} images, got {found.shape}")
+        raise ValueError(f"scores must be finite numbers, a row for each of {len(known)} images, got {found.shape}")
     columns = 2 if found.ndim == 1 else found.shape[1]
     if columns < 2:
-        raise ValueError(f"scores: expected (n,), or a column for each of two classes or more, got {found.shape}")
+        raise ValueError(f"scores must have shape (n,), or a column for each of two or more classes, got {found.shape}")
     _within("truth", known, columns)
     missing = np.flatnonzero(np.bincount(known, minlength=columns) == 0)
     if missing.size:
         raise ValueError(
-            f"auc: no image of the {len(known)} is of class {', '.join(map(str, missing[:10]))}, and so the curve of "
-            f"{'this class' if missing.size == 1 else 'these classes'} is not defined"
+            f"auc requires images of each class: none of the {len(known)} is of class {', '.join(map(str, missing[:10]))}, so "
+            f"that the curve of {'this class' if missing.size == 1 else 'these classes'} is not defined"
         )
     if columns > 2 and not np.allclose(found.sum(1), 1, atol=1e-5):
         worst = found.sum(1)[np.abs(found.sum(1) - 1).argmax()]
-        raise ValueError(f"scores: a row sums to {worst:g}: expected probabilities, as of a softmax, whose sum is 1")
+        raise ValueError(
+            f"scores must be probabilities that sum to 1 in each row, as of a softmax, got a sum of {worst:g}"
+        )
     asked = [(found if found.ndim == 1 else found[:, 1], known == 1)]
     if columns > 2:
         asked = [(found[:, k], known == k) for k in range(columns)]
@@ -241,14 +243,14 @@ def _first(answers: Any, n: int) -> _Labels:
 def _labels(name: str, labels: Any, n: int | None = None) -> _Labels:
     found = np.asarray(labels)
     if found.dtype.kind not in "iu" or found.ndim not in (1, 2) or (n is None and found.ndim != 1):
-        raise ValueError(f"{name}: expected classes, a whole number for each image, got {found.shape} {found.dtype}")
+        raise ValueError(f"{name} must be class indices, an integer for each image, got {found.shape} {found.dtype}")
     if not found.size:
-        raise ValueError(f"{name}: there are no images")
+        raise ValueError(f"{name} must have at least one image, got none")
     if n is not None and len(found) != n:
-        raise ValueError(f"{name}: expected one for each of {n} images, got {len(found)}")
+        raise ValueError(f"{name} must have length {n}, one for each image, got {len(found)}")
     if n is None and found.min() < 0:
         at = int(found.argmin())
-        raise wrong(f"{name}[{at}]", int(found[at]), "a class, from 0; leave out images that have none")
+        raise wrong(f"{name}[{at}]", int(found[at]), "a class index >= 0; leave out images without a class")
     return found.astype(np.int64)
 
 
@@ -256,4 +258,4 @@ def _within(name: str, labels: _Labels, classes: int) -> None:
     outside = np.flatnonzero((labels < 0) | (labels >= classes))
     if outside.size:
         at = int(outside[0])
-        raise wrong(f"{name}[{at}]", int(labels[at]), f"one of {classes} classes, 0 to {classes - 1}")
+        raise wrong(f"{name}[{at}]", int(labels[at]), f"a class index in [0, {classes - 1}]")

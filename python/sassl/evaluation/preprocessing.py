@@ -89,8 +89,9 @@ class Preprocessing:
         """
         if isinstance(normalize, str):
             raise ValueError(
-                f"normalize = {UNKNOWN!r}: the model learnt from batches of others; give preprocessing=Preprocessing(...) with "
-                "what they were normalized by, or None, or give encode_normalized floats that are"
+                f"normalize is {UNKNOWN!r}, as the model was trained on batches of others; give "
+                "preprocessing=Preprocessing(...) with what they were normalized by, or None, or give normalized floats to "
+                "encode_normalized"
             )
         height, width = size(sides)
         resize = round(height * _MARGIN) if height == width > _SMALL else None
@@ -162,7 +163,5 @@ def _mean_and_std(normalize: Any) -> dict[str, tuple[float, ...]] | None:
     except (TypeError, ValueError, KeyError, IndexError):
         fits = False
     if not fits:
-        raise wrong(
-            "normalize", normalize, 'a dict of "mean" and "std", three numbers each, the latter above 0, or None'
-        )
+        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three numbers each, the latter > 0, or None')
     return found

@@ -137,7 +137,7 @@ def logistic_probe(
     train, test = joined_classes(train, test)
     strengths = [float(one) for one in np.atleast_1d(np.asarray(c, np.float64))]
     if not strengths:
-        raise wrong("c", c, "a number, or several")
+        raise wrong("c", c, "a number, or several of them")
     whole("max_iter", max_iter, 1)
     chosen, everything, short = strengths[0], train, list[logistic.Logistic]()
     several = len(strengths) if len(strengths) > 1 else 0
@@ -175,7 +175,8 @@ def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Feature
         both = np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
         return train, val, Features(*both, train.classes)
     if len(train.targets) < 5:
-        raise wrong("train", f"{len(train.targets)} images", "at least 5, of which one is held out; or give val")
+        n = len(train.targets)
+        raise ValueError(f"train must have at least 5 images, a fifth of which is held out, got {n}; or give val")
     order = np.random.default_rng(whole("seed", seed)).permutation(len(train.targets))
     held, kept = np.split(order, [len(order) // 5])
     part, val = (Features(train.features[rows], train.targets[rows], train.classes) for rows in (kept, held))
@@ -190,7 +191,7 @@ def judged(
         return rows.targets, labels[metrics.ranked(scores)]
     if not np.isin(rows.targets, labels).all():
         other = int(rows.targets[~np.isin(rows.targets, labels)][0])
-        raise ValueError(f"auc: class {other} was not learnt from, and has no probability")
+        raise ValueError(f"auc requires a probability of each class, but class {other} is not in train")
     return np.searchsorted(labels, rows.targets), logistic.softmax(scores.astype(np.float64))
 
 
@@ -198,7 +199,7 @@ def of_answers(metric: str) -> None:
     """Reject a metric that needs more than answers."""
     names = [name for name in metrics.NAMES if name != "auc"]
     if metric == "auc":
-        raise wrong("metric", metric, f"{', '.join(names)}; auc needs probabilities, which logistic_probe has")
+        raise wrong("metric", metric, f"one of {', '.join(names)}; auc needs probabilities, which logistic_probe has")
     choice("metric", metric, names)
 
 
@@ -259,8 +260,8 @@ def joined_classes(train: Features, test: Features) -> tuple[Features, Features]
         if len(unknown) == len(test.targets):
             own = [str(n) if train.classes is None else train.classes[n] for n in np.unique(train.targets)[:10]]
             raise ValueError(
-                f"test: no image is of a class that train has: {', '.join(told)}, where train has {', '.join(own)}; give both "
-                "the same names of classes, or none"
+                f"test must have images of train's classes, {', '.join(own)}, got {', '.join(told)}; give both the same class "
+                "names, or none"
             )
         warnings.warn(
             f"test: {len(unknown)} of {len(test.targets)} images are of {len(labels)} classes that no image of train is of, "
@@ -274,17 +275,19 @@ def _labels(name: str, rows: Features) -> NDArray[np.int64]:
     targets, features, classes = np.asarray(rows.targets), np.asarray(rows.features), getattr(rows, "classes", None)
     if targets.shape != features.shape[:1] or targets.dtype.kind not in "iu":
         raise ValueError(
-            f"{name}: expected a class, a whole number, for each of {features.shape[:1]} features, got {targets.shape} "
+            f"targets of {name} must be integers of shape {features.shape[:1]}, a class for each feature, got {targets.shape} "
             f"{targets.dtype}"
         )
     if not targets.size:
-        raise ValueError(f"{name}: there are no features")
+        raise ValueError(f"{name} must have at least one feature, got none")
     least, most = targets.min(), targets.max()
     if least < 0:
         n = int((targets < 0).sum())
-        raise ValueError(f"{name}: {n} images of class {least}, which is none; leave out those that have no class")
+        raise ValueError(
+            f"targets of {name} must be class indices >= 0, got {least} for {n} images; leave out images without a class"
+        )
     if most >= (2**63 if classes is None else len(classes)):
         raise ValueError(
-            f"{name}: class {most} is beyond its {'int64' if classes is None else f'{len(classes)} names'}"
+            f"targets of {name} must be less than {'2**63' if classes is None else f'its {len(classes)} names'}, got {most}"
         )
     return targets.astype(np.int64)

@@ -68,7 +68,7 @@ def strength(
         raise wrong("style", style, "a SASSL, or its styles")
     height, width = size(rule.size)
     if height != width or height < 8:
-        raise wrong("preprocessing", rule, "a size that is a square, from 8 pixels up")
+        raise ValueError(f"the size of preprocessing must be a square of at least 8 pixels, got {rule.size}")
     alphas, betas = (_strengths(name, values) for name, values in (("alpha", alpha), ("beta", beta)))
     seen, targets = _drawn(
         data, replace(rule, normalize=None, channels_last=True), whole("n", n, 2), whole("seed", seed)
@@ -131,7 +131,7 @@ def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[n
     """Return images as the network sees them, as uint8, and their classes."""
     images = as_images(data)
     if len(images) < 2:
-        raise ValueError(f"data: {len(images)} images, where distances between them need two")
+        raise ValueError(f"data must have at least 2 images for distances between them, got {len(images)}")
     rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:n])
     found = [images[int(row)] for row in rows]
     seen = np.stack([np.rint(rule(image) * 255).astype(np.uint8) for image, _ in found])
@@ -144,7 +144,7 @@ def _between(at: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float
     another = float(distances[others].mean())
     if another < 1e-9:
         raise ValueError(
-            f"data: the model has the same features for all of {len(at)} images; distances mean nothing there"
+            f"the model has the same features for all {len(at)} images of the data, so that distances mean nothing"
         )
     same = others & (targets[:, None] == targets)
     several = len(np.unique(targets)) > 1 and same.any()

@@ -83,7 +83,9 @@ def evaluate(
     """
     choice("protocol", protocol, ("linear", "knn", "finetune"))
     if finetuning and protocol != "finetune":
-        raise ValueError(f'finetuning = {dict(finetuning)}: is of protocol="finetune", not of "{protocol}"')
+        raise ValueError(
+            f'finetuning must be left out with protocol="{protocol}", got {dict(finetuning)}; it is of protocol="finetune"'
+        )
     kept = None if cache is None else Cache(cache, weights)
     splits = together(ranks, partial(_splits, name, root, school, seed, counts))
     first = splits["train"]
@@ -160,10 +162,10 @@ def rule_for(
     if is_own(model):
         known = Preprocessing.of(model)
         if not isinstance(known.size, int):
-            raise ValueError(f"the model's views are {known.size}, no squares; give a model of square views")
+            raise ValueError(f"the model's views must be square, got {known.size}; give a model of square views")
         return row.preprocessing(known.size, normalize=known.normalize, channels_last=known.channels_last)
     if size is None:
-        raise ValueError("size = None: what side of images a model of others takes is not known; give it, such as 224")
+        raise ValueError("size is required for a model of others; give the side of its images, such as 224")
     return rule_of(model, row.preprocessing(size, normalize=normalize))
 
 

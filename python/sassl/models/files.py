@@ -49,17 +49,21 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
     name = str(path)
     path = newest(path) if path.is_dir() else path
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path}: expected a run's folder, or a file of weights: {', '.join(SUFFIXES)}")
+        raise ValueError(f"{path}: must be a run's folder, or a file of weights: {', '.join(SUFFIXES)}")
     metadata = metadata_of(path) if path.suffix == ".safetensors" else {}
     if tells_network(name):
         if arch is not None:
             told = "of a run" if "config" in metadata else metadata["arch"]
-            raise ValueError(f"{path}: arch = {arch!r}: the file itself tells its network ({told}); leave arch out")
+            raise ValueError(
+                f"{path}: arch={arch!r} is not needed, as the file records its network ({told}); leave arch out"
+            )
         if "config" in metadata:
             return _checkpoint(name, path, device, threads, untrained=untrained)
         return _exported(name, path, metadata, untrained=untrained)
     if arch is None:
-        raise ValueError(f"{path}: a state dict, which does not tell its network; give arch (--arch), such as resnet50")
+        raise ValueError(
+            f"{path}: is a state dict, which does not record its network; give arch (--arch), such as resnet50"
+        )
     return _state_dict(name, path, arch, untrained=untrained)
 
 
@@ -104,7 +108,7 @@ def _exported(name: str, path: Path, metadata: Mapping[str, str], *, untrained: 
         told: dict[str, Any] = {one: json.loads(metadata[one]) for one in ("input_size", "interpolation", "normalize")}
         settings = {one: json.loads(metadata[one]) for one in ("arch_settings",) if one in metadata}
     except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: no exported backbone of sassl, or a damaged one: {error}") from None
+        raise ValueError(f"{path}: is not an exported backbone of sassl, or is damaged: {error}") from None
     arch = metadata["arch"]
     if arch.startswith("module:"):
         raise ValueError(

@@ -57,8 +57,8 @@ def parsed(arch: str) -> Arch:
         if find_spec(family) is not None and _has(family, arch):
             return Arch(family, arch)
     raise ValueError(
-        f"arch = {arch!r}: expected {', '.join(own)}, or a name of torchvision or timm, as torchvision:convnext_tiny or "
-        "timm:vit_small_patch16_224"
+        f"arch must be one of {', '.join(own)}, or a name of torchvision or timm, such as torchvision:convnext_tiny or "
+        f"timm:vit_small_patch16_224, got {arch!r}"
     )
 
 
@@ -167,7 +167,7 @@ def _torchvision_weights(arch: Arch) -> Any:
         return found.DEFAULT
     if arch.weights not in found.__members__:
         known = ", ".join(one.name for one in found)
-        raise ValueError(f"torchvision:{arch.name}:{arch.weights}: expected one of its weights, {known}")
+        raise ValueError(f"weights of torchvision:{arch.name} must be one of {known}, got {arch.weights}")
     return found[arch.weights]
 
 
@@ -202,8 +202,8 @@ def _of_timm(arch: Arch, module: Any) -> Known:
     channels, height, width = told["input_size"]
     if channels != 3 or height != width or told["interpolation"] not in ("bilinear", "bicubic"):
         raise ValueError(
-            f"{arch.full}: takes images of {channels}x{height}x{width}, {told['interpolation']}; expected 3 channels, a "
-            "square, and bilinear or bicubic"
+            f"{arch.full} must take square images of 3 channels, bilinear or bicubic, got {channels}x{height}x{width}, "
+            f"{told['interpolation']}"
         )
     if told["crop_mode"] != "center":
         tell(f"{arch.full}: timm crops with crop_mode={told['crop_mode']!r}; sassl takes the center square")

@@ -87,7 +87,9 @@ def _found(text: str, arch: str | None, device: str | None, threads: int | None)
             "torchvision:NAME, or untrained:NAME"
         )
     if arch is not None:
-        raise ValueError(f"{text}: arch = {arch!r}: of files of weights; the name tells the network; leave arch out")
+        raise ValueError(
+            f"{text}: arch={arch!r} is only for files of weights, as the name determines the network; leave arch out"
+        )
     parsed = networks.parsed(named)
     if is_untrained:
         module = networks.build(Backbone.of(parsed.full))
@@ -111,7 +113,7 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
     try:
         module.to(device or _own_device()).eval()
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device = {device!r}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     place = next(module.parameters()).device
     try:
         with torch.no_grad():
@@ -124,7 +126,7 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
         ) from error
     if getattr(features, "ndim", 0) != 2:
         got = f"a tensor {tuple(features.shape)}" if hasattr(features, "shape") else type(features).__name__
-        raise ValueError(f"{found.name}: {found.arch} gives {got} of an image; expected features (1, dim)")
+        raise ValueError(f"{found.name}: {found.arch} must return features (1, dim) of an image, got {got}")
 
 
 def _own_device() -> str:

@@ -58,17 +58,17 @@ def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str
         given = known.normalize if normalize is None else dict(normalize)
     if given == UNKNOWN:
         raise ValueError(
-            f"{name}: the model learnt from batches of others, and how they were normalized is not known; give normalize, "
+            f"{name}: the model was trained on batches of others, whose normalization is not known; give normalize, "
             f"one of {', '.join(NORMALIZATIONS)}, or mean and std"
         )
     if size is None and known.size is None:
         raise ValueError(
-            f"{name}: a network for small images (its first convolution is 3x3), whose size is not known; give size, such as 32"
+            f"{name} is a network for small images (its first convolution is 3x3) of unknown size; give size, such as 32"
         )
     made = _sized(known, size, given)
     if known.is_fixed and not made.is_normalized_as(known.normalize):
         raise ValueError(
-            f"{name}: normalize = {normalize}, where the model's views were normalized by {known.normalize}; leave it out"
+            f"{name}: normalize must be {known.normalize}, as for the model's views, got {normalize}; leave it out"
         )
     return made
 

@@ -44,13 +44,13 @@ def check_length(batches: Any, epochs: int) -> None:
         n = len(batches)
     except TypeError:
         raise TypeError(
-            f"data: {name} has no len(), by which the rate's schedule goes; give a list of batches, a DataLoader of a "
-            "dataset with a length, or an object with __iter__ and __len__"
+            f"data must have len(), by which the learning rate's schedule goes, got {name}; give a list of batches, a "
+            "DataLoader of a dataset with a length, or an object with __iter__ and __len__"
         ) from None
     if n == 0:
-        raise ValueError(f"data: {name} has no batch")
+        raise ValueError(f"data must have at least one batch, got {name}")
     if hasattr(batches, "__next__") and epochs > 1:
-        raise ValueError(f"data: {name} is an iterator, which gives its batches once; there are {epochs} epochs")
+        raise ValueError(f"data must be iterable anew in each of {epochs} epochs, got {name}, an iterator")
 
 
 def batch_size(batches: Any) -> int:
@@ -67,7 +67,7 @@ def batch_size(batches: Any) -> int:
         if isinstance(size := getattr(one, "batch_size", None), int):
             return size
     raise ValueError(
-        f"batch_size: {type(batches).__name__} does not tell it, and the learning rate is scaled by it; give batch_size"
+        f"batch_size is required, as the learning rate is scaled by it and {type(batches).__name__} does not have it"
     )
 
 
@@ -86,7 +86,7 @@ def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: in
             check(last)
         except ValueError as error:
             raise ValueError(
-                f"{error}; a last batch has {last} images, the others {size}: leave it out by drop_last=True"
+                f"{error}; the last batch has {last} images, the others {size}: leave it out by drop_last=True"
             ) from None
 
 
@@ -129,20 +129,20 @@ def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None
     for view in views(batch):
         if len(view) > size:
             raise ValueError(
-                f"batch of {len(view)} images, where batch_size = {size}, by which the learning rate is scaled; give "
-                f"batch_size={len(view)}"
+                f"a batch must have at most batch_size={size} images, by which the learning rate is scaled, got {len(view)}; "
+                f"give batch_size={len(view)}"
             )
         if 3 not in (view.shape[1], view.shape[-1]):
             raise ValueError(
-                f"views of shape {view.shape}: expected (N, H, W, 3) or (N, 3, H, W); gray ones are repeated thrice"
+                f"views must have shape (N, H, W, 3) or (N, 3, H, W), got {view.shape}; repeat gray ones three times"
             )
         height, width = view.shape[1:3] if view.shape[-1] == 3 else view.shape[2:]
         rows, columns = transform.size
         known = rows if rows == columns else (rows, columns)
         if (height, width) != transform.size:
             raise ValueError(
-                f"views of {height}x{width}, where input_size = {known}: features would be made "
-                f"of images of another size than was learnt from; give input_size={_side(height, width)}"
+                f"views must have the size of input_size={known}, got {height}x{width}, or features would be computed from "
+                f"images of another size than in training; give input_size={_side(height, width)}"
             )
         if normalize != UNKNOWN and view.size:
             _check_range(float(view.min()), float(view.max()), normalize)
@@ -154,8 +154,9 @@ def _check_range(least: float, most: float, normalize: Any) -> None:
     slack = _SLACK * (high - low)
     if least < low - slack or most > high + slack:
         raise ValueError(
-            f"views of numbers from {least:.3g} to {most:.3g}, where normalize = {normalize} gives {low:.3g} to {high:.3g}: "
-            "features would be made of images normalized otherwise than was learnt from; give what yours are normalized by, "
+            f"views must be in [{low:.3g}, {high:.3g}], as normalize={normalize} gives, got values from {least:.3g} to "
+            f"{most:.3g}, or features would be computed from images normalized otherwise than in training; give what yours are "
+            "normalized by, "
             'views={"normalize": {"mean": [...], "std": [...]}}, None where they lie in [0, 1], or '
             f'views={{"normalize": "{UNKNOWN}"}}'
         )
@@ -189,7 +190,7 @@ def pair(batch: Any, threads: int | None = None) -> Any:
     for part in batch[:2] if isinstance(batch, (list, tuple)) else ():
         if _are_views(part):
             return part
-    raise ValueError("batch: expected ([left, right], classes, ...) or (indices, [left, right], classes)")
+    raise ValueError("batch must be ([left, right], classes, ...) or (indices, [left, right], classes)")
 
 
 def views(batch: Any, threads: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -208,7 +209,7 @@ def floats(images: Any) -> NDArray[np.float32]:
     """Convert images of numpy or torch to float32."""
     array = np.asarray(images)
     if array.dtype.kind != "f":
-        raise ValueError(f"views: expected floats, got {array.dtype}; the recipe's dtype is float32")
+        raise ValueError(f"views must be floats, got {array.dtype}; the recipe's dtype is float32")
     return array.astype(np.float32, copy=False)
 
 

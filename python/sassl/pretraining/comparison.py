@@ -42,7 +42,7 @@ class Run:
         file = file_of(Path(path))
         history = History.load(file)
         if not history:
-            raise ValueError(f"{file}: no epoch is over")
+            raise ValueError(f"{file}: has no finished epoch")
         beside = file.with_name("config.json")
         if file.suffix == ".safetensors":
             settings = json.loads(checkpoint_metadata(file)["config"])
@@ -101,7 +101,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
     """
     names = [os.path.abspath(one) for one in runs]
     if len(set(names)) < max(2, len(names)):
-        raise ValueError(f"runs = {[os.fspath(one) for one in runs]}: expected two or more, each once")
+        raise ValueError(f"runs must be two or more different ones, got {[os.fspath(one) for one in runs]}")
     return Comparison(tuple(Run.load(one) for one in runs))
 
 
@@ -127,9 +127,9 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON: {error}") from None
+        raise ValueError(f"{path}: is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ValueError(f"{path}: not the settings of a run")
+        raise ValueError(f"{path}: does not hold the settings of a run")
     return found
 
 

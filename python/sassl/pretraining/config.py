@@ -53,16 +53,16 @@ class Config:
             (self.data, Data),
         ):
             if not isinstance(one, kind):
-                raise TypeError(f"config: expected a {kind.__name__}, got {one!r:.100}")
+                raise TypeError(f"config must have a {kind.__name__}, got {one!r:.100}")
         if min(size(self.data.input_size, "input_size")) < self.backbone.least_side:
             expected = f"at least {self.backbone.least_side} pixels, for {self.backbone.name}"
             raise wrong("input_size", self.data.input_size, expected)
         for names, n in self.method.memory(self.backbone.features).items():
             if n > _MOST:
-                told = ", ".join(f"{name} = {getattr(self.method, name)}" for name in names)
+                told = ", ".join(f"{name}={getattr(self.method, name)}" for name in names)
                 raise ValueError(
-                    f"{told}: makes {n:,} values, {4 * n / 2**30:,.0f} GiB, and several times that while they "
-                    f"learn; at most {_MOST:,}"
+                    f"{told} must give at most {_MOST:,} values, got {n:,}, {4 * n / 2**30:,.0f} GiB, and several times that "
+                    "in training"
                 )
 
     def changed(self, **settings: Any) -> Config:
@@ -97,7 +97,9 @@ class Config:
         if arch is None:
             return self
         if self.backbone.family != "module":
-            raise ValueError(f"arch: the settings are of {self.backbone.name}, which is made by its name; leave it out")
+            raise ValueError(
+                f"arch must be left out, as the settings are of {self.backbone.name}, which is built by its name"
+            )
         return replace(self, backbone=replace(self.backbone, module=arch))
 
     def _with_parts(self, settings: dict[str, Any]) -> Config:
@@ -130,14 +132,14 @@ class Config:
             (self.optimizer.name, OPTIMIZERS),
         ):
             if others := [other for other, kind in kinds.items() if name in {one.name for one in fields(kind)}]:
-                return TypeError(f"{name} = {value!r}: {who} has no such setting; it is of {' and '.join(others)}")
+                return TypeError(f"{name}={value!r} is not a setting of {who}, but of {' and '.join(others)}")
         known = [one for one in self.flat() if one != "method"]
         near = get_close_matches(name, known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
         if "arch_settings" in known:
             meant += f"a keyword of {self.backbone.name} goes into arch_settings={{{name!r}: ...}}; "
         who = f"{method} on {self.backbone.name} by {self.optimizer.name}"
-        return TypeError(f"{name} = {value!r}: {who} has no such setting; {meant}there are {', '.join(known)}")
+        return TypeError(f"{name}={value!r} is not a setting of {who}; {meant}there are {', '.join(known)}")
 
     def flat(self) -> dict[str, Any]:
         """All settings under one name each, in the form that the methods' constructors and `--set` take."""
@@ -174,7 +176,7 @@ class Config:
             TypeError, ValueError: a setting or a part is unknown, missing or invalid.
         """
         if not isinstance(nested, dict) or not isinstance(nested.get("method"), dict):
-            raise ValueError('expected an object with "method", an object with a name, and other settings')
+            raise ValueError('the settings must be an object with "method", an object with a name, and others')
         given = {name: dict(part) if isinstance(part, dict) else part for name, part in nested.items()}
         kinds: dict[str, dict[str, Any]] = {
             "method": {name: row.settings for name, row in METHODS.items()},
@@ -255,7 +257,7 @@ def _under(part: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _object(name: str, value: Any) -> dict[str, Any]:
     """Return a part of the settings; raise a ValueError if it is no dict."""
     if not isinstance(value, dict):
-        raise ValueError(f"{name} = {value!r}: expected an object")
+        raise ValueError(f"{name} must be an object, got {value!r}")
     return value
 
 
@@ -265,7 +267,7 @@ def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> An
     if unknown := [one for one in settings if one not in known]:
         near = get_close_matches(str(unknown[0]), known, 1)
         meant = f"did you mean {near[0]}? " if near else ""
-        raise TypeError(f"{place}{unknown[0]}: {name} has no such setting; {meant}there are {', '.join(known)}")
+        raise TypeError(f"{place}{unknown[0]} is not a setting of {name}; {meant}there are {', '.join(known)}")
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:

@@ -39,7 +39,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     try:
         return parse(data.decode())
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)}: no {kind}: {error}") from None
+        raise ValueError(f"{os.fspath(path)}: is not {kind}: {error}") from None
 
 
 def text(settings: dict[str, Any], suffix: str) -> str:
@@ -50,7 +50,9 @@ def text(settings: dict[str, Any], suffix: str) -> str:
         ImportError: the package that writes the format is missing.
     """
     if suffix.lower() in _TOML:
-        raise ValueError(f"{suffix}: settings may be null, which TOML cannot express; write .yaml or .json")
+        raise ValueError(
+            f"the suffix must be .yaml or .json, as TOML cannot express settings that are null, got {suffix}"
+        )
     if suffix.lower() not in _YAML:
         return json.dumps(settings, indent=2) + "\n"
     dumper = _with_schema(_pyyaml().SafeDumper)
@@ -122,6 +124,6 @@ def _once(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
     found: dict[Any, Any] = {}
     for name, value in pairs:
         if name in found:
-            raise ValueError(f"{name}: given twice")
+            raise ValueError(f"{name} is given twice")
         found[name] = value
     return found

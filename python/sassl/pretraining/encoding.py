@@ -77,7 +77,7 @@ class Encoding:
         """
         array, batch_size = np.asarray(images), whole("batch_size", batch_size, 1)
         if array.dtype.kind != "f":
-            raise ValueError(f"images: expected floats that are normalized, got {array.dtype}; images go to encode")
+            raise ValueError(f"images must be normalized floats, got {array.dtype}; pass images to encode")
         array = array.astype(np.float32, copy=False)
         parts = [self.engine.encode(array[i : i + batch_size]) for i in range(0, len(array), batch_size)]
         return np.concatenate(parts) if parts else np.empty((0, self.engine.features), np.float32)

@@ -156,7 +156,9 @@ class Native(Engine):
     def __init__(self, config: Config, threads: int | None = None, *, accumulate: int = 1) -> None:
         if config.backbone.family is not None:
             known = ", ".join(backbone_names())
-            raise ValueError(f'arch = {config.backbone.name!r}: engine="native" has {known}; give engine="torch"')
+            raise ValueError(
+                f'arch must be one of {known} for engine="native", got {config.backbone.name!r}; give engine="torch"'
+            )
         self._accumulate = whole("accumulate", accumulate, 1)
         self._trainer = Trainer(config.core(), threads=threads, accumulate=self._accumulate)
 

@@ -186,7 +186,7 @@ def _place(path: Path) -> tuple[int, int]:
     """
     told = checkpoint_metadata(path)
     if "loader" not in told:
-        raise ValueError(f"{path}: written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
+        raise ValueError(f"{path}: was written by `save`, which keeps no place in a run; `fit` keeps it in its folder")
     place = json.loads(told["epoch"]), json.loads(told["batch"])
     named = CHECKPOINT.fullmatch(path.name)
     if named is None or place != tuple(map(int, named.groups())):
@@ -206,10 +206,10 @@ def _check_same(config: Config, before: Config, place: str) -> None:
                 name, value, told = apart
             if name == "epochs" and given > was[name]:
                 continue
-            remedy = "give that, or begin another run in another folder"
+            remedy = "give that, or start another run in another folder"
             if name == "epochs":
-                remedy = "a run may be prolonged, and not shortened; " + remedy
-            raise ValueError(f"{name} = {value}: {place} has {told}; {remedy}")
+                remedy = "a run may be prolonged, but not shortened; " + remedy
+            raise ValueError(f"{name} must be {told} as in {place}, got {value}; {remedy}")
 
 
 def _check_ours(path: Path, is_ours: Callable[[Path], bool]) -> None:

@@ -64,7 +64,7 @@ class History(list[dict[str, float]]):
             OSError: the file cannot be written.
         """
         if not self:
-            raise ValueError("history = []: no epoch is over")
+            raise ValueError("history must have at least one epoch, got []")
         return plot({"": self}, path, "history.plot")
 
 
@@ -124,5 +124,5 @@ def rows_of(path: Path, first: str) -> list[dict[str, float]]:
                 row = {name: float(text) for name, text in zip(names, line, strict=True) if text}
                 rows.append({first: int(row.pop(first)), **row})
         except (ValueError, KeyError, csv.Error) as error:
-            raise ValueError(f"{os.fspath(path)}: no log of a run: {error}") from None
+            raise ValueError(f"{os.fspath(path)}: is not the log of a run: {error}") from None
     return rows

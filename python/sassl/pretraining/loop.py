@@ -151,7 +151,7 @@ class Loop:
         if isinstance(self._loader, TwoViewLoader):
             error, n = None, self._loader.world_size
             if n != ranks.world_size:
-                error = ValueError(f"data: a loader of {n} ranks, where the engine has {ranks.world_size}")
+                error = ValueError(f"data must be a loader of {ranks.world_size} ranks, as the engine has, got {n}")
             ranks.fail(error)
             state = self._loader.state_dict()
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
@@ -193,7 +193,7 @@ class Loop:
             raise ValueError(f"epoch {epoch + 1}: the data gave no batch; each epoch iterates over it anew")
         if done < self._batches and ranks.world_size > 1:
             raise ValueError(
-                f"epoch {epoch + 1}: {done} batches came of {self._batches}, while other ranks wait for theirs"
+                f"epoch {epoch + 1}: only {done} of {self._batches} batches arrived, while other ranks wait for theirs"
             )
         if done < self._batches:
             self._tell_of_length(
@@ -237,7 +237,7 @@ class Loop:
         with self._naming(epoch, done):
             told = {name: float(value) for name, value in values.items()}
             if not math.isfinite(told["loss"]):
-                raise ValueError(f"loss = {told['loss']}: expected a finite number")
+                raise ValueError(f"loss must be finite, got {told['loss']}")
         self.so_far.add(told)
         if (step := epoch * self._batches + done + 1) % _POINTS == 0:
             self._loggers.step(step, {**told, **self.so_far.lately()})
@@ -342,7 +342,7 @@ class Loop:
         epoch, batch = found["epoch"], found["batch"]
         if (found["loader"] is not None) != isinstance(self._loader, TwoViewLoader):
             was = "sassl's loader" if found["loader"] is not None else "another loader"
-            raise ValueError(f"{path}: of other data; its batches came from {was}, give the same")
+            raise ValueError(f"{path}: is of other data; its batches came from {was}, give the same")
         if isinstance(self._loader, TwoViewLoader):
             try:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})

@@ -96,14 +96,14 @@ def estimate(
         activations = made.pop("activations") + 3 * _VALUE * pairs
         return Memory(**made, activations=activations, views=2 * rows * image * (_BATCHES + 1))
     if engine != "native":
-        raise ValueError(f'engine = {engine!r}: memory is known of "native" and "torch"')
+        raise ValueError(f'engine must be "native" or "torch", got {engine!r}')
     return _native(config, rows, accumulate, sides, image)
 
 
 def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], image: int) -> Memory:
     method, known = config.method, layers(config.backbone, sides)
     if known is None:
-        raise ValueError(f'arch = {config.backbone.name!r}: engine="native" does not have it')
+        raise ValueError(f'arch {config.backbone.name!r} is not available with engine="native"')
     own = method.memory(config.backbone.features)
     queue = sum(n for names, n in own.items() if "queue_size" in names)
     weights = sum(one.weights for one in known) + sum(own.values()) - queue
@@ -212,7 +212,7 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
 
 
 def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:
-    return f"batch_size = {config.data.batch_size}: asks for about {wanted}; {verb} {told(room)}"
+    return f"batch_size={config.data.batch_size} requires about {wanted}; {verb} {told(room)}"
 
 
 def remedies(config: Config, limit: int, how: dict[str, Any]) -> str:

@@ -76,11 +76,9 @@ class Monitor:
         self.classes = None if self.data.classes is None else classes
         self._is_begun, self._left_out = False, 0
         if not len(self.data):
-            raise ValueError("monitor: there is no image")
+            raise ValueError("monitor must have at least one image, got none")
         if classes is not None and len(classes) == 1:
-            raise ValueError(
-                f"monitor: {classes[0]!r} is the only class of the training images; there is nothing to tell apart"
-            )
+            raise ValueError(f"monitor must have training images of at least two classes, got only {classes[0]!r}")
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
@@ -95,7 +93,7 @@ class Monitor:
             return classes.astype(np.int64)
         if self._is_begun:
             return None
-        raise ValueError(f"monitor: expected {n} classes with the views, got {targets!r:.100}")
+        raise ValueError(f"monitor requires {n} classes with the views, got {targets!r:.100}")
 
     def keep(self, features: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
         """Store the features of a step and their classes."""

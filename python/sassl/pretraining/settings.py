@@ -28,7 +28,7 @@ class Checked:
             elif kind == "bool":
                 object.__setattr__(self, name, flag(name, value))
             elif kind == "str" and not isinstance(value, str):
-                raise wrong(name, value, "a text")
+                raise wrong(name, value, "a string")
         self.check()
 
     def check(self) -> None:
@@ -85,7 +85,7 @@ class MomentumSettings(MethodSettings):
         """Check the values."""
         choice("encoder_momentum_schedule", self.encoder_momentum_schedule, ("constant", "cosine"))
         if not 0 <= self.encoder_momentum <= 1:
-            raise wrong("encoder_momentum", self.encoder_momentum, "a number from 0 to 1")
+            raise wrong("encoder_momentum", self.encoder_momentum, "a number in [0, 1]")
 
     def momentum(self, step: int, total: int) -> float:
         """The EMA coefficient at a step."""
@@ -136,20 +136,18 @@ class Backbone:
             ValueError: there is no such backbone; the module has no attribute with its feature dimension.
         """
         if isinstance(arch, str) and arch.startswith("module:"):
-            raise ValueError(f"arch = {arch!r}: the name of a module's class; give the module itself")
+            raise ValueError(f"arch must not be the name of a module's class, got {arch!r}; give the module itself")
         if isinstance(arch, str):
             return cls(arch)
         if not callable(getattr(arch, "state_dict", None)) or isinstance(arch, type):
-            raise TypeError(f"arch: expected a name or a torch.nn.Module, got {arch!r:.100}")
+            raise TypeError(f"arch must be a name or a torch.nn.Module, got {arch!r:.100}")
         kind = f"{type(arch).__module__}.{type(arch).__qualname__}"
         told = (getattr(arch, name, None) for name in _FEATURES)
         if features is None:
             features = next((n for n in told if isinstance(n, int) and not isinstance(n, bool)), None)
         if features is None:
             attributes = ", ".join(_FEATURES)
-            raise ValueError(
-                f"arch = {kind}: does not tell how many values a feature has, by {attributes}; give features=N"
-            )
+            raise ValueError(f"arch {kind} does not report the length of its features by {attributes}; give features=N")
         return cls(f"module:{kind}", {"features": features}, arch)
 
     @property
@@ -251,7 +249,7 @@ class Schedule(Checked):
         choice("scaling", self.scaling, ("linear", "sqrt", "none"))
         choice("schedule_by", self.schedule_by, ("step", "epoch"))
         if not self.lr > 0:
-            raise wrong("lr", self.lr, "a number above 0")
+            raise wrong("lr", self.lr, "a number > 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,7 +83,7 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
         names = ", ".join(list(found)[:5])
         looked, more = ", ".join(one + first for one in PREFIXES), ", ..." if len(found) > 5 else ""
         raise ValueError(
-            f"{name}: no backbone under torchvision's names; looked for {looked}, and there are {names or 'no tensors'}{more}"
+            f"{name}: has no backbone under torchvision's names; looked for {looked}, found {names or 'no tensors'}{more}"
         )
     taken: Tensors = {}
     missing = []
@@ -102,7 +102,7 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
     aside = [other for other in found if not (other.startswith(prefix) and other.removeprefix(prefix) in wanted)]
     for other in aside if prefix == "" else [one for one in aside if one.startswith(prefix)]:
         if other.removeprefix(prefix).split(".")[0] not in HEADS:
-            raise ValueError(f"{name}: {other}: {what} has no such tensor; is it of another arch?")
+            raise ValueError(f"{name}: {other} is not a tensor of {what}; is it of another arch?")
     return taken, f"{name}: {len(taken)} tensors {f'of {prefix}* ' if prefix else ''}for {what}{_told(aside, prefix)}"
 
 
@@ -127,7 +127,7 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
             if name.endswith("conv1.weight") and "layer" not in name
             else ""
         )
-        raise ValueError(f"{name}: expected the shape {shape} of {what}, got {got}{stem}")
+        raise ValueError(f"{name} must have shape {shape} of {what}, got {got}{stem}")
     return np.asarray(array, np.float32, order="C")
 
 
@@ -150,10 +150,10 @@ def read(source: Any) -> tuple[str, Mapping[str, Any]]:
         if file.suffix == ".safetensors":
             return name, _safetensors(file)
         if file.suffix not in SUFFIXES:
-            raise ValueError(f"init = {name!r}: expected a .safetensors file, or one of torch: .pth, .pt, .tar, .bin")
+            raise ValueError(f"init must be a .safetensors file, or one of torch: .pth, .pt, .tar, .bin, got {name!r}")
         source = _torch(file)
     if not isinstance(source, Mapping):
-        raise TypeError(f"{name}: expected a file or a state dict, got {type(source).__name__}")
+        raise TypeError(f"{name} must be a file or a state dict, got {type(source).__name__}")
     kept = next((one for one in _KEPT_AS if isinstance(source.get(one), Mapping)), None)
     return name, source if kept is None else source[kept]
 
@@ -168,7 +168,7 @@ def _torch(file: Path) -> Any:
             return torch.load(opened, map_location="cpu", weights_only=True)
         # Its readers raise various types.
         except Exception as error:
-            raise ValueError(f"{file}: torch cannot read it as weights alone: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{file}: torch cannot read it as weights only: {str(error).splitlines()[0]}") from error
 
 
 def metadata_of(file: Path) -> dict[str, str]:
@@ -180,7 +180,7 @@ def metadata_of(file: Path) -> dict[str, str]:
     """
     found = _header(file)[0].get("__metadata__", {})
     if not isinstance(found, dict):
-        raise ValueError(f"{file}: no safetensors file, or a damaged one: its metadata is no object")
+        raise ValueError(f"{file}: is not a safetensors file, or is damaged: its metadata is not an object")
     return found
 
 
@@ -191,15 +191,15 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(opened.read(8), "little")
         if size < 8 or length > min(size - 8, _LONGEST_HEADER):
             raise ValueError(
-                f"{file}: no safetensors file, or a damaged one: its header does not fit into {size} bytes"
+                f"{file}: is not a safetensors file, or is damaged: its header does not fit into {size} bytes"
             )
         header = opened.read(length)
     try:
         entries = json.loads(header)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: no safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"{file}: is not a safetensors file, or is damaged: {error}") from None
     if not isinstance(entries, dict):
-        raise ValueError(f"{file}: no safetensors file, or a damaged one: its header is no object")
+        raise ValueError(f"{file}: is not a safetensors file, or is damaged: its header is not an object")
     return entries, 8 + length
 
 
@@ -213,14 +213,14 @@ def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
             if name != "__metadata__":
                 tensors[name] = _tensor(body, **entry)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file}: no safetensors file, or a damaged one: {error}") from None
+        raise ValueError(f"{file}: is not a safetensors file, or is damaged: {error}") from None
     return tensors
 
 
 def _tensor(body: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: tuple[int, int]) -> NDArray[Any]:
     begin, end = data_offsets
     if dtype not in _DTYPES:
-        raise ValueError(f"a tensor of {dtype}; there are {', '.join(_DTYPES)}")
+        raise ValueError(f"a tensor has dtype {dtype}, not one of {', '.join(_DTYPES)}")
     kind = np.dtype(_DTYPES[dtype])
     if not 0 <= begin <= end <= len(body) or math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError(f"{dtype} of shape {shape} does not lie in bytes {begin} to {end} of {len(body)}")

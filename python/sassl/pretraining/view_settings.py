@@ -39,7 +39,7 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
     views = config.data.views
     if LISTS in views:
         if style is not None:
-            raise ValueError("style: these views are lists of operations, in which a SASSL stands")
+            raise ValueError("style must be left out for views that are lists of operations; put a SASSL among them")
         described = {name: value for name, value in views.items() if name not in _FORM}
         if bare:
             described[LISTS] = [[one for one in view if one["kind"] in OPERATIONS] for view in described[LISTS]]
@@ -48,13 +48,13 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
         try:
             style = SASSL.from_description(config.data.style, styles=styles)
         except TypeError as error:
-            raise TypeError(f"style = {config.data.style!r}: {_told(error)}") from None
+            raise TypeError(f"style {config.data.style!r} is invalid: {_told(error)}") from None
     known = {**views, "normalize": None} if views.get("normalize") == UNKNOWN else views
     recipe = METHODS[config.method.name].recipe
     try:
         made: Views = recipe(input_size=config.data.input_size, **known, style=style, **_FORM)
     except TypeError as error:
-        raise TypeError(f"views = {views!r}: {_told(error)}") from None
+        raise TypeError(f"views {views!r} are invalid: {_told(error)}") from None
     return made
 
 
@@ -74,7 +74,7 @@ def told(transform: Views, config: Config) -> Config:
         return config.changed(input_size=transform.input_size, views=views, style=style)
     sizes = [shape[-2:] if not transform.channels_last else shape[:2] for shape in transform.shapes]
     if len(sizes) != 2 or sizes[0] != sizes[1]:
-        raise ValueError(f"views: of sizes {sizes}; {config.method.name} takes two of one size")
+        raise ValueError(f"views must be two of one size for {config.method.name}, got sizes {sizes}")
     views = {name: value for name, value in transform.describe().items() if name not in _FORM}
     height, width = transform.size
     return config.changed(input_size=height if height == width else (height, width), views=views, style=None)
@@ -128,7 +128,7 @@ def unnamed(transform: Views) -> Source:
     found = {one["checksum"]: styles for one, styles in described if one["styles"] is None}
     if len(found) > 1:
         raise ValueError(
-            f"views: {len(found)} different styles in memory; save each as a bank file, and give the files"
+            f"views must have at most one style source in memory, got {len(found)}; save each as a bank file, and give these"
         )
     return next(iter(found.values()), None)
 

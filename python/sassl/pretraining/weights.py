@@ -148,7 +148,7 @@ def named(init: dict[str, Any]) -> str:
     """
     if init["source"] is None:
         raise ValueError(
-            f"init: no name tells what the weights of the checksum {init['checksum']} were, being a state dict; make the model "
+            f"init names no file, as the weights of checksum {init['checksum']} were a state dict; create the model "
             "by from_config(config, init=False) and give them to load_backbone"
         )
     return str(init["source"])

@@ -45,7 +45,7 @@ class SASSL(A.ImageOnlyTransform):
         self._plain = plain.SASSL(1.0, alpha, beta, styles, model)
         if self._plain.styles is None:
             raise ValueError(
-                'styles = "batch": albumentations calls a transform with one image at a time; use other styles'
+                'styles must not be "batch", as albumentations calls a transform with one image at a time; use other styles'
             )
 
     def should_apply(self, force_apply: bool = False) -> bool:

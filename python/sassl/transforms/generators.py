@@ -102,8 +102,8 @@ def check_generator(generator: Any) -> None:
         return
     if torch is None or not isinstance(generator, torch.Generator):
         kind = type(generator).__name__
-        raise TypeError(f"generator: expected a torch.Generator or a numpy.random.Generator, got {kind}")
+        raise TypeError(f"generator must be a torch.Generator or a numpy.random.Generator, got {kind}")
     if generator.device.type != "cpu":
         raise ValueError(
-            f"generator: must be on the CPU, got one on {generator.device}, which forked workers cannot use"
+            f"generator must be on the CPU, got one on {generator.device}, which forked workers cannot use"
         )

@@ -27,24 +27,22 @@ class Columns:
 
     def __init__(self, transform: Any, column: str = "image", output: str | None = None) -> None:
         if not callable(transform) or isinstance(transform, type):
-            raise TypeError(f"transform: expected a SASSL, a recipe or another function of an image, got {transform!r}")
+            raise TypeError(f"transform must be a SASSL, a recipe or another function of an image, got {transform!r}")
         self.transform, self.column, self.output = transform, column, output or column
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         if self.column not in batch:
-            raise KeyError(f"column = {self.column!r}: the dataset has {', '.join(map(repr, batch))}")
+            raise KeyError(f"column must be one of the dataset's {', '.join(map(repr, batch))}, got {self.column!r}")
         images = batch[self.column]
         if not isinstance(images, (list, tuple)) and getattr(images, "ndim", 0) != 4:
             kind = type(images).__name__
-            raise TypeError(
-                f"column {self.column!r}: expected a list of images, got {kind}; call map with batched=True"
-            )
+            raise TypeError(f"column {self.column!r} must be a list of images, got {kind}; call map with batched=True")
         if isinstance(self.transform, SASSL):
             for i, image in enumerate(images):
                 if not is_image(image):
                     kind = type(image).__name__
                     raise TypeError(
-                        f"{self.column}[{i}]: expected an image, got {kind}; "
+                        f"{self.column}[{i}] must be an image, got {kind}; "
                         f"cast_column({self.column!r}, datasets.Image()) decodes paths and bytes"
                     )
             made = SASSL.__call__(self.transform, list(images)) if len(images) else []

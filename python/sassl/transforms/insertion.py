@@ -32,7 +32,7 @@ def with_style(pipeline: Any, style: Any) -> Any:
     a `Compose` is called once with a gray image, to find out which of its pipelines computes the first view.
     """
     if not callable(style) or isinstance(style, type):
-        raise TypeError(f"style: expected a SASSL or another function of an image, got {style!r}")
+        raise TypeError(f"style must be a SASSL or another function of an image, got {style!r}")
     return _styled(copy.deepcopy(pipeline), style)
 
 
@@ -57,7 +57,7 @@ def _styled(pipeline: Any, style: Any) -> Any:
             return pipeline
     names = ", ".join(type(transform).__name__ for transform in transforms)
     raise ValueError(
-        f"pipeline: expected a RandomResizedCrop or RandomCrop among its transforms, which are {names}; {_BY_HAND}"
+        f"pipeline must have a RandomResizedCrop or RandomCrop among its transforms, got {names}; {_BY_HAND}"
     )
 
 
@@ -68,7 +68,7 @@ def _styled_maker(maker: Any, style: Any) -> Any:
     if not calls:
         names = " or ".join(f"its {name}" for name in parts)
         remedy = f"give {names}" if parts else _BY_HAND
-        raise ValueError(f"pipeline: expected a Compose or views of them, got {type(maker).__name__}; {remedy}")
+        raise ValueError(f"pipeline must be a Compose or views of them, got {type(maker).__name__}; {remedy}")
     left = calls[0]
     # Other views may use the same object.
     styled = _styled(copy.deepcopy(parts[left]), style)

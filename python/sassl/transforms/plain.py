@@ -86,10 +86,10 @@ class SASSL:
         for name, value in (("threads", threads), ("precision", precision)):
             if isinstance(model, Stylizer) and value is not None:
                 raise ValueError(
-                    f"{name} = {value!r}: the Stylizer passed as the model has its own; pass {name} to Stylizer"
+                    f"{name}={value!r} must be passed to the Stylizer that is passed as the model, which has its own"
                 )
         check_generator(generator)
-        self._p = probability(p, "a probability, a number from 0 to 1; the paper's is 0.8")
+        self._p = probability(p, "a probability in [0, 1]; the paper's is 0.8")
         the_papers = "a value or a range (low, high); the paper's is (0.1, 0.3)"
         self._alpha, self._beta = span("alpha", alpha, the_papers), span("beta", beta, the_papers)
         self.generator = generator
@@ -136,7 +136,7 @@ class SASSL:
         """Draw parameters for n images, seeded by the generator."""
         if isinstance(self.p, list):
             raise ValueError(
-                f"p = {self.p}: depends on the epoch, which only a TwoViewLoader of Views knows; set a probability here"
+                f"p must be a probability here, as only a TwoViewLoader of Views knows the epoch, got {self.p}"
             )
         self._params = self._block.sample(draw_seed(self.generator), n)
         return self._params
@@ -198,7 +198,7 @@ class SASSL:
     def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
         """Stylize the images of each size as a batch; with styles="batch", styles are drawn from the whole list."""
         if len(params) != len(images):
-            raise ValueError(f"params: expected one for each of {len(images)} images, got {len(params)}")
+            raise ValueError(f"params must have length {len(images)}, one for each image, got {len(params)}")
         sizes: dict[Any, list[int]] = {}
         for i, (image, _) in enumerate(images):
             sizes.setdefault((image.shape, image.dtype), []).append(i)
@@ -255,8 +255,8 @@ class SASSL:
         if not is_named:
             if styles is None:
                 raise ValueError(
-                    f"styles: required, because the styles with checksum {known['checksum']} have no name; pass them, such as "
-                    "the file styles.safetensors of the run's folder"
+                    f"styles are required, because the styles with checksum {known['checksum']} have no name; pass them, such "
+                    "as the file styles.safetensors of the run's folder"
                 )
             settings["styles"] = styles
         try:
@@ -305,7 +305,7 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
     unpacked = [unpack(image, f"images[{i}]") for i, image in enumerate(images)]
     for i, (batch, _) in enumerate(unpacked):
         if len(batch) != 1:
-            raise ValueError(f"images[{i}]: expected one image, got a batch of {len(batch)}; pass batches one by one")
+            raise ValueError(f"images[{i}] must be one image, got a batch of {len(batch)}; pass batches one by one")
     return unpacked
 
 

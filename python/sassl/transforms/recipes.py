@@ -58,7 +58,7 @@ _KEYWORDS = {
 
 def _by_keyword(error: ValueError) -> ValueError:
     """Rename the setting in an operation's error to the recipe's keyword."""
-    name, told, rest = str(error).partition(" = ")
+    name, told, rest = str(error).partition(" ")
     return ValueError(f"{_KEYWORDS.get(name, name)}{told}{rest}")
 
 
@@ -159,7 +159,7 @@ class TwoViewTransform(Views):
         style = [self.style] if styled else []
         before, after = (style, []) if self.style_position == "before_crop" else ([], style)
         if not 0 <= number("min_scale", self.min_scale) <= 1:
-            raise wrong("min_scale", self.min_scale, "a fraction of the image's area, from 0 to 1")
+            raise wrong("min_scale", self.min_scale, "a fraction of the image's area in [0, 1]")
         crop = RandomResizedCrop(
             size(self.input_size, "input_size"), (self.min_scale, 1.0), interpolation=self.interpolation
         )
@@ -184,18 +184,18 @@ class TwoViewTransform(Views):
         if probability in ("gaussian_blur", "solarization_prob"):
             p = pair(probability, p, either)[which] if np.ndim(p) == 1 else number(probability, p, either)
         if not 0 <= number(probability, p) <= 1:
-            raise wrong(probability, p, "a probability, from 0 to 1")
+            raise wrong(probability, p, "a probability in [0, 1]")
         return make(*settings, p=p)
 
     def _strengths(self) -> list[float]:
         strength = number("cj_strength", self.cj_strength)
         if not strength >= 0:
-            raise wrong("cj_strength", strength, "a number from 0 up")
+            raise wrong("cj_strength", strength, "a number >= 0")
         names = ("cj_bright", "cj_contrast", "cj_sat", "cj_hue")
         choice("cj_form", self.cj_form, ("torchvision", "byol"))
         strengths = [number(name, getattr(self, name)) * strength for name in names]
         if strengths[-1] > 0.5 >= self.cj_hue:
-            raise wrong("cj_strength", strength, f"at most {0.5 / self.cj_hue:g}, where cj_hue = {self.cj_hue}")
+            raise wrong("cj_strength", strength, f"at most {0.5 / self.cj_hue:g} with cj_hue={self.cj_hue}")
         return strengths
 
     def _taps(self) -> int | None:

@@ -40,7 +40,7 @@ def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
         vectors = np.array(None)
     if vectors.dtype.kind not in "fiu" or not vectors.ndim:
         raise TypeError(
-            "styles: expected 'default', 'batch', a folder, a bank file, a StyleBank, a Gaussian, vectors (n, dim) or a "
+            "styles must be 'default', 'batch', a folder, a bank file, a StyleBank, a Gaussian, vectors (n, dim) or a "
             f"list of images, got {type(styles).__name__}"
         )
     bank = StyleBank.from_vectors(vectors, stylizer)
@@ -54,7 +54,8 @@ def _named(styles: str, stylizer: Stylizer) -> Source:
         return StyleBank.from_images(styles, stylizer)
     if not os.path.exists(styles):
         raise FileNotFoundError(
-            f"styles = {styles!r}: no such folder or bank file; or pass 'default', 'batch', a StyleBank, vectors or images"
+            f"styles must be an existing folder or bank file, got {styles!r}; or pass 'default', 'batch', a "
+            "StyleBank, vectors or images"
         )
     found = load_styles(styles)
     return found if isinstance(found, Gaussian) else StyleBank.load(styles)

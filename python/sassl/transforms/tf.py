@@ -54,9 +54,9 @@ class SASSL:
     def __call__(self, images: Any, *, seed: Any = None) -> Any:
         images = tf.convert_to_tensor(images)
         if images.dtype != tf.uint8 and not images.dtype.is_floating:
-            raise TypeError(f"images: expected uint8, or floats in [0, 1], got {images.dtype.name}")
+            raise TypeError(f"images must be uint8, or floats in [0, 1], got {images.dtype.name}")
         if images.shape.rank not in (None, 3, 4):
-            raise ValueError(f"images: expected (B, H, W, C) or (H, W, C), got the shape {images.shape}")
+            raise ValueError(f"images must have shape (B, H, W, C) or (H, W, C), got {images.shape}")
         if seed is None:
             out = tf.numpy_function(self._drawing(), [images], images.dtype)
         else:
@@ -110,7 +110,9 @@ class RandomSASSL(keras.layers.Layer):
         **options: Any,
     ) -> None:
         if keras.backend.backend() != "tensorflow":
-            raise ValueError(f'backend = "{keras.backend.backend()}": this layer runs in TensorFlow; set KERAS_BACKEND')
+            raise ValueError(
+                f'the Keras backend must be "tensorflow" for this layer, got "{keras.backend.backend()}"; set KERAS_BACKEND'
+            )
         low, self._high = pair("value_range", value_range)
         if low != 0 or self._high not in (1, 255):
             raise wrong("value_range", value_range, "(0, 255) or (0, 1)")
@@ -158,5 +160,5 @@ class RandomSASSL(keras.layers.Layer):
         if isinstance(styles, StyleBank):
             styles = styles.vectors.tolist()
         elif not isinstance(styles, str):
-            raise ValueError(f"styles = {styles!r}: a Keras file cannot store a Gaussian; pass a bank of its samples")
+            raise ValueError(f"styles must be storable in a Keras file, got {styles!r}; pass a bank of its samples")
         return {**super().get_config(), **self._config, "styles": styles}

@@ -59,14 +59,14 @@ class SASSL(plain.SASSL, v2.Transform):
             if _is_pure_tensor(only) or _are_images(only if isinstance(only, list) else [only]):
                 return self._augment(only)
             if isinstance(only, (str, bytes, os.PathLike)):
-                raise TypeError(f"image: expected an image, got {type(only).__name__}; open files with PIL.Image.open")
+                raise TypeError(f"image must be an image, got {type(only).__name__}; open files with PIL.Image.open")
         return super().forward(*inputs)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         """Raise an error for a sample whose only images are arrays, which v2 would silently leave unchanged."""
         arrays = [value for value in flat_inputs if isinstance(value, np.ndarray) and value.ndim >= 3]
         if arrays and not any(self._needs_transform_list(flat_inputs)):
-            raise TypeError("sample: torchvision ignores numpy arrays within a sample; apply v2.ToImage() first")
+            raise TypeError("sample must not contain numpy arrays, which torchvision ignores; apply v2.ToImage() first")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw parameters for each image of the batch that the sample's images form.
@@ -78,7 +78,8 @@ class SASSL(plain.SASSL, v2.Transform):
         counts = {_count(value) for value, wanted in zip(flat_inputs, flags, strict=True) if wanted}
         if len(counts) > 1:
             raise ValueError(
-                f"sample: its images share their draws, but are batches of {sorted(counts)}; pass them separately"
+                f"images of a sample must be batches of one size, as they share their draws, got {sorted(counts)}; "
+                "pass them separately"
             )
         return {"params": self.sample(counts.pop()) if counts else None}
 

@@ -149,7 +149,7 @@ class Views:
         """Draw the parameters of each view for an image of this size, seeded by the generator."""
         if self.core.needs_batch:
             raise ValueError(
-                'style: SASSL(styles="batch") needs a batch of images; pass the transform to sassl.data.TwoViewLoader, or '
+                'SASSL(styles="batch") requires a batch of images; pass the transform to sassl.data.TwoViewLoader, or '
                 "use other styles"
             )
         drawn = self.core.sample(draw_seed(self.generator), height, width)
@@ -296,7 +296,7 @@ def _operation(one: Any) -> Any:
         return one
     if callable(one) and not isinstance(one, type):
         return Function(one)
-    raise TypeError(f"views: expected operations of sassl.transforms.operations, SASSL or functions, got {one!r}")
+    raise TypeError(f"views must be operations of sassl.transforms.operations, SASSL or functions, got {one!r}")
 
 
 def _lowered(view: Sequence[Any]) -> Any:
@@ -304,10 +304,10 @@ def _lowered(view: Sequence[Any]) -> Any:
     sizes = [size(one.size) for one in view if isinstance(one, RandomResizedCrop)]
     normalize = [i for i, one in enumerate(view) if isinstance(one, Normalize)]
     if len(normalize) > 1:
-        raise ValueError(f"views: a view must have at most one Normalize, got {len(normalize)}")
+        raise ValueError(f"a view must have at most one Normalize, got {len(normalize)}")
     for one in view[normalize[0] + 1 :] if normalize else ():
         if not getattr(one, "changes_numbers", False):
-            raise ValueError(f"views: {one!r} must be before Normalize, because it changes uint8 images")
+            raise ValueError(f"{one!r} must be before Normalize, because it changes uint8 images")
     numbers = [view[i].numbers() for i in normalize]
     steps = [_step(one) for one in view if not isinstance(one, Normalize)]
     return steps, sizes[0] if sizes else (1, 1), numbers[0] if numbers else None
@@ -331,7 +331,7 @@ def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) ->
             known[key] = SASSL.from_description(own, styles=styles)
         return known[key]
     if kind not in OPERATIONS:
-        raise ValueError(f"kind = {kind!r}: expected an operation that can be rebuilt: {', '.join(OPERATIONS)}")
+        raise ValueError(f"kind must be one of the operations {', '.join(OPERATIONS)}, got {kind!r}")
     return OPERATIONS[kind](**{name: value for name, value in described.items() if name != "kind"})
 
 

@@ -26,7 +26,11 @@ impl Epoch {
     ) -> Result<Self> {
         let batches = loader.sampler.batches();
         if batch > batches {
-            return Err(Error::value("batch", batch, format!("an epoch has {batches} batches")));
+            return Err(Error::value(
+                "batch",
+                batch,
+                format!("must be at most the number of batches in an epoch ({batches})"),
+            ));
         }
         let started =
             Self { shared: Arc::new(Shared::new(loader, epoch, batch)), process: std::process::id(), prefetch };

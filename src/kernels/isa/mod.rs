@@ -58,7 +58,7 @@ impl Isa {
             Error::value(
                 "SASSL_ISA",
                 &wanted,
-                format!("this machine runs {}; unset it for the fastest", known.join(", ")),
+                format!("must be one of {} on this machine; unset it for the fastest", known.join(", ")),
             )
         })
     }

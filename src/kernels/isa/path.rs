@@ -30,7 +30,7 @@ impl Precision {
     /// The name is unknown.
     pub fn named(name: &str) -> Result<Self> {
         let found = [Self::Fast, Self::Exact].into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| Error::value("precision", format!("{name:?}"), "there are \"fast\" and \"exact\""))
+        found.ok_or_else(|| Error::value("precision", format!("{name:?}"), "must be \"fast\" or \"exact\""))
     }
 }
 

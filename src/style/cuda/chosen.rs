@@ -42,18 +42,22 @@ impl Chosen {
                     Ok((given.len() / dim - 1) as u32)
                 }
                 (Drawn::Vector(z), _) => {
-                    Err(Error::shape(format!("style[{i}]"), format!("a vector of length {dim}"), z.len()))
+                    Err(Error::shape(format!("style[{i}]"), format!("must have length {dim}"), z.len()))
                 }
                 (&Drawn::Index(index), StyleSource::Bank(n)) if index < n => Ok(index as u32),
                 (&Drawn::Index(index), StyleSource::Batch) if index < params.len() => Ok(index as u32),
                 (&Drawn::Index(index), from) => {
                     let n = if let StyleSource::Bank(n) = from { n } else { params.len() };
-                    Err(Error::value(format!("style[{i}]"), index, format!("there are {n}, counted from 0")))
+                    Err(Error::value(
+                        format!("style[{i}]"),
+                        index,
+                        format!("must be in [0, {n}), the range of the styles"),
+                    ))
                 }
             })
             .collect::<Result<_>>()?;
         if !given.is_empty() && given.len() != chosen.len() * dim {
-            return Err(Error::value("style", "a mixture", "expected only indices or only vectors"));
+            return Err(Error::value("style", "a mixture", "must be only indices or only vectors"));
         }
         let rows = plan.put(&chosen.iter().map(|&i| i as u32).collect::<Vec<_>>());
         let (vectors, content) = match from {

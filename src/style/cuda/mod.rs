@@ -212,12 +212,12 @@ impl DeviceStylizer {
     fn check(&self, images: &DeviceImages, count: usize) -> Result<()> {
         let (height, width) = (images.height, images.width);
         if height.min(width) < self.smallest {
-            let remedy = format!("images of at least {0}x{0}", self.smallest);
-            return Err(Error::shape("images", remedy, format!("{height}x{width}")));
+            let requirement = format!("must be at least {0}x{0}", self.smallest);
+            return Err(Error::shape("images", requirement, format!("{height}x{width}")));
         }
         if height.saturating_mul(width) > 1 << 28 || count > i32::MAX as usize {
-            let remedy = "at most 2^28 pixels per image and 2^31 - 1 images on a GPU";
-            return Err(Error::shape("images", remedy, format!("{count} of {height}x{width}")));
+            let requirement = "must have at most 2^28 pixels each and number at most 2^31 - 1 on a GPU";
+            return Err(Error::shape("images", requirement, format!("{count} of {height}x{width}")));
         }
         Ok(())
     }

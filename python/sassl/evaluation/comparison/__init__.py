@@ -69,7 +69,7 @@ class ResultComparison:
         suffix = Path(path).suffix.lower()
         named = {own: name for name, own in FORMATS.items()}
         if suffix not in named:
-            raise ValueError(f"{os.fspath(path)}: expected a name that ends in {', '.join(named)}")
+            raise ValueError(f"{os.fspath(path)}: the name must end in {', '.join(named)}")
         write_file(path, f"{self.table(named[suffix])}\n".encode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
@@ -88,7 +88,7 @@ class ResultComparison:
         """
         rows = [row for row in self.rows if any(row.differences.values())]
         if not rows:
-            raise ValueError("compare: no two arms have a measurement in common, and there is no difference to draw")
+            raise ValueError("no two arms have a measurement in common, so that there is no difference to draw")
         try:
             from ... import figure
             from . import forest

@@ -26,7 +26,7 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
     choice("by", by, (*BY, None))
     files = _files(results)
     if not files or len({os.path.abspath(path) for _, path in files}) < len(files):
-        raise ValueError(f"results = {[str(path) for _, path in files]}: expected files, each once")
+        raise ValueError(f"results must be different files, at least one, got {[str(path) for _, path in files]}")
     values = [one for arm, path in files for one in read(path, arm)]
     if by is None:
         by = "file" if len({arm for arm, _ in files}) > 1 else "model" if "model" in values[0].names else "checkpoint"
@@ -92,7 +92,7 @@ def _check_conditions(values: Sequence[Value]) -> None:
             other, theirs = seen.setdefault(key, (one, told))
             if differ := [name for name in {**theirs, **told} if theirs.get(name) != told.get(name)]:
                 raise ValueError(
-                    f"{one.place}: {differ[0]} of {one.measurement} is {_short(told.get(differ[0]))}, and "
+                    f"{one.place}: {differ[0]} of {one.measurement} is {_short(told.get(differ[0]))}, but "
                     f"{_short(theirs.get(differ[0]))} in {other.place}; measure both alike"
                 )
 

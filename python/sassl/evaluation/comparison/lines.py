@@ -102,10 +102,10 @@ def read(path: Path, arm: str) -> list[Value]:
             except (ValueError, TypeError, KeyError) as error:
                 told = f"{error} is missing" if isinstance(error, KeyError) else error
                 raise ValueError(
-                    f"{place}: expected a result of sassl eval transfer or sassl eval robustness: {told}"
+                    f"{place}: is not a result of sassl eval transfer or sassl eval robustness: {told}"
                 ) from None
     if not found:
-        raise ValueError(f"{path}: there are no results in it")
+        raise ValueError(f"{path}: holds no results")
     return found
 
 
@@ -136,7 +136,7 @@ def _values(line: Any, place: str, arm: str) -> Iterator[Value]:
 
 def _known(measurement: Measurement) -> Measurement:
     if measurement.metric not in METRICS:
-        raise ValueError(f"metric {measurement.metric!r} is none of {', '.join(METRICS)}")
+        raise ValueError(f"metric {measurement.metric!r} is not one of {', '.join(METRICS)}")
     return measurement
 
 
@@ -148,7 +148,7 @@ def _resize(rule: Any) -> str:
 def _typed(line: dict[str, Any], key: str, kind: type) -> Any:
     value = line[key]
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{key!r} is {value!r:.60}, expected {'text' if kind is str else 'a whole number'}")
+        raise TypeError(f"{key!r} must be {'a string' if kind is str else 'an integer'}, got {value!r:.60}")
     return value
 
 
@@ -157,5 +157,5 @@ def _number(line: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise TypeError(f"{key!r} is {value!r:.60}, expected a finite value or null")
+        raise TypeError(f"{key!r} must be a finite value or null, got {value!r:.60}")
     return float(value)

@@ -32,7 +32,7 @@ def cars(folder: Path, want: Want) -> Listing:
     if not isinstance(rows, list) or not all(
         isinstance(row, dict) and {"fname", "class"} <= row.keys() for row in rows
     ):
-        raise ValueError(f"{annotations}: rows without fname and class; {_without_classes(folder)}")
+        raise ValueError(f"{annotations}: has rows without fname and class; {_without_classes(folder)}")
     images = folder / f"cars_{split}"
     # In a mirror, the folder is nested in itself.
     images = images / images.name if (images / images.name).is_dir() else images
@@ -93,7 +93,7 @@ def _variable(path: Path, name: str) -> Any:
     """
     found = matlab.load(path)
     if name not in found:
-        raise ValueError(f"{path}: {', '.join(found) or 'nothing'} is in it, and no {name}; it is of another version")
+        raise ValueError(f"{path}: holds {', '.join(found) or 'nothing'}, but not {name}; it is of another version")
     return found[name]
 
 
@@ -104,7 +104,7 @@ def _number(value: Any) -> float:
 def _whole(path: Path, values: Any) -> list[int]:
     found = np.asarray(values, np.float64).reshape(-1) if not isinstance(values, (str, list)) else np.array([np.nan])
     if not np.equal(found, np.floor(found)).all():
-        raise ValueError(f"{path}: values that are no whole numbers; it is of another version")
+        raise ValueError(f"{path}: holds values that are not integers; it is of another version")
     return [int(n) for n in found]
 
 

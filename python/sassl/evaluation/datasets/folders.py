@@ -70,7 +70,7 @@ def imagenet_shots(count: int) -> Reader:
             for label, wnid in enumerate(listing.classes):
                 if there[label] != count:
                     raise ValueError(
-                        f"{path}: {there[label]} images of class {wnid}, and not {count}; the list is of another version"
+                        f"{path}: names {there[label]} images of class {wnid}, not {count}; the list is of another version"
                     )
         return listing
 

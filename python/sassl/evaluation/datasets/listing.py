@@ -82,7 +82,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> Listing
     own = [name.partition("/")[0] for name in names]
     for name, first in zip(names, own, strict=True):
         if name == first:
-            raise ValueError(f"{folder}: {name} lies in no folder of a class; sort the images into folders of classes")
+            raise ValueError(f"{folder}: {name} is in no class folder; sort the images into class folders")
     found = class_names(folder) if classes is None else list(classes)
     return Listing(folder, names, numbers(folder, own, found), found)
 
@@ -98,7 +98,7 @@ def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[
         return [known[label] for label in labels]
     except KeyError as error:
         raise ValueError(
-            f"{place}: class {error.args[0]!r} is none of the set's {len(known)} classes; it is of another version"
+            f"{place}: class {error.args[0]!r} is not one of the set's {len(known)} classes; it is of another version"
         ) from None
 
 
@@ -144,7 +144,7 @@ def text_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: no text; it is damaged") from None
+        raise ValueError(f"{path}: is not text; it is damaged") from None
     found = [line.strip() for line in lines if line.strip()]
     if not found:
         raise ValueError(f"{path}: the list is empty")

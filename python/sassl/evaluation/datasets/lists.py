@@ -36,7 +36,9 @@ def food(folder: Path, want: Want) -> Listing:
         checked_files(path, names[split], folder / "images", there)
     if set(known["train"]) != set(known["test"]):
         (name, *_) = sorted(set(known["train"]) ^ set(known["test"]))
-        raise ValueError(f"{folder / 'meta'}: class {name} is in one of train.json and test.json; they do not fit")
+        raise ValueError(
+            f"{folder / 'meta'}: class {name} is in only one of train.json and test.json; they do not match"
+        )
     classes = sorted(known["train"])
     if want.split == "test":
         return _sorted(folder / "images", names["test"], classes)
@@ -56,10 +58,10 @@ def _classes_to_names(path: Path) -> dict[str, list[str]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error}); it is damaged") from None
+        raise ValueError(f"{path}: is not JSON ({error}); it is damaged") from None
     fits = isinstance(found, dict) and all(isinstance(own, list) for own in found.values())
     if not fits or not all(isinstance(name, str) and name.startswith(f"{c}/") for c in found for name in found[c]):
-        raise ValueError(f"{path}: expected classes with a list of names each, class/number; it is of another version")
+        raise ValueError(f"{path}: must hold classes with a list of names each, class/number; it is of another version")
     return found
 
 

@@ -53,7 +53,7 @@ class Split(Images):
         self.differences = self._differences(listing)
         if self.differences and counts == "published":
             raise ValueError(
-                f'{folder}: {name}: {"; ".join(self.differences)}; another version, or a part; counts="any" takes it as it is'
+                f'{folder}: {name}: {"; ".join(self.differences)}; another version, or a part? counts="any" takes it as it is'
             )
         self.core, self._is_files = _source(listing, exif), listing.image is None
 
@@ -153,12 +153,10 @@ def _checked(listing: Listing) -> None:
         ValueError: there are none, or a class is not.
     """
     if not listing.names:
-        raise ValueError(f"{listing.folder}: there is no image in it")
+        raise ValueError(f"{listing.folder}: holds no images")
     for name, target in zip(listing.names, listing.targets, strict=True):
         if not 0 <= target < len(listing.classes):
-            raise ValueError(
-                f"{listing.folder}: class {target} of {name}, counted from 0; there are {len(listing.classes)}"
-            )
+            raise ValueError(f"{listing.folder}: class {target} of {name} must be in [0, {len(listing.classes)})")
 
 
 def _source(listing: Listing, exif: bool) -> Source:

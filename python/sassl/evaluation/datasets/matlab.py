@@ -43,7 +43,7 @@ def load(path: Path) -> dict[str, Any]:
     data = path.read_bytes()
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data.startswith(b"MATLAB 7.3"):
-        raise ValueError(f"{path}: no MATLAB file of version 5; save it with -v7, or take the published one")
+        raise ValueError(f"{path}: is not a MATLAB file of version 5; save it with -v7, or take the published one")
     try:
         found = {}
         for kind, part in _elements(data[128:], order):
@@ -54,7 +54,7 @@ def load(path: Path) -> dict[str, Any]:
                 found[name] = value
         return found
     except (ValueError, KeyError, struct.error, zlib.error, UnicodeDecodeError, StopIteration) as error:
-        raise ValueError(f"{path}: a damaged MATLAB file, or one of a kind that is not read here ({error})") from None
+        raise ValueError(f"{path}: is a damaged MATLAB file, or of a kind that is not supported ({error})") from None
 
 
 def _inflated(data: bytes) -> bytes:

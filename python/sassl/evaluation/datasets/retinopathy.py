@@ -64,7 +64,7 @@ def _images(rows: list[dict[str, str]]) -> list[str]:
 def _used(folder: Path, rows: list[dict[str, str]], name: str) -> list[dict[str, str]]:
     found = [row for row in rows if row.get("Usage") == name]
     if not found:
-        raise ValueError(f"{folder / _TEST}: no row whose Usage is {name}; it is of another version")
+        raise ValueError(f"{folder / _TEST}: has no row whose Usage is {name}; it is of another version")
     return found
 
 
@@ -86,7 +86,7 @@ def _levels(path: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         if not {"image", "level"} <= set(reader.fieldnames or ()):
             raise ValueError(
-                f"{path}: columns {', '.join(reader.fieldnames or ())}, and no image and level; is it APTOS 2019, another set?"
+                f"{path}: has columns {', '.join(reader.fieldnames or ())}, not image and level; is it APTOS 2019, another set?"
             )
         rows = list(reader)
     for row in rows:

@@ -161,7 +161,7 @@ class _Run:
         values = {cell: value for cell in cells if (value := self.kept.values[cell]) is not None}
         if not values:
             raise ValueError(
-                f"recipe = {self.recipe.name!r}: all {len(cells)} cells of its grid diverge; give lower rates"
+                f"all {len(cells)} cells of the grid of recipe {self.recipe.name!r} diverge; give lower learning rates"
             )
         return max(values, key=lambda cell: values[cell])
 
@@ -240,7 +240,7 @@ class _Run:
 def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int | None) -> Recipe:
     """Return the recipe with another length or batch size."""
     if steps is not None and epochs is not None:
-        raise ValueError(f"steps = {steps}, epochs = {epochs}: give one of them")
+        raise ValueError(f"steps={steps} and epochs={epochs} exclude each other; give one of them")
     for unit, length in (("steps", steps), ("epochs", epochs)):
         if length is not None:
             row = replace(row, unit=unit, lengths=(whole(unit, length, 1),))
@@ -249,9 +249,9 @@ def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int
 
 def _value(name: str, given: float) -> float:
     """Return a learning rate or a decay, if it is in range."""
-    value, least = number(name, given), "above 0" if name == "lr" else "from 0 up"
+    value, least = number(name, given), "> 0" if name == "lr" else ">= 0"
     if not 0 <= value < np.inf or (name == "lr" and value == 0):
-        raise ValueError(f"{name} = {given!r}: expected a value {least}")
+        raise ValueError(f"{name} must be a finite number {least}, got {given!r}")
     return value
 
 
@@ -280,7 +280,7 @@ def _tuner(
     if engine == "native":
         for name, value in (("device", device), ("precision", precision)):
             if value is not None:
-                raise ValueError(f'{name} = {value!r}: is of engine="torch"')
+                raise ValueError(f'{name}={value!r} requires engine="torch"')
         return Native(model, classes, threads=threads, seed=seed)
     if find_spec("torch") is None:
         raise ImportError('engine="torch" needs torch: pip install "sassl[torch]"')

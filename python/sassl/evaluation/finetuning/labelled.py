@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arguments import whole, wrong
+from ...arguments import whole
 from ...data import Images, Selection, as_images
 from ..features import Features
 from ..probes import joined_classes
@@ -39,7 +39,7 @@ class Labelled:
         #: Labels of the classes that occur, ascending.
         self.labels: NDArray[np.int64] = np.unique(targets)
         if len(self.labels) < 2:
-            raise ValueError(f"targets = {self.labels.tolist()}: is the only class; a classifier tells classes apart")
+            raise ValueError(f"targets must have at least two classes, got {self.labels.tolist()}")
 
     @property
     def all(self) -> NDArray[np.int64]:
@@ -55,7 +55,9 @@ class Labelled:
             first, second = np.split(self.all, [self.train])
             return first, second
         if self.train < 5:
-            raise wrong("train", f"{self.train} images", "at least 5, of which one is held out; or give val")
+            raise ValueError(
+                f"train must have at least 5 images, a fifth of which is held out, got {self.train}; or give val"
+            )
         order = np.random.default_rng(whole("seed", seed)).permutation(self.train)
         held, kept = np.split(order, [self.train // 5])
         return kept, held

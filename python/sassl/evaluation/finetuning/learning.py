@@ -85,7 +85,7 @@ def learn(
             if is_last or (step - done) % _LOOKS == 0:
                 if not isfinite(value := float(loss)):
                     raise DivergedError(
-                        f"loss = {value}: fine-tuning has diverged at step {step + 1}; lower the learning rate"
+                        f"loss must be finite, got {value} at step {step + 1}; fine-tuning diverged: lower the learning rate"
                     )
                 values = {"loss": value, "lr": rate}
             told.after_step(step // len(crops), plan.batch, values)

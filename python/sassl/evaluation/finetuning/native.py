@@ -31,10 +31,10 @@ class Native(Tuner):
         backbone = getattr(model, "native_backbone", None)
         if backbone is None:
             raise ValueError(
-                f'engine = "native": {type(model).__name__} is no model with one of its backbones; give engine="torch"'
+                f'engine="native" requires a model with one of its backbones, got {type(model).__name__}; give engine="torch"'
             )
         if (ranks := share(None, None)[1]) > 1:
-            raise ValueError(f'engine = "native": is one process, and there are {ranks}; give engine="torch"')
+            raise ValueError(f'engine="native" requires a single process, got {ranks}; give engine="torch"')
         self._backbone, self._classes, self._threads, self._seed = backbone, classes, threads, seed
         self._weights = {f"backbone.{name}": np.asarray(x, np.float32) for name, x in model.state_dict().items()}
         self.begin(Settings())

@@ -169,7 +169,7 @@ def _module(model: Any) -> nn.Module:
         module: nn.Module = made()
         return module
     name = type(model).__name__
-    raise TypeError(f"model: expected one of sassl's or a torch.nn.Module from images to features, got {name}")
+    raise TypeError(f"model must be one of sassl's or a torch.nn.Module from images to features, got {name}")
 
 
 @torch.no_grad()
@@ -184,7 +184,7 @@ def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
     if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != 2:
         got = f"a tensor {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
         raise ValueError(
-            f"model: expected features (2, dim) of images (2, 3, {size[0]}, {size[1]}), got {got}; give a module that pools "
+            f"model must return features (2, dim) for images (2, 3, {size[0]}, {size[1]}), got {got}; give a module that pools "
             "and flattens them"
         )
     return int(made.shape[1])
@@ -193,8 +193,8 @@ def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
 def _check(own: Mapping[str, Tensor], state: State) -> None:
     """Raise a ValueError unless a state has these tensors in these shapes."""
     for name in sorted(own.keys() ^ state.keys()):
-        there = "is missing" if name in own else "is none of this network's"
-        raise ValueError(f"state: {name} {there}; is it of another backbone?")
+        there = "is missing" if name in own else "does not belong to this network"
+        raise ValueError(f"state entry {name!r} {there}; is it of another backbone?")
     for name, tensor in own.items():
         if tuple(tensor.shape) != np.shape(state[name]):
-            raise ValueError(f"{name}: expected shape {tuple(tensor.shape)}, got {np.shape(state[name])}")
+            raise ValueError(f"{name} must have shape {tuple(tensor.shape)}, got {np.shape(state[name])}")

@@ -54,10 +54,10 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
     """
     rows = np.asarray(probabilities)
     if rows.ndim != 2 or rows.shape[1] != len(classes):
-        raise ValueError(f"probabilities: expected (N, {len(classes)}), one for each class, got {rows.shape}")
+        raise ValueError(f"probabilities must have shape (N, {len(classes)}), one for each class, got {rows.shape}")
     if rows.dtype.kind != "f" or not ((rows >= 0) & (rows <= 1)).all() or not np.allclose(rows.sum(1), 1, atol=1e-2):
         raise ValueError(
-            "probabilities: expected floats in [0, 1] whose sum is 1 in each row; apply a softmax to a network's outputs"
+            "probabilities must be floats in [0, 1] that sum to 1 in each row; apply a softmax to a network's outputs"
         )
     means, names = category_means(rows, classes)
     return [names[best] for best in means.argmax(1)]
@@ -108,7 +108,7 @@ def by_category(train: Features, categories: Mapping[str, str] | None = None) ->
     """
     names = train.classes
     if names is None:
-        raise ValueError("train: its classes have no names, which tell the category; give Features(..., classes=names)")
+        raise ValueError("train must have class names, which determine the category; give Features(..., classes=names)")
     known = CATEGORY_OF if categories is None else categories
     for name, category in known.items():
         check_category(category, f"categories[{name!r}]")
@@ -129,12 +129,12 @@ def check_category(name: str, place: str) -> str:
         ValueError: it is not one of the 16.
     """
     if name not in CATEGORIES:
-        raise ValueError(f"{place}: {name!r} is none of the categories {', '.join(NAMES)}")
+        raise ValueError(f"{place}: {name!r} is not one of the categories {', '.join(NAMES)}")
     return name
 
 
 def _of_none(classes: Sequence[str]) -> ValueError:
     return ValueError(
-        f"classes = {', '.join(classes[:5])}, ...: none with an image is of a category ({', '.join(NAMES)}); expected names of "
-        "ImageNet's folders, such as n02123045, or of categories"
+        f"classes must be names of ImageNet's folders, such as n02123045, or of categories ({', '.join(NAMES)}), got "
+        f"{', '.join(classes[:5])}, ..., of which none with an image is of a category"
     )

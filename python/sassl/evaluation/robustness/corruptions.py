@@ -51,10 +51,10 @@ def corruption_error(
     relative = []
     for name, at in errors.items():
         if name not in CORRUPTIONS + EXTRA:
-            raise wrong("errors", name, f"names of {', '.join(CORRUPTIONS + EXTRA)}")
+            raise ValueError(f"names of errors must be among {', '.join(CORRUPTIONS + EXTRA)}, got {name!r}")
         found = [number(f"errors[{name!r}]", one) for one in at]
         if len(found) != len(SEVERITIES) or not all(0 <= one <= 100 for one in found):
-            raise wrong(f"errors[{name!r}]", at, "5 numbers in per cent, from severity 1 to 5")
+            raise wrong(f"errors[{name!r}]", at, "5 percentages, from severity 1 to 5")
         mean = sum(found) / len(found)
         each[name] = {"errors": found, "error": mean}
         if reference is not None and name in reference.errors:
@@ -133,7 +133,7 @@ def cifar_c(
     n, left = divmod(len(labels), len(SEVERITIES))
     if left or not n or not (labels.reshape(len(SEVERITIES), n) == labels[:n]).all():
         raise ValueError(
-            f"{folder / 'labels.npy'}: expected the same classes for each of 5 severities, got {len(labels)}"
+            f"{folder / 'labels.npy'}: must hold the same classes for each of 5 severities, got {len(labels)}"
         )
     sets: dict[tuple[str, int], Images] = {}
     is_ten = labels.max() < len(CIFAR10)
@@ -145,7 +145,7 @@ def cifar_c(
         images = _array(folder / f"{name}.npy", 4)
         if images.shape != (len(labels), *images.shape[1:3], 3):
             raise ValueError(
-                f"{folder / name}.npy: expected ({len(labels)}, H, W, 3), one for each label, got {images.shape}"
+                f"{folder / name}.npy: must have shape ({len(labels)}, H, W, 3), one image for each label, got {images.shape}"
             )
         for severity in SEVERITIES:
             rows = slice(n * (severity - 1), n * severity)
@@ -179,7 +179,7 @@ def _of_folders(
         n, least = len(sets[name, severity]), len(sets[first])
         if n != least:
             raise ValueError(
-                f"{folders[name] / str(severity)}: {n} images, where {folders[first[0]] / '1'} has {least}; it is not whole"
+                f"{folders[name] / str(severity)}: has {n} images, but {folders[first[0]] / '1'} has {least}; it is incomplete"
             )
     told = {"split": "val", **counted(str(top), len(sets[first]), published)}
     return _measured(judge, title, sets, relative_to, told)
@@ -206,7 +206,7 @@ def _array(path: Path, axes: int) -> np.ndarray[Any, Any]:
     found = np.load(path, mmap_mode="r", allow_pickle=False)
     if found.ndim != axes or found.dtype.kind not in "iu" or (axes == 4 and found.dtype != np.uint8):
         raise ValueError(
-            f"{path}: expected {axes} axes of {'uint8' if axes == 4 else 'whole numbers'}, got {found.dtype} "
+            f"{path}: must have {axes} axes of {'uint8' if axes == 4 else 'integers'}, got {found.dtype} "
             f"of shape {found.shape}"
         )
     return found

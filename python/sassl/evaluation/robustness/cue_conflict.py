@@ -43,11 +43,11 @@ def cues(name: str) -> Cues:
     stem = file.rpartition(".")[0].rpartition("_")[2]
     source, _, texture = stem.rpartition("-")
     if not source or not texture:
-        raise ValueError(f"{name}: expected a name as bear1-cat2.png, of the shape and the texture")
+        raise ValueError(f"{name}: the name must be like bear1-cat2.png, of the shape and the texture")
     shape, texture = (check_category(re.sub(r"\d", "", cue), name) for cue in (source, texture))
     parent = folder.rpartition("/")[2]
     if parent in NAMES and parent != shape:
-        raise ValueError(f"{name}: a shape of {shape} in the folder of {parent}; move it, or mend its name")
+        raise ValueError(f"{name}: has a shape of {shape}, but is in the folder of {parent}; move it, or fix its name")
     return Cues(shape, texture, source)
 
 
@@ -64,8 +64,10 @@ class CategoryFolder(ImageFolder):
         super().__init__(root, exif=False)
         others = [name for name in self.classes if name not in NAMES]
         if others or "/" not in self.name(0):
-            told = f"the folder {others[0]!r} is none" if "/" in self.name(0) else "no folders"
-            raise ValueError(f"{self.root}: expected a folder for each category; {told} of {', '.join(NAMES)}")
+            got = f"the folder {others[0]!r}" if "/" in self.name(0) else "no folders"
+            raise ValueError(
+                f"{self.root}: must have a folder for each of the categories {', '.join(NAMES)}, got {got}"
+            )
 
 
 def shape_bias(
@@ -90,7 +92,8 @@ def shape_bias(
     """
     if not len(answers) == len(shapes) == len(textures) == len(shapes if sources is None else sources):
         raise ValueError(
-            f"answers: {len(answers)}, of {len(shapes)} shapes and {len(textures)} textures; give one each"
+            f"answers, shapes, textures and sources must have one length, got {len(answers)} answers, {len(shapes)} shapes "
+            f"and {len(textures)} textures"
         )
     for place, names in (("answers", answers), ("shapes", shapes), ("textures", textures)):
         for name in {name for name in names if name is not None}:
@@ -137,8 +140,8 @@ def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | 
     """
     if first.keys() != second.keys() or not first:
         others = sorted(first.keys() ^ second.keys())
-        told = f"{others[0]} and {len(others) - 1} more are of one alone" if others else "there is none"
-        raise ValueError(f"second: expected answers on the same images; {told}")
+        got = f"{others[0]} and {len(others) - 1} more in one only" if others else "none"
+        raise ValueError(f"second must have answers for the images of first, got {got}")
     found = [cues(name) for name in first]
     decided = [
         [_decided(answers[name], one) for name, one in zip(first, found, strict=True)] for answers in (first, second)
@@ -209,7 +212,7 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
     ways = judge.classes or []
     kept = [i for i, found in enumerate(told.values()) if found.shape in ways and found.texture in ways]
     if not kept:
-        raise ValueError(f"{images.root}: no image whose shape and texture are among {', '.join(ways)}")
+        raise ValueError(f"{images.root}: has no image whose shape and texture are among {', '.join(ways)}")
     (answers,) = judge.answers([Part(images, kept)], uncropped=True)
     found = [told[name] for name in answers.names]
     given = [ways[answer] for answer in answers.given]

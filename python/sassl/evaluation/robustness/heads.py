@@ -111,7 +111,8 @@ class Judge:
     def _answered(self, images: Images, allowed: list[int] | None, uncropped: bool) -> Answers:
         if self.classes is None and images.classes is not None:
             raise ValueError(
-                f"classes: {images!r} has names of classes, and the head knows numbers alone; give it names, in their order"
+                f"classes are required: {images!r} has class names, but the head knows only indices; give it names, in "
+                "their order"
             )
         rule = replace(self.preprocessing, resize=None) if uncropped else self.preprocessing
         shared: dict[str, Any] = {"cache": self.cache, "ranks": self.ranks, "progress": self.progress}
@@ -178,11 +179,11 @@ class Classifier(Judge):
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         if self._columns is not None and outputs.shape[1] != len(self._columns):
             raise ValueError(
-                f"model: {outputs.shape[1]} numbers an image, where there are {len(self._columns)} classes; give names, or "
+                f"model must return a score for each of {len(self._columns)} classes, got {outputs.shape[1]}; give names, or "
                 "fit a head on a backbone's features by Probe"
             )
         if not np.isfinite(outputs).all():
-            raise ValueError("model: scores that are not finite; there is no answer in them")
+            raise ValueError("model must return finite scores, got NaN or infinity")
         if self.classes is not self._columns:
             outputs = category_means(softmax(outputs), self._columns or [])[0]
         return outputs, np.arange(outputs.shape[1])
@@ -232,7 +233,7 @@ class Probe(Judge):
         numbers = super()._allowed(among)
         if numbers is not None and not np.isin(self.train.targets, numbers).any():
             raise ValueError(
-                f"train: no image of the classes that may be answered, such as {(self.classes or [])[numbers[0]]}"
+                f"train must have images of the classes that may be answered, such as {(self.classes or [])[numbers[0]]}"
             )
         return numbers
 

@@ -32,7 +32,7 @@ def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
     ways = judge.classes or []
     kept = [i for i in range(len(images)) if class_of(images.name(i)) in ways]
     if not kept:
-        raise ValueError(f"{images.root}: no image of {', '.join(ways)}")
+        raise ValueError(f"{images.root}: has no image of {', '.join(ways)}")
     (answers,) = judge.answers([Part(images, kept)], uncropped=True)
     found = accuracy(answers)
     return {

@@ -62,5 +62,5 @@ def find(root: File) -> list[tuple[str, Path]]:
     ]
     if not found:
         expected = ", ".join(name for row in SETS.values() for name in row.folders)
-        raise ValueError(f"{top}: no folder of a robustness set; expected names that begin with {expected}")
+        raise ValueError(f"{top}: has no folder of a robustness set; its name must begin with {expected}")
     return found

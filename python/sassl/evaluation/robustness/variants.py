@@ -31,7 +31,9 @@ class ClassFolder(ImageFolder):
         known = set(WNIDS)
         if others := [name for name in self.classes if name not in known]:
             hint = "; numbers are ImageNet-V2's, which imagenet_v2 reads" if others[0].isdecimal() else ""
-            raise ValueError(f"{self.root}: the folder {others[0]!r} is none of ImageNet's, such as {WNIDS[0]}{hint}")
+            raise ValueError(
+                f"{self.root}: the folder {others[0]!r} is not one of ImageNet's, such as {WNIDS[0]}{hint}"
+            )
 
 
 class ImageNetV2(ImageFolder):
@@ -49,11 +51,13 @@ class ImageNetV2(ImageFolder):
         for name in self.classes:
             if not (name.isascii() and name.isdecimal() and int(name) < len(WNIDS)):
                 raise ValueError(
-                    f"{self.root}: the folder {name!r} is none of ImageNet-V2's, which are numbers from 0 to 999"
+                    f"{self.root}: the folder {name!r} is not one of ImageNet-V2's, which are numbers from 0 to 999"
                 )
         numbers = [int(name) for name in self.classes]
         if len(set(numbers)) != len(numbers):
-            raise ValueError(f"{self.root}: two folders of one number, as 1 and 01; a folder is a class")
+            raise ValueError(
+                f"{self.root}: has two folders of one number, such as 1 and 01; each folder must be a class"
+            )
         self.classes = [WNIDS[number] for number in numbers]
 
 
@@ -104,13 +108,13 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
     """
     images = ClassFolder(root)
     if others := [name for name in images.classes if name not in IMAGENET_R]:
-        raise ValueError(f"{images.root}: the folder {others[0]!r} is none of ImageNet-R's 200 classes")
+        raise ValueError(f"{images.root}: the folder {others[0]!r} is not one of ImageNet-R's 200 classes")
     sets: list[ImageFolder | Part] = [images]
     if imagenet is not None:
         clean = ClassFolder(imagenet)
         kept = [i for i in range(len(clean)) if class_of(clean.name(i)) in images.classes]
         if not kept:
-            raise ValueError(f"{clean.root}: no image of the classes of {images.root}")
+            raise ValueError(f"{clean.root}: has no image of the classes of {images.root}")
         sets.append(Part(clean, kept))
     found = judge.answers(sets, among=IMAGENET_R)
     told = {

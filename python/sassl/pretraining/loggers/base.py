@@ -74,12 +74,12 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
     for one in given if isinstance(given, (list, tuple)) else [given]:
         if isinstance(one, str) and one not in LOGGERS:
             names = ", ".join(f'"{name}"' for name in LOGGERS)
-            raise ValueError(f"loggers = {one!r}: expected {names}, or an object with begin, step, epoch and end")
+            raise ValueError(f"loggers must be {names}, or objects with begin, step, epoch and end, got {one!r}")
         made = LOGGERS[one]() if isinstance(one, str) else one
         if isinstance(made, type) or not isinstance(made, Logger):
-            raise TypeError(f"loggers: expected a name, or an object with begin, step, epoch and end, got {one!r:.100}")
+            raise TypeError(f"loggers must be names, or objects with begin, step, epoch and end, got {one!r:.100}")
         if out is None and getattr(made, "needs_folder", False):
-            raise ValueError(f"loggers = {one!r}: needs a folder; give out")
+            raise ValueError(f"loggers={one!r} requires a folder; give out")
         found.append(made)
     return found
 
@@ -87,4 +87,4 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
 def need(name: str, package: str) -> None:
     """Raise an ImportError if a logger's package is not installed."""
     if importlib.util.find_spec(name) is None:
-        raise ImportError(f'loggers = "{name}": needs the package {name}; pip install {package}')
+        raise ImportError(f'loggers="{name}" requires the package {name}; pip install {package}')

@@ -119,7 +119,7 @@ def read_kept(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError):
         found = None
     if not isinstance(found, dict):
-        raise ValueError(f"{os.fspath(path)}: not what a run's loggers keep there; move it, and they begin anew")
+        raise ValueError(f"{os.fspath(path)}: was not written by a run's loggers; move it, and they start anew")
     return found
 
 

@@ -76,7 +76,7 @@ class Pretraining(Encoding, Weights):
         """
         if type(self) is Pretraining:
             raise TypeError(
-                f"Pretraining: what {', '.join(row.kind.__name__ for row in METHODS.values())} share; make one"
+                f"Pretraining is the base of {', '.join(row.kind.__name__ for row in METHODS.values())}; create one of these"
             )
         presets = METHODS[self.name].presets
         base = presets[choice("preset", self.name if preset is None else preset, presets)]
@@ -88,7 +88,7 @@ class Pretraining(Encoding, Weights):
         if isinstance(views, Views):
             for name, value in (("style", style), ("input_size", input_size)):
                 if value is not None:
-                    raise ValueError(f"{name} = {value!r}: the views have their own; give it to them")
+                    raise ValueError(f"{name}={value!r} must be given to the views, which have their own")
             transform = view_settings.for_engine(views)
             config = view_settings.told(transform, config)
         else:
@@ -148,7 +148,7 @@ class Pretraining(Encoding, Weights):
             model.load_backbone(named(config.init))
             if model.config.init != config.init:
                 raise ValueError(
-                    f"init = {config.init['source']}: not the weights that the settings tell of; begin anew"
+                    f"init {config.init['source']!r} does not hold the weights that the settings name; start anew"
                 )
         return model
 
@@ -156,7 +156,7 @@ class Pretraining(Encoding, Weights):
     def _made(cls, config: Config, transform: Views, threads: int | None, engine: str | Maker) -> Pretraining:
         kind = METHODS[config.method.name].kind
         if not issubclass(kind, cls):
-            raise ValueError(f"method = {config.method.name!r}: of {kind.__name__}, not of {cls.__name__}")
+            raise ValueError(f"method {config.method.name!r} is of {kind.__name__}, not of {cls.__name__}")
         model: Pretraining = kind.__new__(kind)
         model._begin(config, transform, threads, engine)
         return model
@@ -286,10 +286,10 @@ class Pretraining(Encoding, Weights):
         """Return the data if they are batches, else a loader of their images."""
         if batches.is_batches(data):
             if on_error != "raise":
-                raise ValueError(f"on_error = {on_error!r}: of a loader that is made here; give it to yours")
+                raise ValueError(f"on_error={on_error!r} must be given to your own loader")
             return data
         if config.data.views.get("normalize") == UNKNOWN:
-            raise wrong("normalize", UNKNOWN, "a dict or None, for views that are made here")
+            raise wrong("normalize", UNKNOWN, "a dict or None for views that are computed here")
         if self._origin is not None:
             kept = self._origin / STYLES
             self._views = view_settings.make(self.config, styles=kept if kept.exists() else None)
@@ -312,7 +312,9 @@ class Pretraining(Encoding, Weights):
         else:
             monitor.begin(class_names(getattr(loader, "dataset", None)), on_error)
         if config.data.views.get("normalize") == UNKNOWN:
-            raise ValueError(f"monitor: normalize = {UNKNOWN!r}: no image can be made as the views are; leave it out")
+            raise ValueError(
+                f"monitor must be left out with normalize={UNKNOWN!r}, as no image can be normalized like the views"
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the whole state and the settings to a file, atomically."""
@@ -365,10 +367,10 @@ class Pretraining(Encoding, Weights):
 def _check_folder(out: Any, **needing: Any) -> None:
     for name, value in needing.items():
         if value and out is None:
-            raise ValueError(f"{name} = {value!r}: needs a folder; give out")
+            raise ValueError(f"{name}={value!r} requires a folder; give out")
 
 
 def _check_callable(**callbacks: Any) -> None:
     for name, callback in callbacks.items():
         if callback is not None and not callable(callback):
-            raise TypeError(f"{name}: expected a function, got {type(callback).__name__}")
+            raise TypeError(f"{name} must be a function, got {type(callback).__name__}")

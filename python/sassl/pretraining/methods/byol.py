@@ -40,7 +40,7 @@ class BYOLSettings(MomentumSettings):
         for name in ("dim", "hidden_dim", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.loss_scale > 0:
-            raise wrong("loss_scale", self.loss_scale, "a number above 0")
+            raise wrong("loss_scale", self.loss_scale, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
         """The numbers of values in projector and predictor."""

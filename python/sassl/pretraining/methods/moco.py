@@ -44,7 +44,7 @@ class MoCoSettings(MomentumSettings):
         for name in ("dim", "queue_size", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.temperature > 0:
-            raise wrong("temperature", self.temperature, "a number above 0")
+            raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
         """The numbers of values in the projector and in the queue."""

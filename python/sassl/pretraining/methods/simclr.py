@@ -40,7 +40,7 @@ class SimCLRSettings(MethodSettings):
         for name in ("dim", "hidden_dim", "layers", "splits"):
             whole(name, getattr(self, name), 1)
         if not self.temperature > 0:
-            raise wrong("temperature", self.temperature, "a number above 0")
+            raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
         """The number of values in the projector."""

@@ -29,22 +29,22 @@ def check(method: Method, name: str, pieces: int) -> None:
     """Raise a ValueError if the number of pieces would change the run's results."""
     parts, ranks = method.parts, method.world.size
     if pieces < 1:
-        raise ValueError(f"accumulate = {pieces}: expected at least 1")
+        raise ValueError(f"accumulate must be an integer >= 1, got {pieces}")
     if pieces == 1:
         return
     if not method.by_rows and type(method).represent is Method.represent:
-        remedy = "a method in pieces has by_rows = True, or represent and loss in the place of forward"
-        raise ValueError(f"accumulate = {pieces}: {name} makes its loss of all rows at once; {remedy}")
+        remedy = "a method in pieces has by_rows=True, or represent and loss instead of forward"
+        raise ValueError(f"accumulate must be 1 for {name}, whose loss is of all rows at once, got {pieces}; {remedy}")
     if parts == 1:
         raise ValueError(
-            f"accumulate = {pieces}: norms are over the whole batch (splits = 1), and over pieces of it this would be another "
-            f"run; give splits={pieces * ranks} too, which is a setting of the run, or checkpointing, or a smaller batch"
+            f"accumulate must be 1 for norms over the whole batch (splits=1), got {pieces}; over pieces of it this would be "
+            f"another run: give splits={pieces * ranks} too, a setting of the run, or checkpointing, or a smaller batch"
         )
     if parts % (pieces * ranks):
         of_ranks = f" of each of {ranks} ranks" if ranks > 1 else ""
         raise ValueError(
-            f"accumulate = {pieces}: a piece{of_ranks} consists of whole parts for norms, splits = {parts}; give a number that "
-            f"divides {parts // ranks if parts % ranks == 0 else parts}"
+            f"accumulate must divide {parts // ranks if parts % ranks == 0 else parts}, as a piece{of_ranks} consists of whole "
+            f"parts for norms (splits={parts}), got {pieces}"
         )
 
 

@@ -125,7 +125,7 @@ def build(backbone: Backbone) -> nn.Module:
     if backbone.family is not None:
         return foreign.build(backbone)
     if backbone.name not in BACKBONES:
-        raise ValueError(f'arch = {backbone.name!r}: engine="torch" has {", ".join(BACKBONES)}')
+        raise ValueError(f'arch must be one of {", ".join(BACKBONES)} for engine="torch", got {backbone.name!r}')
     return BACKBONES[backbone.name](backbone.settings)
 
 

@@ -34,13 +34,15 @@ def count(devices: str, engine: str = "torch") -> int:
     """
     gpus = torch.cuda.device_count()
     if engine == "auto" and gpus == 0 and devices not in ("auto", "1"):
-        raise ValueError(f"devices = {devices}: there is no GPU; give --engine torch for so many processes on CPUs")
+        raise ValueError(
+            f"devices must be 1 without a GPU, got {devices}; give --engine torch for several processes on CPUs"
+        )
     if devices == "auto":
         return max(1, gpus)
     if not devices.isdecimal() or int(devices) == 0:
-        raise ValueError(f'devices = {devices}: expected "auto" or a whole number, at least 1')
+        raise ValueError(f'devices must be "auto" or an integer >= 1, got {devices}')
     if 0 < gpus < int(devices):
-        raise ValueError(f"devices = {devices}: this machine has {gpus} GPUs, and each process needs its own")
+        raise ValueError(f"devices must be at most the number of GPUs ({gpus}), one for each process, got {devices}")
     return int(devices)
 
 
@@ -52,7 +54,9 @@ def are_begun(devices: str) -> bool:
     """
     ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE"))
     if ranks is not None and devices not in ("auto", ranks):
-        raise ValueError(f"devices = {devices}: a launcher has started {ranks} processes here; leave --devices out")
+        raise ValueError(
+            f"devices must be {ranks}, the number of processes that a launcher has started, got {devices}; leave --devices out"
+        )
     return ranks is not None
 
 

@@ -52,5 +52,5 @@ class Draws:
         """
         high, low = given[_NAME].tolist()
         if not (0 <= high < 1 << 24 and 0 <= low < _LOW and high == int(high) and low == int(low)):
-            raise ValueError(f"{_NAME} = {[high, low]}: expected whole numbers; the state is damaged")
+            raise ValueError(f"{_NAME} must be integers, got {[high, low]}; the state is damaged")
         self.steps = int(high) * _LOW + int(low)

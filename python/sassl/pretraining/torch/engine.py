@@ -56,7 +56,9 @@ class TorchEngine(Engine):
         checkpointing: bool = False,
     ) -> None:
         if config.method.name not in METHODS:
-            raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
+            raise ValueError(
+                f'method must be one of {", ".join(METHODS)} for engine="torch", got {config.method.name!r}'
+            )
         here = launch.here(group)
         self.device = launch.device_of(device, here)
         self._config, self._threads, self._where = config, launch.threads_of(threads, here), views
@@ -140,7 +142,9 @@ class TorchEngine(Engine):
         """Check that the ranks can divide the batch, and that the method supports it."""
         if (ranks := self._world.size) > 1 and batch % ranks:
             near = f"{batch // ranks * ranks} or {-(-batch // ranks) * ranks}"
-            raise ValueError(f"batch_size = {batch}: {ranks} ranks divide it; expected a multiple, as {near}")
+            raise ValueError(
+                f"batch_size must be a multiple of the number of ranks ({ranks}), such as {near}, got {batch}"
+            )
         self._method.check_batch(batch)
 
     def loading(self, transform: Views) -> dict[str, Any]:
@@ -237,7 +241,7 @@ class TorchEngine(Engine):
     def _views(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> list[Tensor]:
         """Check both views, and move them to the device."""
         if np.shape(left) != np.shape(right):
-            raise ValueError(f"right views: expected shape {np.shape(left)}, as the left ones, got {np.shape(right)}")
+            raise ValueError(f"right views must have shape {np.shape(left)}, as the left ones, got {np.shape(right)}")
         self.check_batch(len(left) * self._world.size)
         return [self._images(f"{name} views", images) for name, images in (("left", left), ("right", right))]
 
@@ -245,14 +249,12 @@ class TorchEngine(Engine):
         """Check images, and return them on the device as (N, 3, H, W); a tensor may be there already."""
         tensor = images if isinstance(images, Tensor) else _tensor(np.asarray(images))
         if tensor.ndim != 4 or 3 not in (tensor.shape[1], tensor.shape[3]) or not tensor.numel():
-            raise ValueError(f"{name}: expected shape (N, H, W, 3) or (N, 3, H, W), got {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have shape (N, H, W, 3) or (N, 3, H, W), got {tuple(tensor.shape)}")
         tensor = tensor.permute(0, 3, 1, 2) if tensor.shape[3] == 3 else tensor
         if (side := min(tensor.shape[2:])) < (least := self._config.backbone.least_side):
-            raise ValueError(
-                f"input_size = {side}: {self._config.backbone.name} takes views of at least {least} pixels"
-            )
+            raise ValueError(f"input_size must be at least {least} for {self._config.backbone.name}, got {side}")
         if self.device.type == "cpu" and not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name}: expected finite values")
+            raise ValueError(f"{name} must have finite values")
         if self._copies is None or tensor.is_cuda:
             return tensor.to(self.device, self._dtype, memory_format=self._format)
         # A separate stream overlaps the copy with the GPU's current work.
@@ -329,8 +331,9 @@ class TorchEngine(Engine):
             told, self._told = self._told, None
             self._look(told, changed=True)
         if not self._is_whole:
-            remedy = "an error or Ctrl-C ended a step in its middle; load the last checkpoint"
-            raise ValueError(f"engine = half changed: {remedy}")
+            raise ValueError(
+                "the engine is half changed: an error or Ctrl-C interrupted a step; load the last checkpoint"
+            )
 
 
 def _tensor(array: NDArray[np.float32]) -> Tensor:

@@ -20,7 +20,7 @@ def _of(family: str) -> Callable[[str, dict[str, Any]], dict[str, Any]]:
     def told(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         given = _only("arch_settings", f"{family}:{name}", settings, {})
         if not isinstance(given, dict):
-            raise ValueError(f"arch_settings = {given!r:.100}: expected a dict of keywords for {family}:{name}")
+            raise ValueError(f"arch_settings must be a dict of keywords for {family}:{name}, got {given!r:.100}")
         features = _features(family, name, json.dumps(given, sort_keys=True))
         return _told(features, {"arch_settings": given})
 
@@ -35,7 +35,9 @@ def _module(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 def _only(name: str, arch: str, settings: dict[str, Any], default: Any) -> Any:
     """The value of the only allowed setting."""
     if unknown := settings.keys() - {name}:
-        raise ValueError(f"{min(unknown)} = {settings[min(unknown)]!r:.100}: {arch} has {name} alone")
+        raise ValueError(
+            f"{min(unknown)}={settings[min(unknown)]!r:.100} is not a setting of {arch}, which has only {name}"
+        )
     return settings.get(name, default)
 
 
@@ -55,7 +57,7 @@ def _features(family: str, name: str, settings: str) -> int:
     for package in ("torch", family):
         if find_spec(package) is None:
             raise ImportError(
-                f'arch = "{family}:{name}": needs {package}, which is not installed: pip install {family}'
+                f'arch="{family}:{name}" requires {package}, which is not installed: pip install {family}'
             )
     from .foreign import features
 

@@ -55,7 +55,7 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
         ValueError: the method or the backbone is unknown; the number of pieces is invalid.
     """
     if config.method.name not in METHODS:
-        raise ValueError(f'method = {config.method.name!r}: engine="torch" has {", ".join(METHODS)}')
+        raise ValueError(f'method must be one of {", ".join(METHODS)} for engine="torch", got {config.method.name!r}')
     dtype = torch.float64 if precision == "float64" else torch.float32
     # Two pieces represent all, and norms over parts keep as much memory as norms over the whole batch.
     pieces = min(accumulate, 2)

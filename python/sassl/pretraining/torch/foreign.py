@@ -52,8 +52,8 @@ def _torchvision(name: str, settings: dict[str, Any], weights: Any = None) -> tu
 
 def _unknown(family: str, name: str, known: list[str]) -> ValueError:
     near = get_close_matches(name, known, 3) or [one for one in known if one.startswith(name[:4])][:3]
-    meant = f"did you mean {', '.join(near)}?" if near else f"{family}'s list_models tells all of them"
-    return ValueError(f"arch = '{family}:{name}': {family} has no model of this name; {meant}")
+    meant = f"did you mean {', '.join(near)}?" if near else f"{family}'s list_models lists them all"
+    return ValueError(f"arch '{family}:{name}' is not a model of {family}; {meant}")
 
 
 def _without_classifier(module: nn.Module) -> int:
@@ -71,7 +71,9 @@ def _without_classifier(module: nn.Module) -> int:
         if isinstance(last, (nn.Linear, nn.Conv2d)):
             setattr(holder, name, nn.Identity())
             return last.in_features if isinstance(last, nn.Linear) else last.in_channels
-    raise ValueError(f"{type(module).__name__}: no classifier is known; give arch=module, without one, and features=N")
+    raise ValueError(
+        f"{type(module).__name__} has no classifier that is known; give arch=module, without one, and features=N"
+    )
 
 
 #: Functions that build a model without its classifier, and return it with its feature dimension.
@@ -84,12 +86,12 @@ _MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
 def _made(family: str, name: str, settings: dict[str, Any]) -> tuple[nn.Module, int]:
     for key in settings:
         if key in _REFUSED:
-            raise ValueError(f"arch_settings: {key} = {settings[key]!r:.100}: {_REFUSED[key]}")
+            raise ValueError(f"arch_settings must not have {key}={settings[key]!r:.100}: {_REFUSED[key]}")
     try:
         return _MAKERS[family](name, settings)
     except (TypeError, AssertionError, RuntimeError, KeyError) as error:
         told = f"{type(error).__name__}: {_line(error)}"
-        raise ValueError(f"arch_settings = {settings}: {family}:{name} cannot be made of them: {told}") from error
+        raise ValueError(f"{family}:{name} cannot be built with arch_settings={settings}: {told}") from error
 
 
 def features(family: str, name: str, settings: dict[str, Any]) -> int:
@@ -118,13 +120,13 @@ def build(backbone: Backbone) -> nn.Module:
         return _made(str(backbone.family), name, backbone.settings["arch_settings"])[0]
     if not isinstance(backbone.module, nn.Module):
         raise ValueError(
-            f"arch = {name}: settings tell the name of a module's class alone; give it itself, in Python: arch=module"
+            f"arch {name} is the class name of a module, which settings do not hold; give the module in Python: arch=module"
         )
     _check_state(backbone.module, name)
     try:
         return copy.deepcopy(backbone.module)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"arch = {name}: it cannot be copied: {_line(error)}") from error
+        raise ValueError(f"arch {name} cannot be copied: {_line(error)}") from error
 
 
 def published(family: str, name: str, weights: Any) -> nn.Module:
@@ -141,11 +143,11 @@ def _check_state(module: nn.Module, name: str) -> None:
     """Check that a checkpoint can hold a module's state: real tensors with known sizes and values that fit float32."""
     for key, tensor in module.state_dict().items():
         if not isinstance(tensor, Tensor) or tensor.is_complex():
-            raise ValueError(f"arch = {name}: {key} is no tensor of real numbers, which checkpoints hold")
+            raise ValueError(f"arch {name}: {key} is not a tensor of real numbers, which checkpoints hold")
         if is_lazy(tensor):
-            raise ValueError(f"arch = {name}: {key} has no size yet; make a forward pass before")
+            raise ValueError(f"arch {name}: {key} has no size yet; run a forward pass first")
         if not tensor.is_floating_point() and tensor.numel() and int(tensor.long().abs().max()) > 1 << 24:
-            raise ValueError(f"arch = {name}: {key} has whole numbers above 2^24, which checkpoints do not hold")
+            raise ValueError(f"arch {name}: {key} has integers above 2^24, which checkpoints do not hold")
 
 
 @torch.no_grad()
@@ -168,13 +170,13 @@ def try_out(module: nn.Module, config: Config, memory_format: torch.memory_forma
         if not isinstance(made, Tensor) or made.ndim != 2 or len(made) != 2:
             got = f"a tensor {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
             raise ValueError(
-                f"arch = {backbone.name}: expected features (2, {backbone.features}) of images (2, 3, {sides[0]}, {sides[1]}), "
+                f"arch {backbone.name} must return features (2, {backbone.features}) of images (2, 3, {sides[0]}, {sides[1]}), "
                 f"got {got}; give a module that pools and flattens them, in training too"
             )
         if made.shape[1] != backbone.features:
             raise ValueError(
-                f"features = {backbone.features}: {backbone.name} makes {made.shape[1]} values of an image; give features="
-                f"{made.shape[1]}, or take its classifier away"
+                f"features must be {made.shape[1]} for {backbone.name}, got {backbone.features}; give features="
+                f"{made.shape[1]}, or remove its classifier"
             )
     for name, buffer in module.named_buffers():
         buffer.copy_(before[name])
@@ -194,7 +196,7 @@ def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
         elif sized := _SIZED.get(backbone.family):
             remedy += f", or make it for these by arch_settings={{'{sized}': {images.shape[-2]}}}"
         raise ValueError(
-            f"input_size: {backbone.name} does not take images of {images.shape[-2]}x{images.shape[-1]}: "
+            f"input_size must suit {backbone.name}, which does not take images of {images.shape[-2]}x{images.shape[-1]}: "
             f"{type(error).__name__}: {_line(error)}; {remedy}"
         ) from error
 

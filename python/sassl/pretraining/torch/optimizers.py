@@ -65,7 +65,7 @@ def build(settings: OptimizerSettings, method: Method, device: torch.device) -> 
         case AdamW():
             made = torch.optim.AdamW(groups, 0.0, fused=fused)
         case _:
-            raise ValueError(f'optimizer = {settings.name!r}: engine="torch" has sgd, lars, adamw')
+            raise ValueError(f'optimizer must be one of sgd, lars, adamw for engine="torch", got {settings.name!r}')
     for group in made.param_groups:
         for p in group["params"]:
             made.state[p] |= _slots(settings, p, device if fused else torch.device("cpu"))

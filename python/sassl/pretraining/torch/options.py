@@ -60,7 +60,7 @@ class Torch:
         choice("precision", self.precision, ("bf16", "float32", "float64", None))
         choice("views", self.views, ("cpu", "split", "gpu", None))
         if self.graphs and self.compile is not True:
-            raise ValueError(f"graphs = {self.graphs}: of networks that inductor compiles; give compile=True")
+            raise ValueError(f"graphs={self.graphs} requires compile=True, which compiles the networks")
         whole("accumulate", self.accumulate, 1)
         flag("checkpointing", self.checkpointing)
 

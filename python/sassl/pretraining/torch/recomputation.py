@@ -26,6 +26,8 @@ def wrap(backbone: nn.Module, name: str) -> None:
     """
     found = blocks(backbone)
     if not found:
-        raise ValueError(f"checkpointing = True: {name} has no blocks that could be made again; leave it out")
+        raise ValueError(
+            f"checkpointing=True requires blocks that can be recomputed, which {name} does not have; leave it out"
+        )
     for block in found:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)

@@ -76,12 +76,12 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
     """
     for name, tensor in mine.items():
         if name not in state:
-            raise ValueError(f'state = "{name}": is missing: is it of another method or backbone?')
+            raise ValueError(f'the state lacks "{name}"; is it of another method or backbone?')
         if np.shape(state[name]) != tuple(tensor.shape):
-            shapes = f"expected {list(tensor.shape)}, got {list(np.shape(state[name]))}"
-            raise ValueError(f"{name}: {shapes}; is it of another backbone?")
+            shapes = f"{tuple(tensor.shape)}, got {np.shape(state[name])}"
+            raise ValueError(f"{name} must have shape {shapes}; is it of another backbone?")
     if unknown := [name for name in state if name not in mine]:
-        raise ValueError(f'state = "{unknown[0]}": this {what} has none of this name: is it of another method?')
+        raise ValueError(f'the state has "{unknown[0]}", unlike this {what}; is it of another method?')
     return {name: _checked(name, values) for name, values in state.items()}
 
 
@@ -99,13 +99,11 @@ def _checked(name: str, values: NDArray[np.float32]) -> Tensor:
     finite = np.isfinite(array)
     if not finite.all():
         found = array[~finite].flat[0]
-        raise ValueError(
-            f"{name} = {found}: values of a state are finite; has the run diverged, or is the file damaged?"
-        )
+        raise ValueError(f"{name} must be finite, got {found}; has the run diverged, or is the file damaged?")
     if _is_count(name) and not ((array >= 0) & (array <= _COUNTS) & (array == np.round(array))).all():
-        raise ValueError(f"{name} = {array}: a whole number from 0 to {_COUNTS}; the state is damaged")
+        raise ValueError(f"{name} must be an integer in [0, {_COUNTS}], got {array}; the state is damaged")
     if name.endswith(("running_var", ".exp_avg_sq")) and (array < 0).any():
-        raise ValueError(f"{name} = {array.min()}: a variance is not below 0; the state is damaged")
+        raise ValueError(f"{name} must be >= 0, as a variance, got {array.min()}; the state is damaged")
     return torch.tensor(array)
 
 

@@ -38,8 +38,8 @@ class Told:
             self._event.synchronize()
         values: list[float] = self._values.tolist()
         if not np.isfinite(values[0]):
-            remedy = "the run has diverged: lower the learning rate, and go on from the last checkpoint"
-            raise ValueError(f"loss = {values[0]}: {remedy}")
+            remedy = "the run has diverged: lower the learning rate, and resume from the last checkpoint"
+            raise ValueError(f"loss must be finite, got {values[0]}; {remedy}")
         return values
 
     @property

@@ -120,7 +120,9 @@ class Method(nn.Module):
         if self.parts > 1:
             Parts(self.parts, self.world.rank, self.world.size).check(batch)
         if batch < 2:
-            raise ValueError(f"batch_size = {batch}: at least 2: batch norm and negatives take other images")
+            raise ValueError(
+                f"batch_size must be an integer >= 2, as batch norm and negatives need other images, got {batch}"
+            )
 
     def learning(self) -> dict[str, nn.Module]:
         """The trained networks, by name."""

@@ -118,7 +118,7 @@ class MoCoV2(Method):
             ("steps", low, _STEPS),
         ):
             if not (0 <= value < end and value == int(value)):
-                raise ValueError(f"{name} = {value}: a whole number from 0 to {end - 1}; the state is damaged")
+                raise ValueError(f"{name} must be an integer in [0, {end - 1}], got {value}; the state is damaged")
         with torch.no_grad():
             self.queue.copy_(state["queue"])
         self._pointer, self._steps = int(pointer), (int(high) << 20) + int(low)
