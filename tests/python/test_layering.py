@@ -40,7 +40,7 @@ MAY_USE = {
         "data",
         "transforms",
         "figure",
-        "image_files",
+        "grids",
         "progress",
         "terminal",
         "arguments",

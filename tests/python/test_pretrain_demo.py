@@ -46,10 +46,10 @@ def test_results_are_never_overwritten(tmp_path, name):
 
 
 def test_patterns_are_balanced_and_repeatable():
-    one, again, other = patterns(48, seed=3), patterns(48, seed=3), patterns(48, seed=4)
-    images = np.stack([one[i] for i in range(48)])
+    one, again, other = ([patterns(48, seed)[i] for i in range(48)] for seed in (3, 3, 4))
+    images, targets = (np.stack(some) for some in zip(*one, strict=True))
     assert images.shape == (48, 32, 32, 3)
     assert images.dtype == np.uint8
-    assert np.array_equal(images, np.stack([again[i] for i in range(48)]))
-    assert not np.array_equal(images, np.stack([other[i] for i in range(48)]))
-    assert np.bincount(one.targets).tolist() == [48 // len(SHAPES)] * len(SHAPES)
+    assert np.array_equal(images, np.stack([image for image, _ in again]))
+    assert not np.array_equal(images, np.stack([image for image, _ in other]))
+    assert np.bincount(targets).tolist() == [48 // len(SHAPES)] * len(SHAPES)
