@@ -41,7 +41,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
     return n
 
 
-def pair(name: str, value: Any, expected: str = "a pair of numbers") -> tuple[float, float]:
+def pair(name: str, value: Any, expected: str = "a pair of values") -> tuple[float, float]:
     """Return two floats."""
     try:
         low, high = value

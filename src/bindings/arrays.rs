@@ -110,7 +110,7 @@ pub(super) fn into_array<'py, T: Element>(
 /// Converts values of any shape and numeric type to float32.
 pub(super) fn floats<'py>(name: &str, numbers: &Bound<'py, PyAny>) -> PyResult<Held<'py, f32>> {
     let float32 = numbers.py().import("numpy")?.call_method1("asarray", (numbers, "float32"));
-    let array = float32.map_err(|_| wrong_type(name, numbers, "numbers, or an array of them"))?;
+    let array = float32.map_err(|_| wrong_type(name, numbers, "values, or an array of them"))?;
     Held::new(array.cast::<PyArrayDyn<f32>>()?)
 }
 

@@ -71,7 +71,7 @@ impl Vgg {
                 let units = widths.iter().map(|&width| {
                     let conv = Conv2d::biased(layout, &at.to_string(), (inputs, width), 3);
                     let norm = BatchNorm::new(layout, &(at + 1).to_string(), width, true, 1.0);
-                    // torchvision also numbers the ReLU.
+                    // torchvision counts the ReLU too.
                     (inputs, at) = (width, at + 3);
                     Unit { conv, norm }
                 });

@@ -23,7 +23,7 @@ impl Softmax {
     /// Creates a probe that gives each class the same score.
     ///
     /// # Errors
-    /// There is not enough memory for the weights of so many classes.
+    /// There is not enough memory for the weights of all classes.
     pub(super) fn zeros(labels: Vec<i64>, dim: usize) -> Result<Self> {
         let (count, mut numbers) = (labels.len() * (dim + 1), vec![]);
         if numbers.try_reserve_exact(count).is_err() {

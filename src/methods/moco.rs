@@ -235,7 +235,7 @@ impl Method for Moco {
     }
 
     fn load_state(&mut self, state: &[&[f32]]) -> Result<()> {
-        let &[queue, &[pointer], &[high, low]] = state else { panic!("other values than `entries` tells") };
+        let &[queue, &[pointer], &[high, low]] = state else { panic!("other values than `entries` lists") };
         let pointer = whole("queue_pointer", pointer, self.settings.queue_size as u64)?;
         let (high, low) = (whole("steps", high, 1 << 24)?, whole("steps", low, 1 << 20)?);
         change(&self.queue, |to| to.copy_from_slice(queue))?;

@@ -65,7 +65,7 @@ fn open(path: &Path) -> Result<File> {
     let is_ours = file.metadata().get("engine").is_none_or(|engine| engine == NATIVE);
     match file.metadata().get("config").filter(|_| is_ours).and_then(|config| claimed(config)) {
         Some(claimed) if claimed > held => {
-            let reason = format!("its settings ask for {claimed} numbers at least, and it holds {held}; it is damaged");
+            let reason = format!("its settings require at least {claimed} values, and it holds {held}; it is damaged");
             Err(Error::weights(path, reason))
         }
         _ => Ok(file),
@@ -97,7 +97,7 @@ pub fn load(path: &Path) -> Result<(State, Metadata)> {
 }
 
 fn damaged(path: &Path) -> Error {
-    let reason = "it is damaged, as its checksum says; delete it, and the run goes on from the one before it";
+    let reason = "it is damaged, as its checksum says; delete it, and the run resumes from the previous checkpoint";
     Error::weights(path, reason)
 }
 

@@ -249,7 +249,7 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
         ("stylize {0}/photos/a.png --out {0}/photos", "overwritten by its own view"),
         ("stylize {0}/photos {0}/deep/c.webp --out {0}", "deep/c.webp: would be overwritten by the view of"),
         ("stylize {0}/photos --out {0}/photos/a.png", "a.png: a file; views go to a folder"),
-        ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to go on with"),
+        ("pretrain --resume --data {0}/photos --out {0}/none", "none: has no run to resume"),
         ("stylize {0}/photos/a.png --out {0} --model full", '"full"'),
         ("stylize {0}/photos/a.png --out {0} --styles {0}/none", "none"),
         ("stylize {0}/photos/a.png --out {0} --p 2", "--p must be in [0, 1]"),

@@ -147,7 +147,7 @@ def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys, monkeypatch):
     for words, told in (
         ([*call, "--resume", "--dry-run"], "--out is missing"),
         (["pretrain", "simclr", "--dry-run"], "--data is missing"),
-        ([*call, "--out", str(tmp_path / "no"), "--resume", "--dry-run"], "has no run to go on with"),
+        ([*call, "--out", str(tmp_path / "no"), "--resume", "--dry-run"], "has no run to resume"),
         ([*call, "simclr", *NORMAL, "--dry-run", "--log", "csv", "--time-limit", "abc"], "--time-limit 'abc'"),
         ([*call, "simclr", *NORMAL, "--dry-run", "--log", "wandb"], '--log="wandb" requires the package wandb'),
     ):

@@ -342,6 +342,21 @@ def test_commands_take_any_model(run, tmp_path, capsys, resnet):
     assert (told["model"], told["preprocessing"]["size"], told["size"]) == (styled[0], 32, 32)
 
 
+def test_a_run_remembers_its_data(tmp_path, capsys):
+    data = coloured(tmp_path / "data", {"train": 4, "val": 4})
+    model = sassl.SimCLR("resnet18", small_stem=True, hidden_dim=16, dim=8, input_size=16, threads=2)
+    model.fit(data / "train", epochs=1, batch_size=8, out=tmp_path / "run", quiet=True)
+    assert main(["eval", "knn", str(tmp_path / "run"), "--k", "3"]) == 0
+    said = capsys.readouterr()
+    assert f"data: {data}, as recorded in {tmp_path / 'run'}" in said.err
+    (data / "val").rename(data / "test")
+    assert main(["eval", "knn", str(tmp_path / "run"), "--k", "3"]) == 1
+    assert "--train is missing: give --data" in capsys.readouterr().err
+    assert (
+        main(["eval", "knn", str(tmp_path / "run"), "--k", "3", "--data", str(data), "--test", str(data / "test")]) == 0
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

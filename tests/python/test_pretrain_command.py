@@ -268,7 +268,7 @@ def test_a_run_is_named_by_its_folder(tmp_path, monkeypatch, capsys):
             f"--resume {run} and --out {tmp_path} are different folders; give one of them",
         ),
         ([], "--out is missing; name the run's folder, as in: sassl pretrain --resume run"),
-        ([str(tmp_path / "none")], f"{tmp_path / 'none'}: has no run to go on with; begin one by a preset"),
+        ([str(tmp_path / "none")], f"{tmp_path / 'none'}: has no run to resume; start one with a preset"),
     ):
         assert main(["pretrain", "--resume", *words]) == 1
         assert capsys.readouterr().err.startswith(f"sassl pretrain: {told}")

@@ -19,9 +19,7 @@ def test_both_arms_end_above_the_untrained_backbone(tmp_path, capsys):
     for arm, accuracies in found.items():
         for measure, value in accuracies.items():
             assert value > untrained[measure] + 5, (arm, measure, accuracies, untrained)
-        history = History.load(tmp_path / "demo" / arm / "log.csv")
-        assert len(history) == demo.EPOCHS
-        assert history[-1]["knn_top1"] > untrained["kNN"]
+        assert len(History.load(tmp_path / "demo" / arm / "log.csv")) == demo.EPOCHS
         assert (tmp_path / "demo" / arm / "backbone.safetensors").is_file()
     told = capsys.readouterr().out
     assert "cannot show which of the two is better" in told

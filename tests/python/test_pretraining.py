@@ -1002,7 +1002,7 @@ def test_a_run_goes_on_with_batches_of_its_own_kind(tmp_path):
     batches = [([rng.random((4, 16, 16, 3), np.float32)] * 2, 0) for _ in range(4)]
     simclr().fit(batches, 1, batch_size=4, out=tmp_path, quiet=True)
     images = rng.integers(0, 256, (16, 16, 16, 3), np.uint8)
-    with pytest.raises(ValueError, match="of other data; its batches came from another loader"):
+    with pytest.raises(ValueError, match="of other data; its batches are from another loader"):
         simclr().fit(images, 1, batch_size=4, out=tmp_path, quiet=True, resume=True)
 
 

@@ -160,11 +160,11 @@ def test_a_job_is_told_to_go_on_by_its_exit_code(tmp_path, capsys):
     process.send_signal(signal.SIGUSR1)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 75, err
-    assert "sassl pretrain: interrupted by SIGUSR1; to go on: sassl pretrain --data" in err.splitlines()[-1]
+    assert "sassl pretrain: interrupted by SIGUSR1; to resume: sassl pretrain --data" in err.splitlines()[-1]
     assert (
         main(["pretrain", "--data", photos, "--out", out, "--resume", "--time-limit", "0:00:01", "--threads", "1"])
         == 75
     )
-    assert "interrupted by its time limit; to go on: " in capsys.readouterr().err
+    assert "interrupted by its time limit; to resume: " in capsys.readouterr().err
     assert main(["pretrain", "--data", photos, "--out", out, "--resume", "--time-limit", "abc"]) == 1
     assert "sassl pretrain: --time-limit must be a time as" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_a_run_on_two_devices_goes_on_after_the_signal_of_a_scheduler(photos, tm
     assert first.returncode == 75, told
     assert "2 ranks" in told
     assert 0 < len(History.load(out)) < 12
-    words = shlex.split(told.rpartition("to go on: sassl ")[2])
+    words = shlex.split(told.rpartition("to resume: sassl ")[2])
     assert words[-2:] == ["--devices", "2"]
     again = begin(words)
     said, told = again.communicate(timeout=120)

@@ -5,34 +5,47 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..pretraining.folder import data_of
+from ..terminal import tell
+
 
 def add(sub: argparse.ArgumentParser) -> None:
     """Add --data, --train and --test."""
-    sub.add_argument("--data", type=Path, help="a folder with train and val, both with a folder for each class")
+    sub.add_argument(
+        "--data",
+        type=Path,
+        help="a folder with train and val, both with a folder for each class (default: the one that the run has recorded)",
+    )
     sub.add_argument("--train", type=Path, help="the folder to train on (default: train in --data)")
     sub.add_argument("--test", type=Path, help="the folder to evaluate on (default: val in --data)")
 
 
 def given(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Return the folder to train on and the folder to evaluate on.
+    """Return the folder to train on and the folder to evaluate on; without options, those of the first run among the models.
 
     Raises:
         ValueError: one of the two is not given, or given twice.
         FileNotFoundError: a folder does not exist.
     """
     named = {"train": args.train, "test": args.test}
-    if args.data is None:
-        if missing := [name for name, folder in named.items() if folder is None]:
-            raise ValueError(
-                f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test"
-            )
-    elif None not in named.values():
+    if args.data is not None and None not in named.values():
         raise ValueError(f"--data {args.data} must not be given with --train and --test; leave one of them out")
-    train, test = args.train or args.data / "train", args.test or args.data / "val"
+    data = args.data if args.data is not None or None not in named.values() else _recorded(args)
+    if data is None and (missing := [name for name, folder in named.items() if folder is None]):
+        raise ValueError(f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test")
+    train, test = args.train or data / "train", args.test or data / "val"
     for folder, option in ((train, args.train), (test, args.test)):
         if not folder.is_dir():
-            told = (
-                f"{args.data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
-            )
+            told = f"{data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
             raise FileNotFoundError(f"{told}; or give --train and --test")
     return train, test
+
+
+def _recorded(args: argparse.Namespace) -> Path | None:
+    """The folder around the `train` on which a run among the models was pretrained, if it has val too."""
+    for source in (*args.models, *args.model):
+        data = data_of(Path(source))
+        if data is not None and (folder := Path(data)).name == "train" and (folder.parent / "val").is_dir():
+            tell(f"data: {folder.parent}, as recorded in {source}")
+            return folder.parent
+    return None

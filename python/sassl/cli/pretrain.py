@@ -124,7 +124,7 @@ def check_source(args: argparse.Namespace) -> None:
     if args.resume and args.preset is None and args.config is None:
         args.config = args.out / "config.json"
         if not args.config.exists():
-            raise FileNotFoundError(f"{args.out}: has no run to go on with; begin one by a preset, without --resume")
+            raise FileNotFoundError(f"{args.out}: has no run to resume; start one with a preset, without --resume")
     if (args.preset is None) == (args.config is None):
         raise ValueError("give either a preset or --config, as in: sassl pretrain simclr --data photos --out run")
 
@@ -154,7 +154,7 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
         if not is_first:
             # Rank 0 reports it.
             return int(getattr(error, "exit_code", 130))
-        raise type(error)(f"{str(error) or 'interrupted'}; to go on: {shlex.join(again(args))}") from None
+        raise type(error)(f"{str(error) or 'interrupted'}; to resume: {shlex.join(again(args))}") from None
     if not is_first:
         return 0
     model.export_backbone(backbone)

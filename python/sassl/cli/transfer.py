@@ -146,7 +146,7 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
     """
     names = list(datasets.found(args.data)) if args.sets is None else args.sets
     if not names:
-        raise FileNotFoundError(f"{args.data}: none of the sets is in it; docs/transfer.md tells their folders")
+        raise FileNotFoundError(f"{args.data}: none of the sets is in it; docs/transfer.md lists their folders")
     given = dict(args.school)
     for name in given:
         if name not in names:

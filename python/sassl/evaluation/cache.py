@@ -171,13 +171,15 @@ def _damaged(path: Path, why: str) -> ValueError:
     )
 
 
-def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def tagged(
+    images: Images, threads: int, report: Callable[[int], object]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Return the key of each image and its class, or `NONE` for an image that cannot be read.
 
     Args:
         images: the images.
         threads: number of threads.
-        told: called with the number of images done so far.
+        report: a function that is called with the number of images done so far.
     """
     tags, targets = np.zeros(len(images), np.uint64), np.full(len(images), -1, np.int64)
 
@@ -192,7 +194,7 @@ def tagged(images: Images, threads: int, told: Callable[[int], object]) -> tuple
 
     with ThreadPoolExecutor(threads) as pool:
         for done in pool.map(look, range(0, len(images), _CHUNK)):
-            told(done)
+            report(done)
     return tags, targets
 
 

@@ -6,7 +6,7 @@ Values agree with scikit-learn's and are between 0 and 1 (kappa: -1 and 1):
 |---|---|
 | `top1` | `accuracy_score` |
 | `top5` | `top_k_accuracy_score(k=5)` where no scores are equal: ties go to the lower class here, and to the higher there |
-| `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: mean recall of the classes that occur in `truth` |
+| `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: mean recall of the classes that occur in `targets` |
 | `kappa` | `cohen_kappa_score(weights="quadratic", labels=range(K))` |
 | `auc` | `roc_auc_score`; for three classes or more with `multi_class="ovr", average="macro"` |
 """
@@ -40,52 +40,52 @@ class _Measure(NamedTuple):
         return self.of(np.ones(self.n))
 
 
-def top1(truth: Any, answers: Any) -> float:
+def top1(targets: Any, answers: Any) -> float:
     """Return the fraction of answers (n,) that are correct; if ranked (n, k), best first, of the first ones."""
-    return _top(truth, answers, 1).value()
+    return _top(targets, answers, 1).value()
 
 
-def top5(truth: Any, ranked: Any) -> float:
+def top5(targets: Any, ranked: Any) -> float:
     """Return the fraction of images whose class is among their first five ranked answers (n, k >= 1), best first."""
-    return _top(truth, ranked, 5).value()
+    return _top(targets, ranked, 5).value()
 
 
-def mean_per_class(truth: Any, answers: Any) -> float:
-    """Return the mean recall of the classes that occur in `truth`."""
-    return _recalls(truth, answers).value()
+def mean_per_class(targets: Any, answers: Any) -> float:
+    """Return the mean recall of the classes that occur in `targets`."""
+    return _recalls(targets, answers).value()
 
 
-def balanced_accuracy(truth: Any, answers: Any) -> float:
+def balanced_accuracy(targets: Any, answers: Any) -> float:
     """Alias of `mean_per_class`."""
-    return mean_per_class(truth, answers)
+    return mean_per_class(targets, answers)
 
 
-def kappa(truth: Any, answers: Any, classes: int) -> float:
+def kappa(targets: Any, answers: Any, classes: int) -> float:
     """Return the agreement of grades 0 to classes - 1 beyond chance, with quadratic weights (Cohen 1968).
 
     Raises:
         ValueError: a grade out of range; no disagreement expected by chance, as where all images have one grade.
     """
-    return value("kappa", truth, answers, classes)
+    return value("kappa", targets, answers, classes)
 
 
-def auc(truth: Any, scores: Any) -> float:
+def auc(targets: Any, scores: Any) -> float:
     """Return the area under the ROC curve.
 
     Args:
-        truth: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each one against all others.
+        targets: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each one against all others.
         scores: (n,); (n, 2), of which the second column is used; or (n, K) probabilities.
 
     Raises:
         ValueError: a class without images, whose curve is undefined; labels out of range; rows of K scores that do not sum
             to 1 and thus are not probabilities.
     """
-    return _auc(truth, scores).value()
+    return _auc(targets, scores).value()
 
 
 def interval(
     metric: str,
-    truth: Any,
+    targets: Any,
     answers: Any,
     *,
     classes: int | None = None,
@@ -99,7 +99,7 @@ def interval(
 
     Args:
         metric: name of the metric.
-        truth, answers, classes: arguments of the metric.
+        targets, answers, classes: arguments of the metric.
         level: confidence level.
         draws: number of resamples, each of as many images as there are, with replacement. Those that lack a class without
             which the metric is undefined are left out.
@@ -108,7 +108,7 @@ def interval(
     if not 0 < level < 1:
         raise wrong("level", level, "in (0, 1); 0.95 is usual")
     draws, rng = whole("draws", draws, 1), np.random.default_rng(whole("seed", seed))
-    measure = _measure(metric, truth, answers, classes)
+    measure = _measure(metric, targets, answers, classes)
     n = measure.n
     if metric in ("top1", "top5"):
         # The mean of resampled values 0 and 1 is binomial.
@@ -133,40 +133,40 @@ def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
     return np.stack(best, 1)
 
 
-def value(metric: str, truth: Any, answers: Any, classes: int | None = None) -> float:
+def value(metric: str, targets: Any, answers: Any, classes: int | None = None) -> float:
     """Return a metric by name; the arguments are those of the metric.
 
     Raises:
         ValueError: as raised by the metric; an unknown name.
     """
-    found = _measure(metric, truth, answers, classes).value()
+    found = _measure(metric, targets, answers, classes).value()
     if not np.isfinite(found):
         raise ValueError(
-            f"{metric} requires images of two classes: truth and answers are all of class {np.asarray(truth)[0]}, so that none "
-            "of their agreement is beyond chance"
+            f"{metric} requires images of two classes: targets and answers are all of class {np.asarray(targets)[0]}, so that "
+            "none of their agreement is beyond chance"
         )
     return found
 
 
-def _measure(metric: str, truth: Any, answers: Any, classes: int | None) -> _Measure:
+def _measure(metric: str, targets: Any, answers: Any, classes: int | None) -> _Measure:
     if choice("metric", metric, NAMES) == "kappa":
         if classes is None:
             raise ValueError("classes is required for kappa: the number of grades")
-        return _kappa(truth, answers, classes)
+        return _kappa(targets, answers, classes)
     if metric == "auc":
-        return _auc(truth, answers)
-    return _top(truth, answers, int(metric[3:])) if metric.startswith("top") else _recalls(truth, answers)
+        return _auc(targets, answers)
+    return _top(targets, answers, int(metric[3:])) if metric.startswith("top") else _recalls(targets, answers)
 
 
-def _top(truth: Any, answers: Any, k: int) -> _Measure:
-    known, found = _labels("truth", truth), np.asarray(answers)
+def _top(targets: Any, answers: Any, k: int) -> _Measure:
+    known, found = _labels("targets", targets), np.asarray(answers)
     ranked = _labels("answers", found if found.ndim == 2 else found[:, None], len(known))[:, :k]
     right = (ranked == known[:, None]).any(1).astype(np.float64)
     return _Measure(len(known), lambda counts: float(right @ counts / counts.sum()))
 
 
-def _recalls(truth: Any, answers: Any) -> _Measure:
-    known = _labels("truth", truth)
+def _recalls(targets: Any, answers: Any) -> _Measure:
+    known = _labels("targets", targets)
     right = (_first(answers, len(known)) == known).astype(np.float64)
     classes, places = np.unique(known, return_inverse=True)
 
@@ -178,13 +178,13 @@ def _recalls(truth: Any, answers: Any) -> _Measure:
     return _Measure(len(known), of)
 
 
-def _kappa(truth: Any, answers: Any, classes: int) -> _Measure:
+def _kappa(targets: Any, answers: Any, classes: int) -> _Measure:
     classes = whole("classes", classes, 2)
     if classes > MOST_GRADES:
         raise wrong("classes", classes, f"at most {MOST_GRADES}, as kappa is of grades")
-    known = _labels("truth", truth)
+    known = _labels("targets", targets)
     found = _first(answers, len(known))
-    for name, labels in (("truth", known), ("answers", found)):
+    for name, labels in (("targets", known), ("answers", found)):
         _within(name, labels, classes)
     pairs, grades = known * classes + found, np.arange(classes)
     apart = np.square(grades[:, None] - grades).astype(np.float64)
@@ -198,14 +198,14 @@ def _kappa(truth: Any, answers: Any, classes: int) -> _Measure:
     return _Measure(len(known), of)
 
 
-def _auc(truth: Any, scores: Any) -> _Measure:
-    known, found = _labels("truth", truth), np.asarray(scores, np.float64)
+def _auc(targets: Any, scores: Any) -> _Measure:
+    known, found = _labels("targets", targets), np.asarray(scores, np.float64)
     if found.shape[:1] != known.shape or found.ndim not in (1, 2) or not np.isfinite(found).all():
-        raise ValueError(f"scores must be finite numbers, a row for each of {len(known)} images, got {found.shape}")
+        raise ValueError(f"scores must be finite, with a row for each of {len(known)} images, got {found.shape}")
     columns = 2 if found.ndim == 1 else found.shape[1]
     if columns < 2:
         raise ValueError(f"scores must have shape (n,), or a column for each of two or more classes, got {found.shape}")
-    _within("truth", known, columns)
+    _within("targets", known, columns)
     missing = np.flatnonzero(np.bincount(known, minlength=columns) == 0)
     if missing.size:
         raise ValueError(

@@ -163,5 +163,5 @@ def _mean_and_std(normalize: Any) -> dict[str, tuple[float, ...]] | None:
     except (TypeError, ValueError, KeyError, IndexError):
         fits = False
     if not fits:
-        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three numbers each, the latter > 0, or None')
+        raise wrong("normalize", normalize, 'a dict of "mean" and "std", three values each, the latter > 0, or None')
     return found

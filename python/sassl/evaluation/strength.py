@@ -152,7 +152,7 @@ def _between(at: NDArray[np.float64], targets: NDArray[np.int64]) -> tuple[float
 
 
 def _strengths(name: str, values: Sequence[float]) -> list[float]:
-    expected = "numbers in [0, 1]"
+    expected = "values in [0, 1]"
     if isinstance(values, (str, bytes)) or np.ndim(values) != 1 or not len(values):
         raise wrong(name, values, expected)
     found = [number(name, value, expected) for value in values]

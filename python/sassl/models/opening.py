@@ -122,7 +122,7 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
         told = (str(error).splitlines() or [""])[0]
         raise ValueError(
             f"{found.name}: {found.arch} does not take images of {height}x{width}: {type(error).__name__}: {told}; give the "
-            "size (--size) that it is made for"
+            "size (--size) that it was trained with"
         ) from error
     if getattr(features, "ndim", 0) != 2:
         got = f"a tensor {tuple(features.shape)}" if hasattr(features, "shape") else type(features).__name__

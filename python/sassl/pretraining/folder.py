@@ -147,9 +147,7 @@ class Folder:
         self._lock.close()
 
 
-def check_free(
-    path: Path, remedy: str = "resume=True (--resume) goes on with it, another folder begins a new one"
-) -> None:
+def check_free(path: Path, remedy: str = "resume=True (--resume) resumes it, another folder starts a new one") -> None:
     """Raise a FileExistsError for a folder that has checkpoints or the log of a run."""
     if _is_log(path / "log.csv") or has_checkpoint(path):
         raise FileExistsError(f"{path}: has a run; {remedy}")

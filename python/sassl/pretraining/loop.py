@@ -342,7 +342,7 @@ class Loop:
         epoch, batch = found["epoch"], found["batch"]
         if (found["loader"] is not None) != isinstance(self._loader, TwoViewLoader):
             was = "sassl's loader" if found["loader"] is not None else "another loader"
-            raise ValueError(f"{path}: is of other data; its batches came from {was}, give the same")
+            raise ValueError(f"{path}: is of other data; its batches are from {was}, give the same")
         if isinstance(self._loader, TwoViewLoader):
             try:
                 self._loader.load_state_dict({**found["loader"], "epoch": epoch, "batch": batch})

@@ -144,7 +144,7 @@ def named(init: dict[str, Any]) -> str:
     """The file from which the settings say that the weights were loaded.
 
     Raises:
-        ValueError: the weights came from a state dict.
+        ValueError: the weights are those of a state dict.
     """
     if init["source"] is None:
         raise ValueError(

@@ -104,7 +104,7 @@ impl<'a> Page<'a> {
             return Err(self.unread("bits in the reverse order"));
         }
         if self.number(SAMPLES_PER_PIXEL, 1.0) > MOST_SAMPLES {
-            return Err(self.unread("so many samples per pixel"));
+            return Err(self.unread("this number of samples per pixel"));
         }
         if self.number(PLANES, 1.0) == 2.0 && self.directory.number(TILE_WIDTH).is_some() {
             // The decoder treats the tiles at the lower edge of all planes but the first as whole tiles.

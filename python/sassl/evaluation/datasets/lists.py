@@ -100,7 +100,7 @@ def _partition(folder: Path, name: str) -> Path:
         if place.is_file():
             return place
     raise FileNotFoundError(
-        f"{places[0]}: there is no such list; it comes in Partitions.zip, beside SUN397's archive on its page"
+        f"{places[0]}: there is no such list; it is in Partitions.zip, beside SUN397's archive on its page"
     )
 
 

@@ -30,7 +30,11 @@ class ClassFolder(ImageFolder):
         super().__init__(root, exif=False)
         known = set(WNIDS)
         if others := [name for name in self.classes if name not in known]:
-            hint = "; numbers are ImageNet-V2's, which imagenet_v2 reads" if others[0].isdecimal() else ""
+            hint = (
+                "; class indices as folder names are ImageNet-V2's, which imagenet_v2 reads"
+                if others[0].isdecimal()
+                else ""
+            )
             raise ValueError(
                 f"{self.root}: the folder {others[0]!r} is not one of ImageNet's, such as {WNIDS[0]}{hint}"
             )
@@ -51,7 +55,7 @@ class ImageNetV2(ImageFolder):
         for name in self.classes:
             if not (name.isascii() and name.isdecimal() and int(name) < len(WNIDS)):
                 raise ValueError(
-                    f"{self.root}: the folder {name!r} is not one of ImageNet-V2's, which are numbers from 0 to 999"
+                    f"{self.root}: the folder {name!r} is not one of ImageNet-V2's, which are class indices from 0 to 999"
                 )
         numbers = [int(name) for name in self.classes]
         if len(set(numbers)) != len(numbers):

@@ -10,7 +10,7 @@ from typing import Any
 
 from .base import LOGGERS, Begun, need
 
-#: Numbers this process's files.
+#: The index of the next file of this process.
 _FILES = itertools.count()
 
 

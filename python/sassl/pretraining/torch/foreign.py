@@ -190,7 +190,7 @@ def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:
         if backbone.family is None or isinstance(error, torch.cuda.OutOfMemoryError):
             raise
-        remedy = "give the size that it is made for"
+        remedy = "give the size that it was trained with"
         if "view size is not compatible" in str(error):
             remedy = "give engine=Torch(channels_last=False)"
         elif sized := _SIZED.get(backbone.family):

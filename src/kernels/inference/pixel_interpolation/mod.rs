@@ -52,7 +52,7 @@ pub fn interpolate(
     mut out: PixelsMut,
     scratch: &mut InterpolationScratch,
 ) {
-    assert_eq!(content.len(), out.len(), "numbers of the content, and of what comes out");
+    assert_eq!(content.len(), out.len(), "values of the content and of the output");
     if isa != Isa::Scalar {
         return isa.dispatch(simd::Interpolate { last, beta, content, width, out, scratch });
     }
