@@ -1,0 +1,84 @@
+"""Color transfer without style, as an operation plugged in from outside: the control for the question "is it only the color?".
+
+    view_ct = mean_s + std_s / std_c (lab(view) - mean_c)        per channel of l-alpha-beta (Reinhard et al. 2001)
+
+The target statistics, mean_s and std_s, are those of the view's own SASSL version, drawn with the paper's alpha and beta. So a
+view gets exactly the colors and the contrast that style would have given it, and keeps its own texture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sassl.transforms import SASSL
+from sassl.transforms.operations import OPERATIONS, PythonOperation
+
+#: RGB to the cone responses LMS, and their logarithms to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
+LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
+DECORRELATE = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
+#: The smallest cone response, one gray level: the logarithm of 0 does not exist.
+LEAST = 1 / 255
+
+
+def to_lab(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Convert an image (H, W, 3) to l-alpha-beta, (3, H W)."""
+    cones = (LMS / 255) @ np.ascontiguousarray(image.reshape(-1, 3).T)
+    return DECORRELATE @ np.log10(np.maximum(cones, LEAST))
+
+
+def from_lab(lab: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Convert l-alpha-beta (3, N) to RGB (N, 3), rounded and clipped."""
+    # 10^x as e^(x ln 10), which is faster.
+    cones = np.exp((np.log(10) * np.linalg.inv(DECORRELATE)) @ lab)
+    rgb = (255 * np.linalg.inv(LMS)) @ cones
+    return np.ascontiguousarray(np.rint(np.clip(rgb, 0, 255)).astype(np.uint8).T)
+
+
+def transfer(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give an image the mean and the standard deviation of a target in each channel of l-alpha-beta.
+
+    Args:
+        image, target: (H, W, 3) uint8.
+
+    Returns:
+        (H, W, 3) uint8, of the size of `image`.
+    """
+    ours, theirs = to_lab(image), to_lab(target)
+    mean, std = (found(1, keepdims=True) for found in (ours.mean, ours.std))
+    # A channel without variation stays without it.
+    scale = np.divide(theirs.std(1, keepdims=True), std, out=np.ones((3, 1)), where=std > 1e-9)
+    return from_lab((ours - mean) * scale + theirs.mean(1, keepdims=True)).reshape(image.shape)
+
+
+@dataclass(frozen=True)
+class ColorTransfer(PythonOperation):
+    """Give a view the color statistics of its SASSL version.
+
+    Args:
+        alpha, beta: ranges of the style that gives the statistics, as of `SASSL`.
+        styles: a name of styles, as of `SASSL`.
+    """
+
+    kind = "color_transfer"
+    alpha: tuple[float, float] = (0.1, 0.3)
+    beta: tuple[float, float] = (0.1, 0.3)
+    styles: str = "default"
+
+    def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
+        """Transform (H, W, 3) uint8 with the draw of a seed."""
+        block = _block(tuple(self.alpha), tuple(self.beta), self.styles)
+        return transfer(image, block.apply(image[None], block.sample(seed, 1))[0])
+
+
+@lru_cache(maxsize=8)
+def _block(alpha: Any, beta: Any, styles: str) -> Any:
+    """Algorithm 1 that stylizes every image; loaded once."""
+    return SASSL(p=1.0, alpha=alpha, beta=beta, styles=styles, threads=1).block
+
+
+#: So that the settings of a run can rebuild it.
+OPERATIONS[ColorTransfer.kind] = ColorTransfer
