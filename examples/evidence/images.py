@@ -111,5 +111,6 @@ def squares(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int6
         image = Image.fromarray(images[i][0])
         edge = min(image.size)
         left, top = (image.width - edge) // 2, (image.height - edge) // 2
-        made[i] = image.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BICUBIC)
+        square = image.crop((left, top, left + edge, top + edge))
+        made[i] = np.asarray(square.resize((side, side), Image.Resampling.BICUBIC))
     return made, np.array(images.labels()), list(images.classes)

@@ -20,7 +20,7 @@ from sassl.pretraining import Pretraining
 #: The name of the primary measure.
 PRIMARY = "linear probe"
 #: Neighbors of the kNN classifier, images a class, draws of them, and 1 / penalty of a head that is fitted once.
-K, SHOTS, DRAWS, C = 20, (5, 50), 5, 1.0
+K, SHOTS, DRAWS, C = 20, (5, 50), 5, 0.1
 
 
 def of_features(train: Features, val: Features) -> dict[str, float]:

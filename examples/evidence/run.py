@@ -107,7 +107,7 @@ def result(cell: study.Cell, model: Pretraining, record: Record, data: images.Da
         "data": data.describe(),
         "cost": cost(rows, study.SIZES[cell.size].batch_size, record),
         "made": {
-            "command": shlex.join(["python", "examples/evidence/run.py", *sys.argv[1:]]),
+            "command": command(cell, args),
             "sassl": sassl.__version__,
             "engine": str(model.engine),
             "threads": model.threads,
@@ -115,6 +115,12 @@ def result(cell: study.Cell, model: Pretraining, record: Record, data: images.Da
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         },
     }
+
+
+def command(cell: study.Cell, args: argparse.Namespace) -> str:
+    """The command that makes this result, without the folders of this machine."""
+    words = ["--data", args.data.name, "--cells", cell.name, "--engine", args.engine]
+    return shlex.join(["python", "examples/evidence/run.py", *words])
 
 
 def cost(rows: Any, batch_size: int, record: Record) -> dict[str, Any]:

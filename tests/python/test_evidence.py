@@ -205,6 +205,10 @@ def test_cells_have_names_and_a_plan():
     assert {cell.size for cell in study.select(None)} == {"full", "short"}
     with pytest.raises(ValueError, match="no cell matches"):
         study.select("nothing*")
+    for method, size in {(cell.method, cell.size) for cell in study.CELLS.values()}:
+        model = study.build(study.Cell(method, "none", size), threads=1)
+        assert model.config.schedule.epochs == study.SIZES[size].epochs
+        model.engine.check_batch(model.config.data.batch_size)
     warm_up = study.style_of(study.ARMS["warm-up"], 20)
     assert warm_up.p == [[0, 0.0], [4, 0.0], [8, 0.8]] or warm_up.p == [(0, 0.0), (4, 0.0), (8, 0.8)]
 
