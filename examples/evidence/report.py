@@ -74,6 +74,8 @@ def headline(comparison: Any) -> str:
         return f"Linear probe, SASSL minus none: {found.value:+.2f} points, one pair, no interval."
     low, high = found.value - found.half, found.value + found.half
     verdict = "The interval holds 0: no effect is shown." if low <= 0 <= high else "The interval does not hold 0."
+    if (planned := len(study.SEEDS)) > found.n[0]:
+        verdict = f"The plan has {planned} pairs: this is unfinished, and no result yet."
     return (
         f"Linear probe, SASSL minus none: {found.value:+.2f} points, 95 % interval {low:+.2f} to {high:+.2f} "
         f"({found.n[0]} pairs). {verdict}"
@@ -170,7 +172,8 @@ def pairs(results: Results, out: Path, is_primary: bool) -> list[str]:
         return ["## Exploratory: the larger run", *table]
     curves(results, out / "curves.png")
     title = "## Primary: SimCLR, with SASSL and without"
-    return [title, headline(comparison), *level(results), *table, "![Curves](curves.png)"]
+    others = "The other rows of the table are exploratory."
+    return [title, headline(comparison), *level(results), *table, others, "![Curves](curves.png)"]
 
 
 def report(results: Results, out: Path, sizes: Sequence[str] = ("full", "short", "large")) -> str:

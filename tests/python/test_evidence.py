@@ -317,6 +317,8 @@ def test_the_interval_is_students_on_paired_differences(tmp_path):
     text = report.report(results, tmp_path)
     assert f"95 % interval {low:+.2f} to {high:+.2f} (6 pairs)" in text
     assert "after 100: level." in text
+    few = {name: one for name, one in results.items() if one["cell"]["seed"] < 4}
+    assert "(4 pairs). The plan has 6 pairs: this is unfinished, and no result yet." in report.report(few, tmp_path)
     assert {"curves.png", "difference.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
