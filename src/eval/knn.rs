@@ -70,11 +70,28 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     Ok(ranked)
 }
 
-/// A feature of the bank, with its cosine to a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Neighbour {
-    cosine: f32,
-    at: u32,
+/// A row of the bank as one query sees it: the order of cosines in the upper half, the row in the lower one. Nearer rows are
+/// smaller, and of equally near ones the first; one integer comparison decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Neighbour(u64);
+
+impl Neighbour {
+    fn new(cosine: f32, row: usize) -> Self {
+        // -0.0 and 0.0 are the same cosine.
+        let bits = (cosine + 0.0).to_bits();
+        // Floats are ordered like integers once negative ones are reversed.
+        let falling = if bits >> 31 == 0 { !bits ^ (1 << 31) } else { bits };
+        Self(u64::from(falling) << 32 | row as u64)
+    }
+
+    fn cosine(self) -> f32 {
+        let falling = (self.0 >> 32) as u32;
+        f32::from_bits(if falling >> 31 == 0 { !(falling ^ (1 << 31)) } else { falling })
+    }
+
+    fn row(self) -> usize {
+        (self.0 & u64::from(u32::MAX)) as usize
+    }
 }
 
 /// The nearest features to a query so far, and some that are no longer among them.
@@ -106,8 +123,7 @@ impl Nearest {
             for (at, &cosine) in cosines.iter().enumerate() {
                 if cosine > self.least {
                     self.found.reserve_exact(Self::room(k) - self.found.len());
-                    // Turns -0.0 into 0.0, which are equal cosines.
-                    self.found.push(Neighbour { cosine: cosine + 0.0, at: (first + part * PASSED + at) as u32 });
+                    self.found.push(Neighbour::new(cosine, first + part * PASSED + at));
                     if self.found.len() == Self::room(k) {
                         self.forget(k);
                     }
@@ -119,9 +135,8 @@ impl Nearest {
     /// Drops all but the k nearest; among equal ones, the first are kept.
     fn forget(&mut self, k: usize) {
         if k < self.found.len() {
-            let before = |a: &Neighbour, b: &Neighbour| b.cosine.total_cmp(&a.cosine).then(a.at.cmp(&b.at));
-            let (_, last, _) = self.found.select_nth_unstable_by(k - 1, before);
-            self.least = last.cosine;
+            let (_, last, _) = self.found.select_nth_unstable(k - 1);
+            self.least = last.cosine();
             self.found.truncate(k);
         }
     }
@@ -152,9 +167,9 @@ fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: us
 }
 
 fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: usize) -> Vec<i64> {
-    let place = |of: &Neighbour| classes.places[of.at as usize];
+    let place = |of: &Neighbour| classes.places[of.row()];
     // In a fixed order, so that sums are reproducible.
-    nearest.sort_unstable_by_key(|of| (place(of), of.at));
+    nearest.sort_unstable_by_key(|of| (place(of), of.row()));
     let votes = nearest.chunk_by(|a, b| place(a) == place(b));
     let scored = votes.map(|of| (score(of, temperature), classes.labels[place(&of[0])]));
     let mut scored: Vec<(f64, i64)> = scored.collect();
@@ -165,7 +180,7 @@ fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: u
 
 /// T log(sum of exp(s_i / T)), which ranks like the sum, and is finite for any T.
 fn score(votes: &[Neighbour], temperature: f64) -> f64 {
-    let cosines = || votes.iter().map(|of| f64::from(of.cosine));
+    let cosines = || votes.iter().map(|of| f64::from(of.cosine()));
     let largest = cosines().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = cosines().map(|cosine| ((cosine - largest) / temperature).exp()).sum();
     largest + temperature * sum.ln()
