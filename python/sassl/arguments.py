@@ -31,7 +31,7 @@ def number(name: str, value: Any, expected: str = "a number") -> float:
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
     """Return the value as an int from `least` to `most`; floats, such as 1.0, are rejected."""
-    limits = "" if least == -(2**63) else f" >= {least}" if most >= 2**63 - 1 else f" in [{least}, {most}]"
+    limits = "" if least == -(2**63) else f" >= {least}" if most == 2**63 - 1 else f" in [{least}, {most}]"
     try:
         n = operator.index(value)
     except TypeError:

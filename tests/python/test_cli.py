@@ -268,11 +268,17 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
             "pretrain simclr --data {0} --out {0}/r --style none",
             '--style none: no such folder, image or bank file; or give "default"',
         ),
-        ("compare-models {0}/photos --styles {0}/photos --models x --out {0}/x.png", '--models "x": no such model'),
+        (
+            "compare-models {0}/photos --styles {0}/photos --models x --out {0}/x.png",
+            '--models must be "lite" or the path of a .safetensors file',
+        ),
         ("bank {0}/photos --out {0}/none/bank.safetensors", "there is no folder {0}/none; make it first"),
-        ("compare-models {0}/photos --styles {0}/photos --out {0}/x.gif", "x.gif: a file whose name ends in .jpg or"),
+        (
+            "compare-models {0}/photos --styles {0}/photos --out {0}/x.gif",
+            "--out must be a file whose name ends in .jpg or",
+        ),
         ("convert {0}/p {0}/t --out {0}/m.safetensors", "/p: No such file"),
-        ("convert {0}/p {0}/t --out lite", "--out lite: a file whose name ends in .safetensors"),
+        ("convert {0}/p {0}/t --out lite", "--out must be a file whose name ends in .safetensors, got lite"),
         ("compare-models {0}/photos --styles {0}/photos --alpha 2 --out {0}/x.png", "--alpha "),
         ("bank {0}/photos --split train --out {0}/b.safetensors", "--split is only for a --dataset, got train"),
         (
@@ -280,7 +286,10 @@ def test_an_empty_name_is_not_the_folder_one_is_in(call, folder, monkeypatch, ca
             "--threads must be an integer in [1, 1024], got 0\n",
         ),
         ("pretrain simclr --data {0}/photos --out {0}/r --epochs 0", "--epochs must be an integer >= 1, got 0"),
-        ("embed {0}/m.safetensors --data {0}/photos --out {0}/f.npy", "f.npy: a file whose name ends in .npz"),
+        (
+            "embed {0}/m.safetensors --data {0}/photos --out {0}/f.npy",
+            "--out must be a file whose name ends in .npz, got {0}/f.npy",
+        ),
         ("convert {0}/p {0}/t.safetensors --out {0}/t.safetensors", "would overwrite {0}/t.safetensors"),
     ],
 )

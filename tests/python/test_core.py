@@ -260,7 +260,11 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
         (lambda: Block(LITE, 3), TypeError, "got int"),
         (lambda: Bank(np.ones(3), "x"), ValueError, "(n, dim)"),
         (lambda: Bank(np.ones((0, 3)), "x"), ValueError, "style vectors"),
-        (lambda: Bank.default().gaussian(999), ValueError, "for 256 style vectors of length 100, got 999"),
+        (
+            lambda: Bank.default().gaussian(999),
+            ValueError,
+            "rank must be in [1, 64] for 1200 style vectors of length 64, got 999",
+        ),
         (lambda: StyleParams([True], [0.1], [0.1], [-1]), ValueError, "style must hold indices >= 0"),
         (lambda: StyleParams([True], [0.1, 0.2], [0.1], [1]), ValueError, "alpha"),
         (lambda: convert(["absent"], "out", "x"), FileNotFoundError, "absent"),

@@ -144,7 +144,7 @@ def test_resumes_in_the_middle_of_an_epoch_to_the_byte(folder, styles):
             assert np.array_equal(targets, other_targets)
             assert all(map(np.array_equal, views, others))
         assert resumed.epoch == epoch + (done == 5)
-    with pytest.raises(ValueError, match=r"state\\['seed'\\] must be .* for this loader, got 5"):
+    with pytest.raises(ValueError, match=r"state\['seed'\] must be .* for this loader, got 5"):
         TwoViewLoader(folder, recipe(), 4, seed=6).load_state_dict(state)
 
 
@@ -338,7 +338,7 @@ def test_classes_that_cannot_be(tmp_path, images):
     with pytest.raises(ValueError, match=r"targets\[0\] must be an integer, got 'cat'"):
         Files(["a.png"], ["cat"])
     for label in ("cat", None, 1.9):
-        with pytest.raises(ValueError, match=r"^class of source\[0\] must be an integer, got "):
+        with pytest.raises(ValueError, match=r"^source\[0\]: class must be an integer, got "):
             Objects([(images[0], label)])[0]
     record = bytes([77]) + bytes(3072)
     for i in range(1, 6):

@@ -148,7 +148,10 @@ def test_a_run_that_goes_on_is_tried_too(photos, tmp_path, capsys, monkeypatch):
         ([*call, "--resume", "--dry-run"], "--out is missing"),
         (["pretrain", "simclr", "--dry-run"], "--data is missing"),
         ([*call, "--out", str(tmp_path / "no"), "--resume", "--dry-run"], "has no run to resume"),
-        ([*call, "simclr", *NORMAL, "--dry-run", "--log", "csv", "--time-limit", "abc"], "--time-limit 'abc'"),
+        (
+            [*call, "simclr", *NORMAL, "--dry-run", "--log", "csv", "--time-limit", "abc"],
+            "--time-limit must be a time as ",
+        ),
         ([*call, "simclr", *NORMAL, "--dry-run", "--log", "wandb"], '--log="wandb" requires the package wandb'),
     ):
         assert main(words) == 1

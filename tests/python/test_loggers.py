@@ -212,7 +212,7 @@ def test_a_logger_that_waits_in_vain_holds_no_run_up():
         ([Kept(), 3], TypeError, "got 3"),
         (Kept, TypeError, "got <class"),
         ("csv", ValueError, "loggers='csv' requires a folder; give out"),
-        (CSV(), ValueError, "needs a folder; give out"),
+        (CSV(), ValueError, "requires a folder; give out"),
     ],
 )
 def test_wrong_loggers(given, error, expected):

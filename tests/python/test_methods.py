@@ -66,7 +66,10 @@ def test_backbones_of_the_core_are_those_of_settings():
         (lambda: sassl.SimCLR(laers=3), "did you mean layers"),
         (lambda: sassl.SimCLR(method="byol"), "method='byol' is not a setting of SimCLR on resnet50 by lars"),
         (lambda: Config.of({**PRESETS["byol"].nested(), "epochs": 3}), "epochs is not a setting of config"),
-        (lambda: sassl.pretraining.Pretraining(), "what BYOL, MoCoV2, SimCLR, SimSiam share"),
+        (
+            lambda: sassl.pretraining.Pretraining(),
+            "Pretraining is the base of BYOL, MoCoV2, SimCLR, SimSiam; create one of these",
+        ),
     ],
 )
 def test_what_a_method_does_not_read_is_an_error(make, message):

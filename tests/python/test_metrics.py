@@ -109,8 +109,11 @@ def test_an_interval_holds_what_resampling_by_hand_gives(name, case):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.auc([0, 0, 1], np.full((3, 3), 1 / 3)), "no image of the 3 is of class 2"),
-        (lambda: metrics.auc([1, 1], [0.1, 0.2]), "no image of the 2 is of class 0"),
+        (
+            lambda: metrics.auc([0, 0, 1], np.full((3, 3), 1 / 3)),
+            "auc requires images of each class: none of the 3 is of class 2",
+        ),
+        (lambda: metrics.auc([1, 1], [0.1, 0.2]), "auc requires images of each class: none of the 2 is of class 0"),
         (
             lambda: metrics.auc([0, 1, 3], np.full((3, 3), 1 / 3)),
             r"targets\[2\] must be a class index in \[0, 2\], got 3",

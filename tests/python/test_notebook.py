@@ -35,7 +35,7 @@ def test_show_places_every_image(photo):
     assert with_captions.height == 40 + 18 + 16
     with pytest.raises(ValueError, match="at least one"):
         notebook.show([])
-    with pytest.raises(ValueError, match="one for each of 2"):
+    with pytest.raises(ValueError, match="captions must have length 2, one for each image, got 1"):
         notebook.show([red, red], ["a"])
     for options, message in (
         ({"columns": 0}, "columns must be .*, got 0"),

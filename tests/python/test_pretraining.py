@@ -392,7 +392,7 @@ def test_a_run_is_monitored_logged_and_plotted(tmp_path):
     model.history.plot(tmp_path / "history.svg")
     assert b"<svg" in (tmp_path / "history.svg").read_bytes()
     assert (tmp_path / "history.png").read_bytes() == before
-    with pytest.raises(ValueError, match="expected 8 classes with the views"):
+    with pytest.raises(ValueError, match="monitor requires 8 classes with the views"):
         simclr().fit([([np.zeros((8, 16, 16, 3), np.float32)] * 2,)], 1, monitor=labelled(12), quiet=True)
     with pytest.raises(ValueError, match="loggers='tensorboard' requires a folder"):
         simclr().fit(labelled(8), 1, batch_size=4, loggers="tensorboard")
@@ -482,7 +482,10 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
         ([images, normalized], "as normalize=None gives"),
         ([images * 255] * 2, "as normalize=None gives"),
         ([images[:, :8, :8]] * 2, "views must have the size of input_size=16, got 8x8, .*give input_size=8"),
-        ([images[:, :8].transpose(0, 3, 1, 2)] * 2, r"views of 8x16, .*give input_size=\(8, 16\)"),
+        (
+            [images[:, :8].transpose(0, 3, 1, 2)] * 2,
+            r"views must have the size of .*, got 8x16, .*give input_size=\(8, 16\)",
+        ),
         ([images[..., :1]] * 2, r"\(8, 16, 16, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -613,7 +616,7 @@ def test_a_loader_whose_len_is_not_what_comes(capfd):
         TypeError, match=r"data must have len\(\), by which the learning rate's schedule goes, got generator"
     ):
         simclr().fit((batch for batch in batches), 1, batch_size=4)
-    with pytest.raises(ValueError, match="data: Sized has no batch"):
+    with pytest.raises(ValueError, match="data must have at least one batch, got Sized"):
         simclr().fit(Sized([], 0), 1)
 
     class Once(Sized):
@@ -626,7 +629,7 @@ def test_a_loader_whose_len_is_not_what_comes(capfd):
     class Nameless(Sized):
         batch_size = None
 
-    with pytest.raises(ValueError, match="batch_size: Nameless does not tell it"):
+    with pytest.raises(ValueError, match=r"batch_size is required, .* Nameless does not have it"):
         simclr().fit(Nameless(batches, 3), 1)
     assert simclr().fit(Nameless(batches, 3), 1, batch_size=4, quiet=True).run.data.batch_size == 4
 

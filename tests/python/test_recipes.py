@@ -238,11 +238,11 @@ def test_params_are_made_by_hand(flower):
     assert np.array_equal(left, right[..., ::-1])
     for drawn, message in (
         ({"color_jitter": {"gamma": 0.1}}, 'color_jitter must be one of .*, got "gamma"'),
-        ({"gaussian_blur": {}}, "params = "),
+        ({"gaussian_blur": {}}, "params must be .*, got"),
         ({"gaussian_blur": {"sigma": -1.0}}, "sigma must be > 0 and <= 1e4, got -1"),
         ({"blur": {}}, 'params must be those of .*, got "blur"'),
         ({"sassl": {}}, 'params must be those of .*, got "sassl"'),
-        ({"random_resized_crop": {**crop, "width": 9000}}, "crop = "),
+        ({"random_resized_crop": {**crop, "width": 9000}}, "crop must be within the image of .*, got"),
         ({"random_resized_crop": None}, 'params must be those of .*, got "random_resized_crop"'),
     ):
         with pytest.raises(ValueError, match=message):

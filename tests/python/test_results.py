@@ -293,7 +293,7 @@ def test_what_is_an_arm(tmp_path):
         (json.dumps(line(True)), r"'value' must be a finite value or null, got True"),
         (json.dumps(line(1, pretraining_seed="0")), r"'pretraining_seed' must be an integer, got '0'"),
         (json.dumps(line(1, name=3)), r"'set' must be a string, got 3"),
-        (json.dumps(line(1, metric="f1")), r"metric 'f1' is none of top1, "),
+        (json.dumps(line(1, metric="f1")), r"metric 'f1' is not one of top1, "),
     ],
 )
 def test_a_file_that_is_no_results_is_named(tmp_path, text, said):
@@ -335,7 +335,7 @@ def test_a_file_that_is_no_results_is_named(tmp_path, text, said):
         (
             [robust(1.0)],
             [robust(1.0, c=2.0)],
-            r"c of ImageNet-C robustness mce is 2\.0, and 1\.0 in .*; measure both alike",
+            r"c of ImageNet-C robustness mce is 2\.0, but 1\.0 in .*; measure both alike",
         ),
     ],
 )

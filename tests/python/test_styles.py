@@ -145,7 +145,7 @@ def test_on_the_command_line(paintings, textures, tmp_path, capsys):
     capsys.readouterr()
     for wrong, phrase in (
         (["--split", "train"], "--split is only for a --dataset, got train"),
-        ([str(paintings), "--dataset", "dtd"], "--dataset dtd: one folder, got "),
+        ([str(paintings), "--dataset", "dtd"], "--dataset dtd must have one folder, got "),
         (["--dataset", "dtd", "--split", "all"], '--split must be "train"'),
     ):
         assert main(["bank", str(tmp_path), *wrong, "--out", out]) == 1

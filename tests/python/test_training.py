@@ -349,7 +349,7 @@ def test_batches_and_states_that_cannot_be():
     # The queue takes any batch.
     uneven.step(left[:3], right[:3], 0.1, 0.9)
     trainer(method="moco-v2", queue_size=12, symmetric=True).step(left, right, 0.1, 0.9)
-    with pytest.raises(ValueError, match=r"conv1\.weight: expected"):
+    with pytest.raises(ValueError, match=r"conv1\.weight must have shape"):
         trainer(small_stem=False).load_backbone(ours.backbone())
 
 

@@ -234,8 +234,16 @@ GREY = np.full((16, 16, 3), 0.5)
         (lambda: SASSL()(GREY[0]), ValueError, "1 or 3 channels"),
         (lambda: SASSL()(GREY.astype(np.int32)), ValueError, "int32"),
         (lambda: SASSL()(Image.new("F", (16, 16), 3)), ValueError, "'F'"),
-        (lambda: SASSL().apply_params(GREY, SASSL().sample(2)), ValueError, "one for each of 1"),
-        (lambda: SASSL().apply_params([GREY, GREY], SASSL().sample(3)), ValueError, "one for each of 2 images, got 3"),
+        (
+            lambda: SASSL().apply_params(GREY, SASSL().sample(2)),
+            ValueError,
+            "params must have length 1, one for each image, got 2",
+        ),
+        (
+            lambda: SASSL().apply_params([GREY, GREY], SASSL().sample(3)),
+            ValueError,
+            "params must have length 2, one for each image, got 3",
+        ),
         (
             lambda: SASSL()([GREY, np.stack([GREY, GREY])]),
             ValueError,

@@ -327,11 +327,14 @@ def test_views_are_described_and_rebuilt(flower):
         ([RandomResizedCrop(32), HorizontalFlip(p=2)], r"p must be in \[0, 1\], got 2"),
         ([RandomResizedCrop(32), HorizontalFlip(p=[(3, 0.1), (1, 0.2)])], "increasing epochs"),
         ([RandomResizedCrop(32), Posterize(9)], r"bits must be an integer in \[1, 8\], got 9"),
-        ([RandomResizedCrop(32), Solarize(300)], "solarize = "),
-        ([RandomResizedCrop(32), Affine(10, shear=100)], "shear = "),
+        ([RandomResizedCrop(32), Solarize(300)], "settings of solarize are invalid: "),
+        ([RandomResizedCrop(32), Affine(10, shear=100)], "shear must be ranges "),
         ([RandomResizedCrop(32), ColorJitter(hue=0.7)], r"hue must be in \[0, 0.5\], got 0.7"),
-        ([RandomResizedCrop(32, scale=(0.5, 1.5))], "scale = "),
-        ([RandomResizedCrop(32, interpolation="nearest")], "interpolation = "),
+        ([RandomResizedCrop(32, scale=(0.5, 1.5))], "scale must be a range "),
+        (
+            [RandomResizedCrop(32, interpolation="nearest")],
+            'interpolation must be "bilinear" or "bicubic", got "nearest"',
+        ),
     ],
 )
 def test_lists_that_cannot_be(view, message):

@@ -61,7 +61,7 @@ class Objects(Images):
                 raw = os.fsdecode(raw)
             if not isinstance(raw, (bytes, str)):
                 raw = pixels(raw, f"source[{index}]")
-            return raw, whole(f"class of source[{index}]", label, -(2**63))
+            return raw, whole(f"source[{index}]: class", label, -(2**63))
 
         self.classes = class_names(dataset, target)
         self.core = Source.python(get, count, "source", flag("exif", exif), _file_names(dataset))
