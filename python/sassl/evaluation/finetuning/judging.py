@@ -283,7 +283,7 @@ def _tuner(
                 raise ValueError(f'{name}={value!r} requires engine="torch"')
         return Native(model, classes, threads=threads, seed=seed)
     if find_spec("torch") is None:
-        raise ImportError('engine="torch" needs torch: pip install "sassl[torch]"')
+        raise ImportError('engine="torch" needs torch: install it, or the extra sassl[torch]')
     from .torch import Torch
 
     return Torch(model, classes, sides_of(rule.size), threads=threads, device=device, precision=precision, seed=seed)
