@@ -325,12 +325,17 @@ def test_a_file_that_is_no_results_is_named(tmp_path, text, said):
         (
             [line(1)],
             [line(1, test=8)],
-            r"b\.jsonl: line 1: test of dtd fold1 linear top1 is 8, and 9 in .*a\.jsonl: line 1",
+            r"b\.jsonl: line 1: test of dtd fold1 linear top1 is 8, but 9 in .*a\.jsonl: line 1",
         ),
         (
             [line(1)],
             [line(1, seed=1, differences=["train: 3 images"])],
-            r"b\.jsonl: line 1: differences of dtd fold1 linear top1 is True, and False in",
+            r"b\.jsonl: line 1: differences of dtd fold1 linear top1 is True, but False in",
+        ),
+        (
+            [line(1, protocol="finetune", recipe="kornblith", finetuning={})],
+            [line(1, protocol="finetune", recipe="ssl-transfer", finetuning={})],
+            r"recipe of dtd fold1 finetune top1 is 'ssl-transfer', but 'kornblith' in",
         ),
         (
             [robust(1.0)],

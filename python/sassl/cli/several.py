@@ -55,7 +55,7 @@ def count(asked: str, engine: str = "torch") -> int:
         ValueError: not a valid number, more than there are GPUs, or a different number than a launcher has started.
     """
     if find_spec("torch") is None:
-        raise ImportError('--devices needs torch: install it, or the extra sassl[torch]')
+        raise ImportError("--devices needs torch: install it, or the extra sassl[torch]")
     from ..pretraining.torch import devices
 
     return 1 if devices.are_begun(asked) else devices.count(asked, engine)

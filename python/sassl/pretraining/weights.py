@@ -60,7 +60,7 @@ class Weights:
 
             from .torch.backbones import build
         except ImportError:
-            raise ImportError('module: needs torch: install it, or the extra sassl[torch]') from None
+            raise ImportError("module: needs torch: install it, or the extra sassl[torch]") from None
         module = build(self.config.backbone)
         module.load_state_dict({name: torch.from_numpy(x) for name, x in self.state_dict().items()})
         return module.eval()

@@ -13,8 +13,10 @@ from ..robustness import table
 
 #: The protocol shown in tables for robustness results.
 ROBUSTNESS = "robustness"
+#: The settings of fine-tuning that the caller chooses; learning rate and weight decay may be chosen on the validation set.
+_FINETUNING = ("recipe", "finetuning", "frozen", "steps", "batch_size")
 #: Results that agree in these fields have the same images and the same settings of the probe.
-_TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences")
+_TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences", *_FINETUNING)
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
 
