@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=2 python tests/bench/neighbours.py [--rows 1000000] [--queries 100000] [--dim 512] [--k 200]
 
 The product is numpy's, of a part of the same features, on average over 20 seconds before and as many after, so that both see
-the same machine. Both the wall time and the CPU time of all threads are reported; the latter is more reliable on a busy machine.
+the same machine. The wall time and the CPU time of all threads are reported; the latter is more reliable on a busy machine.
 """
 
 from __future__ import annotations
