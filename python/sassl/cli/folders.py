@@ -28,12 +28,13 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
         FileNotFoundError: a folder does not exist.
     """
     named = {"train": args.train, "test": args.test}
-    if args.data is not None and None not in named.values():
+    missing = [name for name, folder in named.items() if folder is None]
+    if args.data is not None and not missing:
         raise ValueError(f"--data {args.data} must not be given with --train and --test; leave one of them out")
-    data = args.data if args.data is not None or None not in named.values() else _recorded(args)
-    if data is None and (missing := [name for name, folder in named.items() if folder is None]):
+    data = args.data if args.data is not None or not missing else _recorded(args)
+    if data is None and missing:
         raise ValueError(f"--{missing[0]} is missing: give --data, a folder with train and val, or --train and --test")
-    train, test = args.train or data / "train", args.test or data / "val"
+    train, test = (named[name] or Path(data or "", inner) for name, inner in (("train", "train"), ("test", "val")))
     for folder, option in ((train, args.train), (test, args.test)):
         if not folder.is_dir():
             told = f"{data}: expected the folders train and val in it" if option is None else f"{folder}: no folder"
