@@ -47,8 +47,8 @@ impl FineTuner {
         frozen: bool,
         threads: Option<isize>,
     ) -> PyResult<Self> {
-        let backbone =
-            serde_json::from_str(backbone).map_err(|error| Error::invalid(format!("backbone is not JSON: {error}")))?;
+        let backbone = serde_json::from_str(backbone)
+            .map_err(|error| Error::invalid(format!("backbone is not JSON: {error}, got {backbone}")))?;
         let settings = FineTuning { backbone, classes, momentum, nesterov, weight_decay, norm_momentum, frozen };
         let count = self::threads(py, checked_threads(threads)?)?;
         let core = run_on(py, "classes", || train::FineTuner::new(settings, count))?;

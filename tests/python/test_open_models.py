@@ -282,7 +282,7 @@ def test_untrained_networks_are_those_that_a_run_begins_with(photos):
             "more.pth: layer5.weight is not a tensor of resnet18; is it of another arch",
         ),
         ("code.pth", {"arch": "resnet18"}, "code.pth: torch cannot read it as weights only"),
-        ("small.pth", {"arch": "resnet18"}, "small.pth: a network for small images .*; give size, such as 32"),
+        ("small.pth", {"arch": "resnet18"}, "small.pth is a network for small images .*; give size, such as 32"),
         ("photo.jpg", {}, "photo.jpg: must be a run's folder, or a file of weights: .safetensors, .pth"),
         ("empty", {}, "empty: there is no checkpoint in it; expected a run's folder"),
         ("net.safetensors", {"arch": "resnet18"}, "arch='resnet18' is not needed, as the file records its network"),

@@ -107,9 +107,9 @@ def test_toml_is_read_too(tmp_path):
         ("a.yaml", "method: {name: simclr}\nbackbone: [resnet18]", "backbone must be an object, got ['resnet18']"),
         ("a.yaml", "method: {name: simcl}", "method.name must be one of"),
         ("a.yml", "seed: 1\nseed: 2", "is not YAML: seed is given twice"),
-        ("a.yaml", "seed: 1\nmethod: {", "no YAML: line 2: "),
-        ("a.yaml", "\0", "no YAML: "),
-        ("a.toml", "seed = ", "no TOML: "),
+        ("a.yaml", "seed: 1\nmethod: {", "is not YAML: line 2: "),
+        ("a.yaml", "\0", "is not YAML: "),
+        ("a.toml", "seed = ", "is not TOML: "),
         ("a.toml", '[method]\nname = "byol"\ndim = 0', "method.dim must be an integer >= 1, got 0"),
         ("a.json", '{"seed": 1, "seed": 2}', "is not JSON: seed is given twice"),
         (

@@ -546,7 +546,7 @@ def test_a_smaller_last_batch_is_taken_or_refused_before_the_first_step(kind, ow
     run = {"epochs": 3, "quiet": True, "on_step": lambda _, values: steps.append(values["lr"])}
     if not fits:
         for data in (loader, batches):
-            with pytest.raises(ValueError, match=rf"a last batch has {size} images, the others 4: .*drop_last=True"):
+            with pytest.raises(ValueError, match=rf"the last batch has {size} images, the others 4: .*drop_last=True"):
                 model.fit(data, out=tmp_path / "run", **run)
         assert steps == []
         assert not (tmp_path / "run").exists()
@@ -1091,7 +1091,7 @@ def test_what_cannot_be(folder, tmp_path):
         ({"warmup_epochs": -1}, "warmup_epochs must be .*, got -1"),
         ({"small_stem": 1}, "settings of resnet18 are invalid: invalid type: integer `1`, expected a boolean"),
         ({"temperature": -1}, "temperature must be a number > 0, got -1"),
-        ({"views": 3}, "views must be a dict, got 3"),
+        ({"views": 3}, "views must be a dict, or Views, got 3"),
         ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -1275,7 +1275,7 @@ def test_command_line(folder, tmp_path):
     done = subprocess.run(more, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "1 epochs, loss" in done.stdout
-    for file, message in (("bad", "did you mean temperature"), ("none", "no JSON"), ("missing", "No such file")):
+    for file, message in (("bad", "did you mean temperature"), ("none", "is not JSON"), ("missing", "No such file")):
         done = subprocess.run([*base, "--config", str(tmp_path / f"{file}.json")], capture_output=True, text=True)
         assert done.returncode == 1
         assert f"{file}.json: " in done.stderr

@@ -83,9 +83,9 @@ def test_draws_are_keyed(photo):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha": [0.1, 1.5]}, r"alpha must be numbers in \[0, 1\], got \[0.1, 1.5\]"),
-        ({"beta": []}, r"beta must be numbers in \[0, 1\], got \[\]"),
-        ({"beta": ["much"]}, r"beta must be numbers in \[0, 1\], got 'much'"),
+        ({"alpha": [0.1, 1.5]}, r"alpha must be values in \[0, 1\], got \[0.1, 1.5\]"),
+        ({"beta": []}, r"beta must be values in \[0, 1\], got \[\]"),
+        ({"beta": ["much"]}, r"beta must be values in \[0, 1\], got 'much'"),
         ({"n": 1}, "n must be an integer >= 2, got 1"),
         ({"style": None}, "style must be a SASSL, or its styles, got None"),
         (

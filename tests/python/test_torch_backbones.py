@@ -239,7 +239,7 @@ def test_a_norm_whose_pass_is_its_own_is_refused():
 
     net = Net()
     net.norm = Odd(12)
-    with pytest.raises(ValueError, match="Odd: a batch norm with a forward pass of its own"):
+    with pytest.raises(ValueError, match="Odd is a batch norm with a forward pass of its own"):
         sassl.SimCLR(net, features=20, engine="torch", **SMALL)
 
 
@@ -311,7 +311,8 @@ def test_other_settings_and_sizes_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"arch_settings must be .*'depth': 2.* as in the run in"):
         vit(arch_settings={**VIT, "depth": 3}).fit(images(), 1, quiet=True, out=tmp_path, resume=True)
     with pytest.raises(
-        ValueError, match="timm:vit_tiny_patch16_224 does not take images of 24x24: AssertionError: Input"
+        ValueError,
+        match="input_size must suit timm:vit_tiny_patch16_224, which does not take images of 24x24: AssertionError: Input",
     ):
         model.encode_normalized(floats(2, 24))
     other = vit(arch_settings={**VIT, "depth": 1})

@@ -80,8 +80,8 @@ def test_an_error_is_told_once_and_ends_all(photos, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--devices", "0", "--engine", "torch"], 'devices must be "auto" or an integer >= 1, got 0'),
-        (["--devices", "two", "--engine", "torch"], 'devices must be "auto" or an integer >= 1, got two'),
+        (["--devices", "0", "--engine", "torch"], '--devices must be "auto" or an integer >= 1, got 0'),
+        (["--devices", "two", "--engine", "torch"], '--devices must be "auto" or an integer >= 1, got two'),
         (["--devices", "2"], "--devices must be 1 for the native engine, which is one process, got 2"),
     ],
 )
@@ -92,7 +92,6 @@ def test_devices_that_cannot_be(given, message, photos, tmp_path, capsys, monkey
     assert main(words) == 1
     told = capsys.readouterr().err
     assert message in told
-    assert f"--devices {given[1]}" in told
     assert not (tmp_path / "run").exists()
 
 

@@ -135,7 +135,7 @@ def test_a_model_of_others(root):
         (["--sets", "dtd,mnist"], "'mnist' is none of"),
         (["--school", "dtd=vtab"], "dtd has fold1"),
         (["--school", "mnist=a"], "'mnist' is none of"),
-        (["--sets", "cars", "--school", "dtd=fold2"], "--school dtd=fold2: dtd is not among cars"),
+        (["--sets", "cars", "--school", "dtd=fold2"], "--school must name one of cars, got dtd=fold2"),
         (["--seed", "-1"], "--seed must be an integer >= 0, got -1"),
         (["--data", "nowhere"], "nowhere: there is no such folder"),
         (["--out", "nowhere/a.jsonl"], "there is no folder nowhere; make it first"),

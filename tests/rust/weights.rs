@@ -105,8 +105,8 @@ fn hostile_bytes_are_refused() {
         ("a byte too many", [&good[..], &[0]].concat(), "belong to no tensor"),
         ("header of 2 GB", long(2 << 30), "claims a header"),
         ("header of 2^64", long(u64::MAX), "claims a header"),
-        ("not JSON", [&4u64.to_le_bytes()[..], b"{no}"].concat(), "no JSON"),
-        ("a list", [&2u64.to_le_bytes()[..], b"[]"].concat(), "no JSON"),
+        ("not JSON", [&4u64.to_le_bytes()[..], b"{no}"].concat(), "not a JSON object"),
+        ("a list", [&2u64.to_le_bytes()[..], b"[]"].concat(), "not a JSON object"),
         (
             "metadata of numbers",
             header(|h| h["__metadata__"] = serde_json::json!({"a": 1})),
