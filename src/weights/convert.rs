@@ -227,7 +227,7 @@ impl Found {
         Err(Error::weights(path, reason))
     }
 
-    /// Combines F and T to one model.
+    /// Combines F and T into one model.
     fn model(self, asked: &Conversion) -> Result<Model> {
         let Self { predictors, transformers } = self;
         let given = names(asked.paths);
