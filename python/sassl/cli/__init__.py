@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 1 on failure, 2 for a wrong call, 130 for Ctrl-C, 75 if it should be rerun."""
+    """Run a command; return the exit code: 0, 1 on failure, 2 for a usage error, 130 for Ctrl-C, 75 if it should be rerun."""
     words = sys.argv[1:] if argv is None else [*argv]
     command = next((word for word in words if not word.startswith("-")), "")
     title = f"sassl {command}" if command in COMMANDS else "sassl"
@@ -104,9 +104,9 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 
 
 def _alone(title: str, command: str, words: list[str]) -> argparse.Namespace:
-    """Parse the arguments; Ctrl-C meanwhile ends the process, which has done nothing yet.
+    """Parse the arguments; Ctrl-C during parsing ends the process at once, since no work has begun.
 
-    As an exception it would get lost in some imports, and others would report that they are broken.
+    Raised as an exception, it would be swallowed by some imports, and reported as a broken package by others.
     """
     import os
     import signal

@@ -48,7 +48,7 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def folder(args: argparse.Namespace, key: Mapping[str, Any]) -> Path | None:
-    """Return the folder for the networks of one measurement, whose name depends on the settings; None: they are not stored."""
+    """Return the folder for the networks of one measurement, named by the settings, or None if they are not stored."""
     if args.checkpoints is None:
         return None
     own = crc32(json.dumps(settings(args), sort_keys=True).encode())

@@ -43,7 +43,7 @@ def models(sub: argparse.ArgumentParser, *, several: bool = False) -> None:
 
 
 def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenModel]:
-    """Open the named models, in order; print a line on the preprocessing of each.
+    """Open the named models, in order; print a line about the preprocessing of each.
 
     Args:
         args: options of `models`, and `threads`.

@@ -66,7 +66,7 @@ def strengths(sub: argparse.ArgumentParser) -> None:
 
 
 def shard(sub: argparse.ArgumentParser) -> None:
-    """Add the option for one of several machines or processes."""
+    """Add the option that selects the share of one of several machines or processes."""
     sub.add_argument(
         "--shard",
         type=share,
@@ -86,7 +86,7 @@ def share(text: str) -> tuple[int, int]:
 
 
 def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
-    """Return the items of a shard, in order; concatenated, all shards are all items."""
+    """Return the items of a shard, in order; the shards concatenated are all items."""
     which, parts = shard
     return items[len(items) * which // parts : len(items) * (which + 1) // parts]
 
@@ -103,7 +103,7 @@ def strength(text: str) -> tuple[float, float]:
 
 
 def check_out(out: Path, *suffixes: str) -> None:
-    """Check that a file with one of these suffixes can be written there, before work begins."""
+    """Check, before work begins, that `out` has one of these suffixes and can be written."""
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must be a file whose name ends in {' or '.join(suffixes)}, got {out}")
     if not out.parent.is_dir():
@@ -113,7 +113,7 @@ def check_out(out: Path, *suffixes: str) -> None:
 
 
 def check_styles(option: str, given: str | None, *words: str) -> None:
-    """Check that the value is one of the words, or an existing path."""
+    """Check that the value is one of `words`, or an existing path."""
     if given is not None and given not in words and not Path(given).exists():
         there = " or ".join(f'"{word}"' for word in words)
         raise FileNotFoundError(f"{option} {given}: no such folder, image or bank file; or give {there}")

@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resumed(args: argparse.Namespace) -> str:
-    """Complete a call with --resume by the run's folder and its data, and return a line on which data are used.
+    """Fill in the run's folder and data in a call with --resume, and return a line that reports the data used.
 
-    --resume RUN is --resume --out RUN; with --out it may precede a preset's name.
+    --resume RUN is short for --resume --out RUN; with --out, the name after --resume may be that of a preset.
     """
     named, args.resume = args.resume, True
     if named is not True and args.out is None:

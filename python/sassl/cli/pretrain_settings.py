@@ -17,7 +17,7 @@ from ..transforms.plain import SASSL
 
 
 def kept_styles(args: argparse.Namespace) -> Path | None:
-    """Return the styles next to --config, for settings without a name of theirs; None if there are none."""
+    """Return the styles file next to --config, for settings that do not name their styles; None if there is none."""
     kept = None if args.config is None else args.config.parent / STYLES
     return None if kept is None or not kept.exists() else kept
 

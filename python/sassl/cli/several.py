@@ -62,7 +62,7 @@ def count(asked: str, engine: str = "torch") -> int:
 
 
 def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
-    """Return the arguments of `sassl.evaluation.read` on how to compute features, for a model with these weights."""
+    """Return the arguments of `sassl.evaluation.read` that control the computation, for a model with these weights."""
     return {
         "cache": None if args.cache is None else Cache(args.cache, weights),
         "ranks": args.ranks,

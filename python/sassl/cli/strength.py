@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def drawn(found: dict[str, Any]) -> Any:
-    """Draw distances and shares over beta, with a line for each alpha."""
+    """Plot distances and percentages against beta, with a line for each alpha."""
     from ..figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

@@ -16,7 +16,7 @@ from ..terminal import message, progress, say, tell
 from .options import checked_seed, model, part_of, shard, strengths, tell_left_out
 from .styling import transform
 
-#: T's own output in the foreign style, by AdaIN.
+#: The transformer's output in the drawn style, by AdaIN.
 STYLIZED_IMAGENET = "stylized-imagenet"
 
 
@@ -92,7 +92,7 @@ def stream(name: Path) -> int:
 
 
 def settle(args: argparse.Namespace) -> None:
-    """Set p, alpha and beta if they are not given: to the usual values, or the preset's."""
+    """Set p, alpha and beta if they are not given: to the defaults, or the preset's."""
     one = (1.0, 1.0)
     for name, usual, preset in (("p", 1.0, 1.0), ("alpha", (0.1, 0.3), one), ("beta", (0.1, 0.3), one)):
         given = getattr(args, name)
@@ -103,7 +103,7 @@ def settle(args: argparse.Namespace) -> None:
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
-    """Return each image once, with its target: below `out`, with its path below the first folder that contains it."""
+    """Return each image once, with its output path: `out` plus its path relative to the first input that contains it."""
     taken: dict[Path, Path] = {}
     named: set[Path] = set()
     originals: dict[Path, Path] = {}

@@ -132,7 +132,7 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Return whether a line is the result of this run: not if it is of a part of a set and the published one is required."""
+    """Return whether a line is the result of this run; results on incomplete sets do not count if `counts` is "published"."""
     same = all(line[field] == key[field] for field in _KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 

@@ -11,10 +11,10 @@ _Result = dict[str, Any]
 
 
 def table(results: Sequence[_Result], models: Sequence[str]) -> str:
-    """Return a table with a row for each set and school; with several seeds, mean and standard deviation.
+    """Return a table with a row for each data set and school (split); for several seeds, mean and standard deviation.
 
     Args:
-        results: lines of results.
+        results: the results, one dict for each line of the file.
         models: names of the models, in the order of their columns.
     """
     groups: dict[tuple[str, str], list[_Result]] = {}

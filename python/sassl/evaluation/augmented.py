@@ -74,7 +74,7 @@ def augmented_probe(
     evaluated on `test`, once, after the last epoch; it is not trained again on train and val.
 
     Args:
-        model: see `extract`. Its weights stay as they are, and a torch module is in eval mode meanwhile.
+        model: see `extract`. Its weights do not change, and a torch module is in eval mode during training.
         train: labelled images to train on: any source of a `TwoViewLoader`.
         test: labelled images to classify, see `extract`: resized and cropped to the centre.
         recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".

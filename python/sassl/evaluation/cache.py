@@ -83,7 +83,7 @@ class Shelf:
 
     Args:
         folder: where their files are stored.
-        known: a description of the features, written to the folder for people.
+        known: a description of the features, written to the folder for human readers.
     """
 
     def __init__(self, folder: Path, known: dict[str, Any]) -> None:

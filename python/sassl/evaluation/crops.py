@@ -42,8 +42,8 @@ class Crops:
         drop_last: leave out a smaller last batch.
         channels_last: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
         rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: those of the ranks follow one
-            another. If a last batch is not evenly divisible, its rows from `rows(batch)` on repeat images of the epoch.
-        on_error: "raise": an image that cannot be read is an error; "report": the next good image replaces it, and it is
+            another. If a last batch is not evenly divisible, its rows beyond `rows(batch)` repeat images of the epoch.
+        on_error: "raise": an image that cannot be read is an error; "report": the next readable image replaces it, and it is
             listed in `report`.
 
     Raises:

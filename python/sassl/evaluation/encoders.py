@@ -65,7 +65,7 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
 def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
     """Yield the model as a function of a batch.
 
-    Meanwhile a torch module, or that of a bound method, is in eval mode; no gradients are kept.
+    Within the block, a torch module, or that of a bound method, is in eval mode, and no gradients are recorded.
     """
     module = _module(model)
     if is_own(model):
@@ -91,7 +91,7 @@ def _module(model: Any) -> Any:
 
 @contextmanager
 def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
-    """Put the module in eval mode and each part back in its own mode afterwards; yield what moves a batch to its device."""
+    """Put the module in eval mode within the block; yield a function that moves a batch to the module's device."""
     torch = sys.modules["torch"]
     first = next(chain(module.parameters(), module.buffers()), None)
     device = None if first is None else first.device

@@ -1,4 +1,4 @@
-"""Few images per class: the nearest centroid, and any judge of features over several draws of the images."""
+"""Few images per class: the nearest centroid, and any classifier of features over several draws of the images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 24
 
 
 def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -> Result:
-    """Return the accuracy of the nearest class centroid, in per cent: by cosine, of features of length 1, without tuning.
+    """Return the accuracy of the nearest class centroid, in per cent: by cosine similarity of normalized features, untuned.
 
     Args:
         train: features whose class means are the centroids.
@@ -31,7 +31,7 @@ def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -
         See `knn`.
 
     Raises:
-        ValueError: features that do not match or are not finite, images without a class, only one class.
+        ValueError: features of different lengths or not finite, images without a class, only one class.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -69,9 +69,9 @@ def few_shot(
         shots: numbers of images per class; a result for each.
         draws: number of draws.
         seed: seed of the draws. A draw depends only on it, on the shots and the draw's index, and on the order of `train`.
-        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of two sets of features.
+        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test features.
         progress: see `extract`.
-        settings: arguments of the judge.
+        settings: keywords passed to `judge`.
 
     Returns:
         For each of `shots` a dict: "shots", "draws" (their number), "seed"; "values", the metric of each draw; "mean" and "sd",

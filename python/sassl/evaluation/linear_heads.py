@@ -88,7 +88,7 @@ class Heads:
 
     @property
     def are_finite(self) -> NDArray[np.bool_]:
-        """Whether all values of each head are finite: (count,)."""
+        """Return for each head whether all its values are finite: (count,) bool."""
         pairs = zip(self.weights, self.bias, strict=True)
         return np.array([np.isfinite(weights).all() and np.isfinite(bias).all() for weights, bias in pairs])
 

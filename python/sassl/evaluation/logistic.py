@@ -101,7 +101,7 @@ def path(
         targets: (n,), with at least two classes.
         c: positive values.
         max_iter: maximum number of products with all features for each C.
-        tolerance: stop once |gradient| is below this fraction of |W| / (C n): W is then that close to the optimum's.
+        tolerance: stop once |gradient| is below this fraction of |W| / (C n): the relative error of W is then of this size.
 
     Raises:
         ValueError: features that are not finite; only one class; a C that is not positive.
@@ -148,7 +148,7 @@ def finite(name: str, features: Any) -> NDArray[np.float32]:
 
 
 class _Place(NamedTuple):
-    """W and b (dim + 1, classes), with the objective and its gradient there."""
+    """W and b (dim + 1, classes), with the objective and its gradient at this point."""
 
     at: _Floats
     value: float
@@ -284,7 +284,7 @@ def _minimize(
 
 
 def _newton(problem: _Problem, place: _Place, penalty: float, most: int, dtype: Any) -> tuple[_Floats, int]:
-    """Return about -H^-1 gradient, by conjugate gradients, and the number of products with the Hessian."""
+    """Return an approximation of -H^-1 gradient, by conjugate gradients, and the number of products with the Hessian."""
     p = place.probabilities
     mean = float(1 - np.einsum("nk,nk->", p, p, dtype=np.float64) / p.shape[0]) / p.shape[1]
     mean = max(mean, 1e-12)

@@ -148,7 +148,7 @@ class Preprocessing:
         return np.ascontiguousarray(whole_image[top : top + height, left : left + width])
 
     def is_normalized_as(self, normalize: Any) -> bool:
-        """Return whether the output is normalized by this dict, or for None not at all."""
+        """Return whether the output is normalized by this dict, or not at all if it is None."""
         return self.normalize == _mean_and_std(normalize)
 
 

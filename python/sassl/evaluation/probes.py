@@ -37,16 +37,16 @@ def knn(
         train: the neighbours.
         test: images to classify.
         k: number of neighbours; all, if there are fewer.
-        temperature: temperature of their weights.
+        temperature: T of their weights, exp(cosine / T).
         metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
         progress: see `extract`.
 
     Returns:
-        "top1" and "top5", over the classes of the neighbours, which may be fewer than five; the metric under its own name,
-        this name as "metric", and its "interval"; "n", "classes", and the settings.
+        "top1" and "top5", ranked over the classes of the neighbours, which may be fewer than five; the metric's value under its
+        own name, its name under "metric" and its interval under "interval"; "n", "classes", and the settings.
 
     Raises:
-        ValueError: features that do not match or are not finite, images without a class, only one class.
+        ValueError: features of different lengths or not finite, images without a class, only one class.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -64,7 +64,7 @@ def knn(
 def linear_probe(
     train: Features, test: Features, *, metric: str = "top1", progress: Shown = False, **settings: Any
 ) -> Result:
-    """Return the accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe, not augmented.
+    """Return the accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe without augmentation.
 
     The recipe is that of SimCLR's appendix B.6.
 
@@ -76,7 +76,7 @@ def linear_probe(
         settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
 
     Raises:
-        ValueError: features that do not match or are not finite, images without a class, only one class, a setting out of
+        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
             range or with which the weights diverge.
     """
     of_answers(metric)
@@ -110,7 +110,7 @@ def logistic_probe(
     """Return the accuracy of logistic regression on frozen features, at the optimum of each penalty: the transfer protocol.
 
     Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 penalties, the one with the best
-    metric on held-out images is chosen, and the probe is fitted again on all images but the test's. The solver is
+    metric on held-out images is chosen, and the probe is fitted again on all but the test images. The solver is
     `sassl.evaluation.logistic`.
 
     Args:
@@ -130,7 +130,7 @@ def logistic_probe(
         penalties whose optimum was not reached.
 
     Raises:
-        ValueError: features that do not match or are not finite, images without a class, only one class, a setting out of
+        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
             range.
     """
     choice("metric", metric, metrics.NAMES)
@@ -196,7 +196,7 @@ def judged(
 
 
 def of_answers(metric: str) -> None:
-    """Reject a metric that needs more than answers."""
+    """Reject a metric that needs class probabilities."""
     names = [name for name in metrics.NAMES if name != "auc"]
     if metric == "auc":
         raise wrong("metric", metric, f"one of {', '.join(names)}; auc needs probabilities, which logistic_probe has")
@@ -220,7 +220,7 @@ def result(
     ranked: NDArray[np.int64],
     answers: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
 ) -> Result:
-    """Return the result of `ranked` classes (n, up to 5), best first; `answers`, if others are compared, are from `judged`."""
+    """Return the result of `ranked` classes (n, up to 5), best first; `answers` are those of `judged`, if they differ."""
     by, grades = percent(metric), grades_of(metric, train, test)
     truth, found = (test.targets, ranked) if answers is None else answers
     low, high = metrics.interval(metric, truth, found, classes=grades)
@@ -239,7 +239,8 @@ def joined_classes(train: Features, test: Features) -> tuple[Features, Features]
     """Return both sets with the class indices of `train`, matched by name where both have names.
 
     Raises:
-        ValueError: not one class a row; a class below 0, or beyond the names; no class in common.
+        ValueError: a number of classes that differs from the number of rows; a class below 0 or without a name; no class in
+            common.
     """
     train, test = (
         Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))

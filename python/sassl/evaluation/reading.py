@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Results for all images, on rank 0. Other ranks have empty features, (N, 0), and the rest."""
+    """Results for all images, on rank 0. On other ranks, features are empty, (N, 0), and all else is the same."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -97,7 +97,7 @@ class Reading(NamedTuple):
         return self._told(*together(ranks, load), lost)
 
     def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
-        """Yield what is computed for the images of these indices, in their order: on rank 0 for all ranks, elsewhere nothing.
+        """Yield the results for the images of these indices, in order: on rank 0 those of all ranks, on other ranks nothing.
 
         A span is some thousand images per rank, of which each rank takes a share of whole batches. Batches, and therefore
         features, are bit-identical for any number of ranks.
@@ -118,7 +118,7 @@ class Reading(NamedTuple):
                 told(first + n)
 
     def _told(self, features: NDArray[np.float32], targets: NDArray[np.int64], lost: dict[str, str]) -> Read:
-        """Return the results on rank 0, and on other ranks all but the features."""
+        """Return the results; on ranks other than 0, without the features."""
         targets, lost = self.ranks.broadcast((targets, lost))
         return Read(features if self.ranks.rank == 0 else np.empty((len(targets), 0), np.float32), targets, lost)
 

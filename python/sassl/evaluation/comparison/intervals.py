@@ -29,7 +29,7 @@ class Difference:
 
     @property
     def is_paired(self) -> bool:
-        """Whether the difference is over pairs."""
+        """True if the difference is over pairs."""
         return len(self.n) == 1
 
     @property

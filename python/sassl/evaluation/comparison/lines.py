@@ -21,7 +21,7 @@ _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c",
 
 
 class Metric(NamedTuple):
-    """How to show a metric."""
+    """The display settings of a metric."""
 
     title: str
     digits: int = 1
@@ -30,7 +30,7 @@ class Metric(NamedTuple):
 
     @property
     def is_share(self) -> bool:
-        """Whether values are in per cent."""
+        """True if values are in per cent."""
         return self.digits == 1
 
 

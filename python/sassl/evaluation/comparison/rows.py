@@ -1,6 +1,6 @@
 """Rows of a comparison: the arms' means over checkpoints, and the differences between them.
 
-The evaluation draws of a checkpoint are averaged first, so that n counts training runs and not draws of the test.
+The evaluation draws of a checkpoint are averaged first, so that n counts training runs and not evaluation draws.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Row:
     def best(self) -> set[str]:
         """Return the arms whose means, as shown, are the best.
 
-        Empty if fewer than two have one, if all are equal, and if the means and the difference are over different seeds.
+        Empty if fewer than two arms have a mean, if all means are equal, or if means and differences are over different seeds.
         """
         shown = {arm: round(one.mean, self.metric.digits) for arm, one in self.arms.items() if one is not None}
         if self.metric.higher is None or self.partial or len(set(shown.values())) < 2:
@@ -85,7 +85,7 @@ class _Samples:
 
     @classmethod
     def of(cls, arms: Arms, reference: str) -> _Samples:
-        """Collect those of a measurement."""
+        """Collect the samples of a measurement."""
         found = cls()
         for arm, values in arms.items():
             drawn: dict[str, list[float]] = {}

@@ -19,10 +19,10 @@ _LABELLED = "cars_test_annos_withlabels.mat"
 
 
 def cars(folder: Path, want: Want) -> Listing:
-    """`cars_{train,test}/*.jpg`, `devkit/{cars_train_annos,cars_meta}.mat`, `cars_test_annos_withlabels.mat` here or in devkit.
+    """`cars_{train,test}/*.jpg`, `devkit/{cars_train_annos,cars_meta}.mat`, `cars_test_annos_withlabels.mat` in either.
 
     Raises:
-        FileNotFoundError: the classes of the test, which the devkit does not include, are missing.
+        FileNotFoundError: the classes of the test images, which the devkit does not include, are missing.
     """
     split = "test" if want.split == "test" else "train"
     names = _variable(folder / "devkit" / "cars_meta.mat", "class_names")
@@ -66,7 +66,7 @@ _FLOWERS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
 def flowers(folder: Path, want: Want) -> Listing:
-    """`jpg/image_NNNNN.jpg`, `imagelabels.mat`, `setid.mat`: official splits, of which the test is the largest."""
+    """`jpg/image_NNNNN.jpg`, `imagelabels.mat`, `setid.mat`: the official splits, the largest of which is test."""
     path, split_path = folder / "imagelabels.mat", folder / "setid.mat"
     labels = _whole(path, _variable(path, "labels"))
     ids = {split: _whole(split_path, _variable(split_path, name)) for split, name in _FLOWERS.items()}

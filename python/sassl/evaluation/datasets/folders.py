@@ -23,7 +23,7 @@ LISTS = {
 
 
 def imagenet(folder: Path, want: Want) -> Listing:
-    """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test; class indices follow the order of the wnids."""
+    """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test split; class indices follow the order of the wnids."""
     classes = class_names(folder / "train")
     listing = class_folders(folder / ("val" if want.split == "test" else "train"), classes)
     listing = listing._replace(notes=_other_classes(classes))
@@ -103,7 +103,7 @@ def _listed(folder: Path, path: Path) -> Listing:
 
 
 def inaturalist(train: str) -> Reader:
-    """Return a reader of `train` or `train_mini`, and `val`, which is the test; or torchvision's `2021_train` and so on.
+    """Return a reader of `train` or `train_mini`, with `val` as the test split; or of torchvision's `2021_train` and so on.
 
     Any subset of the species may be present: classes are the sorted names of the folders.
     """
@@ -129,7 +129,7 @@ _CALTECH, _CALTECH_VAL = 30, 5
 
 
 def caltech(folder: Path, want: Want) -> Listing:
-    """`101_ObjectCategories/<class>/image_NNNN.jpg`: per class 25 images for train, 5 for val, and all others for the test.
+    """`101_ObjectCategories/<class>/image_NNNN.jpg`: per class 25 images for train, 5 for val, and all others for test.
 
     There are 102 classes with the background, and 101 without it, as in torchvision.
 

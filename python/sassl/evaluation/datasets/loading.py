@@ -107,7 +107,7 @@ def load(
         name: one of `DATASETS`.
         root: the folder that contains the set's own folder, like torchvision's `root`; or that folder.
         split: "train", "val" or "test"; "val" chooses the penalty, and the probe is then fitted on both.
-        school: one of the set's `schools`, the ways to split it; None: its first, or the first whose lists are there.
+        school: one of the set's `schools`, the ways to split it; None: its first, or the first whose lists exist.
         seed: seed of the school's random draws, such as that of the validation images.
         counts: "published": counts of classes and images, and lists, that differ from the published ones are an error;
             "any": they are listed in `differences`.
@@ -134,7 +134,7 @@ def found(root: File) -> dict[str, Path]:
 
 
 def school_of(name: str, root: File) -> str:
-    """Return the default school of a set in this folder, which may depend on the lists that are there.
+    """Return the default school of a set in this folder, which may depend on the lists that exist.
 
     Raises:
         FileNotFoundError: the set is missing.

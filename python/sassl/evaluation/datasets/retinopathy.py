@@ -18,8 +18,8 @@ _VAL = Fraction(1, 10)
 def retinopathy(folder: Path, want: Want) -> Listing:
     """`train/<patient>_{left,right}.jpeg`, `trainLabels.csv`; `test/`, `retinopathy_solution.csv`.
 
-    School "tfds": the contest's Public part is val, and its Private part is the test. School "kaggle": val is a tenth of the
-    training patients, drawn with the seed, and both parts together are the test.
+    School "tfds": the contest's Public part is val, and its Private part is test. School "kaggle": val is a tenth of the
+    training patients, drawn with the seed, and both parts together are test.
 
     Raises:
         ValueError: images of a patient in two splits; a level that is not from 0 to 4; a missing image.

@@ -61,7 +61,7 @@ class Dataset:
     def preprocessing(
         self, size: int = 224, *, normalize: Mapping[str, Any] | None, channels_last: bool = False
     ) -> Preprocessing:
-        """Return the preprocessing of its images: bicubic, as in SimCLR (appendix B.8.1) and BYOL (appendix D.2).
+        """Return the preprocessing of the set's images: bicubic, as in SimCLR (appendix B.8.1) and BYOL (appendix D.2).
 
         Args:
             size: input size of the backbone.
@@ -73,7 +73,7 @@ class Dataset:
         return Preprocessing(size, resize=resize, interpolation="bicubic", normalize=given, channels_last=channels_last)
 
     def folder(self, root: Path, itself: bool = True) -> Path | None:
-        """Return its path: a folder of one of its names below `root`, or else `root` itself; None if it is missing."""
+        """Return the set's folder: one of `folders` in `root`, else `root` itself if `itself`; None if the set is missing."""
         for place in (*(root / name for name in self.folders), *([root] if itself else [])):
             if all(any((place / one).exists() for one in _either(held)) for held in self.holds):
                 return place
@@ -91,7 +91,7 @@ class Dataset:
         return next(name for name, needed in needs if needed is None or (folder / needed).exists())
 
     def missing(self, root: Path) -> str:
-        """Return the message for a missing set, with how to get it."""
+        """Return the message for a missing set, with instructions for getting it."""
         held = " and ".join(" or ".join(_either(one)) for one in self.holds)
         places = " or ".join(dict.fromkeys(self.folders))
         return (

@@ -55,13 +55,13 @@ def finetune(
 ) -> Result:
     """Return the accuracy of a backbone fine-tuned with a linear classifier, in per cent.
 
-    Every cell of the recipe's grid is trained on train. The cell with the best metric on val (of equals the first: the lowest
-    learning rate, then the weakest decay) is trained again on train and val, and evaluated once on test. A grid of one cell,
+    Every cell of the recipe's grid is trained on train. The cell with the best metric on val (ties go to the lowest
+    learning rate, then to the weakest decay) is trained again on train and val, and evaluated once on test. A grid of one cell,
     such as with both `lr` and `weight_decay`, is trained on train and val at once. The optimizer is SGD with momentum 0.9; its
     weight decay applies to all parameters, including norms and biases. Images are random resized crops, half of them flipped.
 
     Args:
-        model: one of sassl's, which stays as it is; or a torch module from images (N, 3, H, W) to features (N, dim).
+        model: one of sassl's, which is not modified; or a torch module from images (N, 3, H, W) to features (N, dim).
         train: labelled images to train on: any source of a `TwoViewLoader`.
         test: labelled images to classify, see `extract`.
         val: labelled validation images; None: a fifth of train, drawn with `seed`, if the grid has several cells.
@@ -142,7 +142,7 @@ class _Run:
     progress: Shown
 
     def best(self, cells: list[Cell]) -> Cell:
-        """Return the cell that is best on the validation images, of equals the first.
+        """Return the cell that is best on the validation images; ties go to the first.
 
         Raises:
             ValueError: all cells diverge.
@@ -207,7 +207,7 @@ class _Run:
         return percent(self.metric) * metrics.value(self.metric, truth, answers, grades)
 
     def result(self, cell: Cell, asked: Images, cells: list[Cell]) -> Result:
-        """Train on all images, and evaluate on those of the test."""
+        """Train on all training images, and evaluate on the test images."""
         plan = Plan(self.recipe, cell, len(self.learnt.targets))
         replaced = self.learn(cell, self.learnt.all, LAST)
         found = self._read(asked)
@@ -230,7 +230,7 @@ class _Run:
         }
 
     def _judged(self, found: Features) -> Result:
-        """Return the result of the test's scores."""
+        """Return the result computed from the scores of the test images."""
         labels = self.learnt.labels
         known, rows = joined_classes(self.learnt.rows, found)
         ranked = labels[metrics.ranked(found.features)]

@@ -13,7 +13,7 @@ from .tuner import Settings, State, Tuner, first_head
 
 
 class Native(Tuner):
-    """A fine-tuner of one of sassl's own models, which stays as it is.
+    """A fine-tuner of one of sassl's own models, which is not modified.
 
     Args:
         model: the model.

@@ -87,7 +87,7 @@ class Recipe:
         return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
 
     def norm_momentum(self, images: int, batch: int) -> float | None:
-        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: their own."""
+        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None for their own."""
         return min(10 * batch / images, 0.1) if self.follows_epoch else None
 
 

@@ -30,7 +30,7 @@ _SLOT = "momentum_buffer"
 
 
 class Torch(Tuner):
-    """A fine-tuner of a module, which stays as it is.
+    """A fine-tuner of a module, which is not modified.
 
     Args:
         model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's own models, whose `module()` is one.
@@ -42,7 +42,7 @@ class Torch(Tuner):
         seed: seed of the classifier's initial weights, and of random draws of networks, such as dropout.
 
     Raises:
-        TypeError: the model is neither.
+        TypeError: the model is neither a module nor one of sassl's models.
         ValueError: a module that does not compute features of such images.
     """
 
@@ -135,7 +135,7 @@ class Torch(Tuner):
 
     @torch.no_grad()
     def scores(self, images: NDArray[np.float32]) -> Tensor:
-        """Return scores, in float32 whatever the precision of steps."""
+        """Return scores, in float32 regardless of the precision of steps."""
         self._net.eval()
         return self._scores(self._images(images)).cpu()
 

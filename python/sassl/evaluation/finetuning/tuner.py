@@ -40,7 +40,7 @@ class Tuner(Protocol):
         """Start from the pretrained weights, a classifier from `first_head`, and a fresh optimizer."""
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> SupportsFloat:
-        """Take a step on this process's rows; return the loss of all rows before it.
+        """Take a step on this process's rows; return the loss over the rows of all processes, before the step.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W), normalized.

@@ -35,14 +35,14 @@ def corruption_error(
     """Return the mean corruption error, in per cent.
 
     Args:
-        errors: errors in per cent at severities 1 to 5, for each corruption. Those beyond the 15 are not part of means.
+        errors: errors in per cent at severities 1 to 5, for each corruption. Only the 15 of the mCE count in means.
         reference: errors to divide by, such as `ALEXNET` for ImageNet-C; None: none.
         clean: the error on uncorrupted images, for the relative error.
 
     Returns:
         "mean_error", the plain mean over the 15; "mce"; "relative_mce", if both clean errors are known: the increase due to
         corruptions, relative to that of the reference; "corruptions", each with its errors, their mean as "error", and "ce";
-        and the name of the "reference". Means are None unless all 15 are there.
+        and the name of the "reference". Means are None unless all 15 are given.
 
     Raises:
         ValueError: not 5 errors in [0, 100]; an unknown corruption.
@@ -85,14 +85,14 @@ def imagenet_c(
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that are there.
+        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that exist.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
         The result of `corruption_error`, with "interval", the central 95 % of the "mce" (or of the "mean_error" without a
         reference) by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
         over the 15 corruptions; "split"; "n" images at each severity; "ways", the number of possible answers; the head; and
-        images that could not be read. A mean is None unless all 15 are there, and "top5" also if there are fewer than five
+        images that could not be read. A mean is None unless all 15 are measured, and "top5" also if there are fewer than five
         ways.
 
     Raises:
@@ -188,7 +188,7 @@ def _of_folders(
 def _names(
     asked: Sequence[str] | None, there: Sequence[str] | Mapping[str, Path], root: Path, layout: str
 ) -> list[str]:
-    """Return the corruptions to measure, after checking that they are there."""
+    """Return the corruptions to measure, after checking that they exist."""
     names = [*CORRUPTIONS, *(name for name in EXTRA if name in there)] if asked is None else list(asked)
     unknown = [name for name in names if name not in CORRUPTIONS + EXTRA]
     if unknown or not names:

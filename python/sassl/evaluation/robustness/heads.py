@@ -42,7 +42,7 @@ class Answers(NamedTuple):
 
     @property
     def given(self) -> NDArray[np.int64]:
-        """The first answers (n,)."""
+        """The best answer for each image, (n,)."""
         return self.ranked[:, 0]
 
 
@@ -51,8 +51,8 @@ class Judge:
 
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
-        classes: names of the answers, by index; None: answers are class labels.
-        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        classes: class names of the predictions ("answers"), by index; None: answers are class labels.
+        on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
 
     Raises:
@@ -82,9 +82,9 @@ class Judge:
         """Return the answers on each set; ties go to the first class.
 
         Args:
-            sets: images; their class names are known to the judge, or their labels are those of the judge.
+            sets: images with class names that the judge knows, or with the judge's labels.
             among: the possible answers; None: all classes.
-            uncropped: resize the whole centre square of an image, which leaves one of the network's size unchanged.
+            uncropped: resize the whole centre square of an image, which leaves an image of the network's size unchanged.
 
         Raises:
             OSError, ValueError: an image that cannot be read; an unknown class.
@@ -101,7 +101,7 @@ class Judge:
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Return its description in results."""
+        """Return the entries of a result that describe the judge."""
         raise NotImplementedError
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -145,7 +145,7 @@ class Classifier(Judge):
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`; the model returns (N, K).
         classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: indices from 0.
-        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
     """
 
@@ -173,7 +173,7 @@ class Classifier(Judge):
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """Return its description in results."""
+        """Return the entries of a result that describe the judge."""
         return {"head": "the network's own"}
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -196,7 +196,7 @@ class Probe(Judge):
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
         train: features from `extract` to fit the head on; answers are its classes.
         c: inverse of the penalty, see `sassl.evaluation.logistic_probe`.
-        on_error: "raise", or "report": leave out images that cannot be read, which results list and count.
+        on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
     """
 
@@ -225,7 +225,7 @@ class Probe(Judge):
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """Return its description in results, with "reached": whether the fit reached its optimum."""
+        """Return the entries of a result that describe the judge, with "reached": whether the fit reached its optimum."""
         reached = None if self._head is None else self._head.reached
         return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets), "reached": reached}
 

@@ -27,7 +27,7 @@ class Reference(NamedTuple):
 
 
 def _rows(text: str) -> dict[str, tuple[float, ...]]:
-    """Parse a row for each corruption, in thousandths of a per cent."""
+    """Parse the errors at severities 1 to 5, one row per corruption, given in thousandths of a per cent."""
     rows = [tuple(int(n) / 1000 for n in row.split()) for row in text.strip().splitlines()]
     return dict(zip(CORRUPTIONS, rows, strict=True))
 

@@ -51,5 +51,5 @@ def lost(left_out: Mapping[str, str]) -> dict[str, Any]:
 
 
 def percent(part: float, whole: float) -> float | None:
-    """Return a share in per cent; None of nothing."""
+    """Return a share in per cent; None if `whole` is 0."""
     return 100 * float(part) / float(whole) if whole else None

@@ -1,4 +1,4 @@
-"""The sets by name: their folders, their measures, and the keys of the values that papers print."""
+"""The sets by name: their folders, their measures, and the keys of the values that papers report."""
 
 from __future__ import annotations
 

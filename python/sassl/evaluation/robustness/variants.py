@@ -139,7 +139,7 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
 def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head.
 
-    It has near duplicates. Args, Returns, Raises: see `imagenet_r`.
+    The set contains near-duplicates. Args, Returns, Raises: see `imagenet_r`.
     """
     return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889, "all")
 
@@ -147,7 +147,7 @@ def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
 def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on one of ImageNet-V2's three variants.
 
-    "variant" is taken from the folder's name, and is None if that has none. Args, Returns, Raises: see `imagenet_r`.
+    "variant" is taken from the folder's name; None if it contains none. Args, Returns, Raises: see `imagenet_r`.
     """
     images = ImageNetV2(root)
     name = Path(images.root).resolve().name
@@ -158,8 +158,8 @@ def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
 def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on the `val` of Stylized-ImageNet.
 
-    Each copy is generated with randomly drawn styles, so that no two groups have the same images. Args, Returns, Raises: see
-    `imagenet_r`.
+    Its users generate it themselves with randomly drawn styles, so that no two copies have the same images. Args, Returns,
+    Raises: see `imagenet_r`.
     """
     return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 
