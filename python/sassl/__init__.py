@@ -5,7 +5,7 @@
     bank = sassl.StyleBank.default()          # style vectors
     view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 
-    transform = sassl.transforms.SASSL(p=0.8)  # torchvision, or PIL and numpy alone
+    transform = sassl.transforms.SASSL(p=0.8)  # for torchvision, or for PIL and numpy without it
     two_views = sassl.transforms.MoCoV2Transform(style=transform)
     loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
 

@@ -191,7 +191,7 @@ class StyleBank:
 
     @property
     def source(self) -> str | None:
-        """ "default", or the path of the file that the bank was read from; None: created in memory."""
+        """ "default", the path of the file that the bank was read from, or None if it was created in memory."""
         return "default" if self._path == "" else self._path
 
     @property

@@ -44,7 +44,7 @@ _process = 0
 
 
 class Kernels:
-    """F and T of a stylizer on one device.
+    """The style predictor F and the transformer T of a stylizer, on one device.
 
     Args:
         stylizer: the model and its precision.
@@ -334,7 +334,7 @@ def info() -> dict[str, Any]:
 def _preload() -> None:
     """Load NVRTC from NVIDIA's Python packages, which the dynamic linker does not search.
 
-    The version of torch's CUDA is preferred, then the newest.
+    The version that matches torch's CUDA is preferred, then the newest.
     """
     spec = find_spec("nvidia")
     if sys.platform != "linux" or spec is None:

@@ -59,13 +59,13 @@ def differences(images: Sequence[Any], originals: Sequence[Any], gain: float = G
 
 
 def full_strength(params: StyleParams) -> StyleParams:
-    """Return the same draws with alpha = beta = 1, for which stylized images are T's output in the foreign style."""
+    """Return the same draws with alpha = beta = 1, at which a view is the transformer's output in the drawn style."""
     ones = np.ones(len(params), np.float32)
     return StyleParams(params.apply, ones, ones, params.style)
 
 
 def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
-    """Return the name of the style of each draw, or "style 17"; "" for a vector.
+    """Return the name of each draw's style, or its index as in "style 17"; "" for a vector.
 
     Args:
         params: the draws.

@@ -193,7 +193,7 @@ def pixels_cuda(image: Any, name: str = "image") -> Any:
 
 
 def _given_back(like: Any, tensor: Any) -> Any:
-    """The tensor as an array of the library of `like`."""
+    """Convert the tensor to an array of the library that `like` belongs to."""
     library = type(like).__module__.split(".")[0]
     if library in ("jax", "jaxlib"):
         return import_module("jax.dlpack").from_dlpack(tensor)

@@ -52,7 +52,7 @@ def show(
         columns: images in a row; None: all of them, at most five.
         height: height of an image, in pixels.
         original: an image of the same size; each row is followed by the amplified differences of its images from it.
-        gain: factor of the differences; no difference is mid-gray.
+        gain: factor of the differences; mid-gray means no difference.
 
     Raises:
         ValueError: no image; not one caption per image; a value below 1; an original of another size.
@@ -93,7 +93,7 @@ def compare(
         alpha, beta: feature blending and pixel interpolation, in [0, 1].
         model: see `SASSL`.
         height: height of each image, in pixels.
-        gain: factor of the difference; no difference is mid-gray.
+        gain: factor of the difference; mid-gray means no difference.
     """
     stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
     photo = pixels(content, "content")
@@ -190,7 +190,7 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
         image: an image.
         n: number of views.
         height: height of each view, in pixels.
-        gain: factor of the differences; no difference is mid-gray.
+        gain: factor of the differences; mid-gray means no difference.
     """
     if not isinstance(transform, SASSL):
         raise TypeError(f"transform must be a SASSL, got {type(transform).__name__}")
@@ -210,7 +210,7 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
         image: an image.
         n: number of draws.
         height: height of each view, in pixels.
-        gain: factor of the differences; no difference is mid-gray.
+        gain: factor of the differences; mid-gray means no difference.
     """
     if not isinstance(transform, Views):
         raise TypeError(f"transform must be a recipe such as MoCoV2Transform, got {type(transform).__name__}")
@@ -222,14 +222,14 @@ def explore(
 ) -> Any:
     """Return sliders for alpha, beta, style and seed above content, view, amplified difference and the full-strength style.
 
-    The seed draws the other three like `SASSL` does.
+    The seed draws the other three as `SASSL` does.
 
     Args:
         content: an image.
         styles: see `SASSL`; "batch" is not supported.
         model: see `SASSL`.
         height: height of each image, in pixels.
-        gain: factor of the difference; no difference is mid-gray.
+        gain: factor of the difference; mid-gray means no difference.
 
     Returns:
         An ipywidgets box, which notebooks display.

@@ -32,7 +32,7 @@ INCEPTION_V3: list[tuple[int | str, ...]] = [*[(1, 2, 3, "mean")] * 3, (1, 3, "m
 
 
 class Reference:
-    """F and T of a model file, computed in float64.
+    """The style predictor F and the transformer T of a model file, computed in float64.
 
     Args:
         path: a .safetensors model file, such as `sassl convert` writes.

@@ -103,7 +103,7 @@ def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
 
 
 def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str) -> Path:
-    """The first of these places below a root that contains a match of one of these patterns."""
+    """The first folder of `places` in `root` that contains a file matching one of `patterns`."""
     bases = [Path(root, place) for place in places]
     for base in bases:
         if any(next(base.glob(pattern), None) for pattern in patterns):

@@ -38,7 +38,7 @@ class Arrays(Images):
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
 
     def identity(self) -> dict[str, Any]:
-        """The shape and a checksum of the pixels; above 256 MB, of as many bytes in evenly spaced images."""
+        """The shape and a checksum of the pixels: of all, or of up to 256 MB in evenly spaced images."""
         return of_arrays(self._images)
 
     def __reduce__(self) -> tuple[Any, ...]:

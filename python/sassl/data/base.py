@@ -110,7 +110,7 @@ def _make(kind: type[Images], arguments: tuple[Any, ...], named: dict[str, Any])
 
 
 def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
-    """The classes of n images as ints; None: 0 for all.
+    """The classes of n images as ints; all 0 if `targets` is None.
 
     Raises:
         ValueError: a number of classes other than n; a class that is not an integer.

@@ -80,7 +80,7 @@ class Files(Images):
         return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:
-        """For contents, their number, size and a checksum; for paths as in `Images`, with the size of each file."""
+        """JSON values that identify the images: for contents, number, total bytes and checksum; for paths, as in `Images`."""
         if self._contents is None:
             return super().identity()
         return {**of_bytes(self._contents), "exif": self.core.exif}

@@ -2,7 +2,7 @@
 
     loader = TwoViewLoader("imagenet/train", transform, 256, output="crops", pin_memory=True)
     for half, targets, names in loader:
-        left, right = half.finish("cuda")  # tensors (256, 3, 224, 224) there
+        left, right = half.finish("cuda")  # tensors (256, 3, 224, 224) on the GPU
 
 Threads decode, crop and resize ("crops") or only decode ("images"); the rest is computed for the whole batch at once.
 """

@@ -25,7 +25,7 @@ _CHECKSUMS = {
 
 
 def of_arrays(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """The shape and a CRC-32 checksum; above 256 MB, of as many bytes in evenly spaced images."""
+    """The shape and a CRC-32 checksum of the pixels: of all, or of up to 256 MB in evenly spaced images."""
     step = max(1, -(-images.nbytes // _MOST_BYTES))
     checksum = 0
     for image in images[::step]:

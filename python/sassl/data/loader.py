@@ -31,7 +31,7 @@ class TwoViewLoader:
             `batch_size * world_size`.
         shuffle: shuffle all images in every epoch.
         drop_last: leave out the last global batch if it is smaller; False: divide it among the ranks, and repeat images from
-            the start of the epoch so that all ranks have equally many.
+            the start of the epoch so that all ranks have the same number.
         seed: seed of the order and of all draws.
         rank, world_size: which rows of each global batch this process has; ranks have consecutive rows. None: those of an
             initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0 of 1.

@@ -30,13 +30,13 @@ _WORLDS: WeakSet[World] = WeakSet()
 
 @atexit.register
 def let_go() -> None:
-    """Release all groups at exit: gloo's threads would outlive what they need, and abort the process."""
+    """Release all groups at exit: gloo's threads would outlive the objects that they use, and abort the process."""
     for world in _WORLDS:
         world.group = None
 
 
 class World:
-    """The ranks of an engine, and this process's rank; a single process communicates nothing.
+    """The ranks of an engine, and this process's rank; a single process does not communicate.
 
     Args:
         group: the process group; None: a single process.
@@ -49,7 +49,7 @@ class World:
         self.rank = 0 if group is None else dist.get_rank(group)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows of all ranks in rank order, that of the global batch; differentiable."""
+        """Return the rows of all ranks in rank order, that of the global batch; differentiable."""
         return rows if self.size == 1 else gather(rows, self.group)
 
     @torch.no_grad()
@@ -75,7 +75,7 @@ class World:
 
     @torch.no_grad()
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over ranks, on all ranks; without a gradient."""
+        """Return the sum over ranks, on all ranks; without a gradient."""
         if self.size > 1:
             dist.all_reduce(values, group=self.group)
         return values
@@ -104,12 +104,12 @@ class World:
 
 
 def _there(places: Tensor, rows: Tensor) -> Tensor:
-    """Row indices on the device of the rows, copied without synchronization."""
+    """Copy row indices to the device of the rows, without synchronization."""
     return places.to(rows.device, non_blocking=True)
 
 
 def gather(rows: Tensor, group: Any) -> Tensor:
-    """Rows of all ranks; differentiable."""
+    """Return the rows of all ranks, concatenated in rank order; differentiable."""
     gathered: Tensor = _Gather.apply(rows, group)
     return gathered
 
@@ -128,12 +128,12 @@ class _Gather(torch.autograd.Function):
 
 
 def all_gather(rows: Tensor, group: Any) -> Tensor:
-    """Rows of all ranks; for use within an `autograd.Function`."""
+    """Return the rows of all ranks; for use within an `autograd.Function`."""
     return _gather_rows(rows.contiguous(), 0, group)
 
 
 def all_sum(values: Tensor, group: Any) -> Tensor:
-    """The sum over ranks; for use within an `autograd.Function`."""
+    """Return the sum over ranks; for use within an `autograd.Function`."""
     return functional.all_reduce(values.contiguous(), "sum", group)
 
 

@@ -22,7 +22,7 @@ _PORTS = range(20_000, 32_000)
 
 
 class Place(NamedTuple):
-    """The place of a process among those of a run."""
+    """The rank of a process among those of a run, and how to reach rank 0."""
 
     rank: int
     ranks: int
@@ -40,7 +40,7 @@ def here(group: Any) -> Place | None:
 
 
 def place(environ: Mapping[str, str]) -> Place | None:
-    """The place given by torchrun's variables, else by srun's; None: a single process.
+    """The place given by torchrun's variables, else by srun's, or None for a single process.
 
     Raises:
         ValueError: a variable is missing or not a whole number.
@@ -118,7 +118,7 @@ def _local_rank(own: Place | None) -> int:
 
 @contextmanager
 def on(device: torch.device) -> Iterator[None]:
-    """For the steps within: make the GPU the current device, and let cuDNN benchmark its convolutions."""
+    """Within the block, make the GPU the current device, and let cuDNN benchmark its convolutions."""
     if device.type != "cuda":
         yield
         return
@@ -132,7 +132,7 @@ def on(device: torch.device) -> Iterator[None]:
 
 
 def join(group: Any, own: Place | None, device: torch.device, patience: timedelta | None = None) -> Any:
-    """The process group: as given, else the existing default group, else a new one; None: a single process.
+    """The process group: as given, else the existing default group, else a new one; None for a single process.
 
     Args:
         group, own, device: the given group, this process's place, and its device.

@@ -35,7 +35,7 @@ class Parts:
 
     @property
     def are_local(self) -> bool:
-        """Whether no part spans several ranks."""
+        """True if no part spans several ranks."""
         return self.count % self.ranks == 0
 
     def spans(self, rows: int) -> list[tuple[int, int, int]]:

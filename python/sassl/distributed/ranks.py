@@ -111,7 +111,7 @@ def _beside(group: Any, size: int) -> Any:
 
 
 def _word() -> str | None:
-    """The error message that a failing rank recorded; None: there is none."""
+    """The error message that a failing rank recorded, or None."""
     until = time.monotonic() + _SECONDS
     try:
         store = _get_default_store()
@@ -132,6 +132,6 @@ def _packed(error: BaseException | None, rank: int) -> bytes | None:
         packed = pickle.dumps(error)
         pickle.loads(packed)
     except Exception:
-        # A foreign class may raise anything here.
+        # A third-party class may raise anything here.
         return pickle.dumps(RuntimeError(f"rank {rank}: {type(error).__name__}: {error}"))
     return packed

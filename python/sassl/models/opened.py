@@ -15,7 +15,7 @@ from ..evaluation.encoders import Model, features_of, is_own
 
 @dataclass(frozen=True, kw_only=True)
 class OpenModel:
-    """A backbone with its preprocessing; `sassl.evaluation` needs no other.
+    """A backbone with its preprocessing, in the form that `sassl.evaluation` takes.
 
     Attributes:
         name: its name in results and tables, such as "timm:resnet50.a1_in1k" or a path.
@@ -23,7 +23,7 @@ class OpenModel:
         encoder: one of sassl's models; or a torch module without its classifier, from images (N, 3, H, W) to (N, dim).
         preprocessing: how images are resized, cropped and normalized for it.
         weights: a checksum of its weights, 32 hexadecimal digits, by which cached features and results are found.
-        threads: images that are preprocessed at a time.
+        threads: number of images preprocessed in parallel.
         pretraining_seed: the seed of a checkpoint's run, by which results of two arms are paired; None: unknown.
     """
 

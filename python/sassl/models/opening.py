@@ -50,7 +50,7 @@ def open_model(
             ImageNet's for a file of weights.
         device: the device of a torch module, such as "cuda" or "cpu"; None: the GPU if there is one. With a device, a
             checkpoint of sassl is opened by the torch engine there; None: by the default engine of `Pretraining.load`.
-        threads: images that are preprocessed at a time; None: all cores.
+        threads: number of images preprocessed in parallel; None: all cores.
 
     Raises:
         OSError: the file or folder does not exist or cannot be read.

@@ -20,7 +20,7 @@ NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
 
 
 class Known(NamedTuple):
-    """The known preprocessing of a model; the caller has to give the rest."""
+    """The known preprocessing of a model; the caller has to pass the rest."""
 
     #: Side, or (height, width); None: unknown.
     size: int | tuple[int, int] | None = 224
@@ -45,7 +45,7 @@ def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str
     Args:
         name: the model's name in errors.
         known: its known preprocessing.
-        size: another side of the images; None: the model's own. The resized side is scaled in proportion.
+        size: side of the images, which replaces the model's; None: the model's. The resized side scales in proportion.
         normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: the model's own.
 
     Raises:

@@ -24,7 +24,7 @@ _WORDS = {
 
 
 def notes(config: Config) -> list[str]:
-    """The lines on a run's settings that are printed before its first step."""
+    """The lines about a run's settings that are printed before its first step."""
     return [line for line in (stem_warning(config), warmup_warning(config), chance(config)) if line is not None]
 
 
@@ -52,7 +52,7 @@ def warmup_warning(config: Config) -> str | None:
 
 
 def chance(config: Config) -> str | None:
-    """A line on the loss of indistinguishable views, the reference for the loss of the first epochs."""
+    """A line with the loss of indistinguishable views, to compare the loss of the first epochs with; None if unknown."""
     found = config.method.chance(config.data.batch_size)
     if found is None:
         return None
@@ -75,7 +75,7 @@ def seconds_of_epoch(config: Config, batches: int, images_per_second: float) -> 
 
 
 def duration(config: Config, batches: int, images_per_second: float, done: int) -> str:
-    """A line on the time that an epoch and the rest of the run take, `done` batches being behind it."""
+    """A line with the time that an epoch and the rest of the run take, after `done` batches of the run."""
     epoch, epochs = seconds_of_epoch(config, batches, images_per_second), config.schedule.epochs
     rest = epoch * (epochs - done / batches)
     return (
@@ -85,7 +85,7 @@ def duration(config: Config, batches: int, images_per_second: float, done: int) 
 
 
 def prolonged(config: Config, before: int) -> str:
-    """The warning on a run that began with fewer epochs."""
+    """The warning for a run that was started with fewer epochs."""
     return (
         f"epochs = {config.schedule.epochs}: the run began with {before}; from here on its schedules are those of "
         f"{config.schedule.epochs} epochs, and its results differ from those of a run with this many from the start"

@@ -89,7 +89,7 @@ class Config:
         return replace(made, **changes, **{part: replace(getattr(made, part), **own) for part, own in parts.items()})
 
     def with_module(self, arch: Any) -> Config:
-        """Return a copy with the module that these settings identify only by its class; None: unchanged.
+        """Return a copy with the module that these settings identify only by its class; unchanged if `arch` is None.
 
         Raises:
             ValueError: the settings have another backbone, which is built by its name.
@@ -255,7 +255,7 @@ def _under(part: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(name: str, value: Any) -> dict[str, Any]:
-    """Return a part of the settings; raise a ValueError if it is no dict."""
+    """Return a part of the settings; raise a ValueError if it is not a dict."""
     if not isinstance(value, dict):
         raise ValueError(f"{name} must be an object, got {value!r}")
     return value

@@ -27,15 +27,15 @@ EPOCHS = 18
 
 
 def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str, dict[str, float]]:
-    """Pretrain both arms, evaluate them, and write their runs, their curves and a sheet of their views to a folder.
+    """Pretrain without and with style, evaluate both, and write the runs, their curves and a sheet of views to a folder.
 
     Args:
         out: the folder, which is created.
-        threads: for the kernels; None: all cores.
-        epochs: of each run.
+        threads: number of threads; None: all cores.
+        epochs: number of epochs of each run.
 
     Returns:
-        The top-1 accuracy in per cent by "kNN" and by "linear probe" of "untrained" and of each of `ARMS`.
+        For "untrained" and each of `ARMS`, the top-1 accuracy of "kNN" and of "linear probe", in per cent.
 
     Raises:
         FileExistsError: the folder has a run or a result already.
@@ -62,7 +62,7 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
 
 
 def _simclr(style: SASSL | None, threads: int | None) -> Pretraining:
-    """SimCLR with the same first weights, crops and colors in both arms."""
+    """SimCLR with the same initial weights, crops and colors in both arms."""
     return SimCLR(
         "resnet18",
         preset="simclr-cifar10",

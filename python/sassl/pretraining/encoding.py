@@ -28,7 +28,7 @@ class Encoding:
 
     @property
     def normalize(self) -> Any:
-        """The views' normalization: a dict of "mean" and "std"; None: none; "not known": possible for batches of the caller."""
+        """The views' normalization: a dict of "mean" and "std"; None: not normalized; "not known" for batches of the caller."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
@@ -58,7 +58,7 @@ class Encoding:
         Raises:
             ValueError: the images are floats, which `encode_normalized` takes; an image is damaged; the run's normalization is
                 not known.
-            OSError, TypeError: a file cannot be read; an element is no image.
+            OSError, TypeError: a file cannot be read; an element is not an image.
         """
         return evaluation.encode(self, images, batch_size=batch_size)
 

@@ -38,7 +38,7 @@ class Rates(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of a step. The values of an engine that works ahead of its caller wait for the step when they are read.
+    """The result of a step. Reading the values of an engine that works ahead of its caller waits for the step.
 
     The loop reads them one step late; `float` of a loss that is not finite raises a ValueError.
     """
@@ -62,16 +62,16 @@ class Engine(Protocol):
         return self.name
 
     def how(self) -> dict[str, Any] | None:
-        """The keywords of `memory.estimate` that describe this engine; None: unknown."""
+        """The keywords of `memory.estimate` that describe this engine, or None if they are unknown."""
         return None
 
     def room(self) -> tuple[int, int] | None:
-        """The free and total bytes of memory on its device; None: those of the machine."""
+        """The free and total memory of its device in bytes, or None if it uses the machine's memory."""
         return None
 
     @property
     def threads(self) -> int:
-        """The number of images that are preprocessed at a time for this engine."""
+        """The number of images to preprocess in parallel for this engine."""
 
     @property
     def features(self) -> int:
@@ -92,8 +92,8 @@ class Engine(Protocol):
         """Compute one step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: the views do not fit; the loss is not finite, in which case either no weight has changed, or a state has
-                to be loaded before the engine can be used again.
+            ValueError: the views do not match the settings; the loss is not finite, in which case either no weight has changed,
+                or a state has to be loaded before the engine can be used again.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -180,7 +180,7 @@ def _place(path: Path) -> tuple[int, int]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no checkpoint of a run, is damaged, or does not match its name.
+        ValueError: the file is not a checkpoint of a run, is damaged, or does not match its name.
     """
     told = checkpoint_metadata(path)
     if "loader" not in told:

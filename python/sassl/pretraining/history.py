@@ -32,7 +32,7 @@ class History(list[dict[str, float]]):
     The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for a batch;
     `views_seconds`, the engine's seconds for completing a batch's views; and `step_seconds`, its seconds for a step. An engine
     that works ahead is still computing the previous step while the loop waits for a batch: then `data_wait` is an upper bound
-    on the time that its device has waited. `pandas.DataFrame(history)` makes a table.
+    on the time that its device has waited. `pandas.DataFrame(history)` is a table.
     """
 
     @classmethod

@@ -157,7 +157,7 @@ class Loop:
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
     def _epoch(self, epoch: int, place: int, progress: Progress) -> None:
-        """Run the batches of an epoch from batch `place` on, and the end of the epoch."""
+        """Run the batches of an epoch from batch `place` on, and end the epoch."""
         loader, folder, ranks = self._loader, self._folder, self._model.engine.ranks
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
@@ -206,7 +206,7 @@ class Loop:
             raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """Take a step on a batch after `done` others of the epoch; return its images over all ranks, and the values read."""
+        """Take a step on a batch after `done` others of the epoch; return its images on all ranks, and the values read."""
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
         if not isinstance(self._loader, TwoViewLoader) and self._model.engine.ranks.world_size > 1:

@@ -34,7 +34,7 @@ class Memory:
         optimizer: the optimizer's state.
         momentum: the momentum networks, and a queue.
         activations: the activations that the backward pass of a piece needs, and temporary values.
-        views: the views of the current batch, and of those that wait.
+        views: the views of the current batch and of prefetched batches.
     """
 
     weights: int = 0
@@ -46,7 +46,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """The sum of all kinds."""
+        """Total bytes, the sum of all attributes."""
         return sum(astuple(self))
 
     @property
@@ -128,7 +128,7 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
 
 
 def largest_batch(config: Config, limit: int, **how: Any) -> int:
-    """The largest batch, over all ranks, that needs at most `limit` bytes in each process; 0: none fits.
+    """The largest batch, over all ranks, that needs at most `limit` bytes in each process; 0 if none fits.
 
     Args:
         config: the settings, whose `batch_size` is ignored; a batch has whole parts for norms, of at least 2 images each.
@@ -158,7 +158,7 @@ def _common(a: int, b: int) -> int:
 
 
 def machine() -> tuple[int, int]:
-    """The free bytes of this machine's memory, and the total that this process may use; 0, 0: unknown."""
+    """The free memory and the total memory that this process may use, in bytes; (0, 0) if unknown."""
     found = {}
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -184,10 +184,10 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
     """Warn if a step needs more memory than is free on the engine's device.
 
     Returns:
-        The estimate. None: the engine has none, or the batch is so small that a foreign backbone was not traced for it.
+        The estimate, or None if the engine has none, or skips tracing a third-party backbone because the batch is small.
 
     Raises:
-        ValueError: it needs more than the total; raised on all ranks.
+        ValueError: a step needs more than the total memory; raised on all ranks.
     """
     how, error, wanted = engine.how(), None, None
     if how is None:
@@ -200,7 +200,7 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
         try:
             wanted = estimate(config, **how)
         except Exception as unknown:
-            # A foreign backbone may raise anything on fake tensors.
+            # A third-party backbone may raise anything on fake tensors.
             warn(f"memory: not estimated; {unknown}")
             return None
         if total and wanted.total * (1 - BAND) > total:

@@ -104,8 +104,8 @@ class Monitor:
             self._rows -= len(self._kept.popleft()[0])
 
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-        """Measure `knn_top1` and `linear_top1` where possible, and return them with lines on failures; the stored features are
-        freed.
+        """Measure `knn_top1` and `linear_top1` where possible, and return them with lines about failures; free the stored
+        features.
 
         Each rank encodes its share of the images; rank 0 measures on the features of all ranks, and broadcasts the result.
 

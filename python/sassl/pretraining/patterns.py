@@ -34,8 +34,8 @@ def patterns(images: int, seed: int) -> Arrays:
     for each image, so that neither colors nor single pixels give the class away.
 
     Args:
-        images: how many.
-        seed: of all draws.
+        images: number of images.
+        seed: seed of all draws.
     """
     rng = np.random.default_rng(seed)
     targets = rng.permutation(np.arange(images) % len(SHAPES))

@@ -35,7 +35,7 @@ class DryRun:
         views_per_second: images per second of sassl's loader without training steps; None: not measured, since the caller
             provided the batches, or there are too few.
         estimate: the estimated memory of each process, without its libraries; None: the engine has no estimate.
-        memory: peak bytes by place: this process, and its GPU.
+        memory: peak bytes of this process and of its GPU, by name.
     """
 
     config: Config
@@ -156,7 +156,7 @@ def _estimate(config: Config, engine: Engine) -> Memory | None:
     try:
         return None if how is None else memory.estimate(config, **how)
     except ValueError:
-        # There is no estimate for some foreign backbones; the run itself warns about it.
+        # There is no estimate for some third-party backbones; the run itself warns about it.
         return None
 
 

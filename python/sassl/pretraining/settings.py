@@ -48,12 +48,12 @@ class MethodSettings(Checked):
     watches: ClassVar[dict[str, str]] = {}
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in its heads and its queue for this feature dimension, by the settings that determine them."""
+        """The number of values in heads and queue for this feature dimension, by the settings that determine it."""
         raise NotImplementedError
 
     @property
     def views_learnt(self) -> int:
-        """The number of views of an image whose activations are kept for gradients at a time."""
+        """The number of views of an image whose activations are kept for gradients at the same time."""
         return 2
 
     def similarities(self, rows: int) -> int:
@@ -61,11 +61,11 @@ class MethodSettings(Checked):
         return 0
 
     def chance(self, batch_size: int) -> tuple[float, str] | None:
-        """The loss for indistinguishable views, and its formula; None: the method has no such reference."""
+        """The loss for indistinguishable views, and its formula, or None if the method has no such reference."""
         return None
 
     def momentum(self, step: int, total: int) -> float | None:
-        """The EMA coefficient of its momentum encoder at a step, counted from 0, of `total`; None: it has none."""
+        """The EMA coefficient of the momentum encoder at a step, counted from 0, of `total`, or None without one."""
         return None
 
 
@@ -152,7 +152,7 @@ class Backbone:
 
     @property
     def family(self) -> str | None:
-        """The part of the name before the colon; None: there is none."""
+        """The part of the name before the colon, or None without a colon."""
         family, colon, _ = str(self.name).partition(":")
         return family if colon else None
 

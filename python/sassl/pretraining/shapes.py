@@ -1,4 +1,4 @@
-"""The sizes of maps and weights in the native engine's backbones, for estimates of memory."""
+"""The sizes of feature maps and weights in the native engine's backbones, for estimates of memory."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Layer(NamedTuple):
 
     @property
     def kept(self) -> int:
-        """Bytes that are kept for its gradient."""
+        """Bytes of activations kept for the backward pass."""
         # A pooling keeps its output, and a byte for the position of each maximum.
         return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
 
 
 def layers(backbone: Backbone, size: tuple[int, int]) -> list[Layer] | None:
-    """The layers for images of this height and width; None: the native engine does not have the backbone."""
+    """The layers for images of this (height, width), or None if the native engine does not have the backbone."""
     if backbone.name in _RESNETS:
         own = backbone.settings
         return list(_resnet(*_RESNETS[backbone.name], bool(own["small_stem"]), int(64 * own["width"]), size))

@@ -62,13 +62,13 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
     """Select a backbone's tensors; return them with a line on their prefix and the tensors left aside.
 
     Args:
-        source: a .safetensors file, or one of torch (.pth, .pt, .tar, .bin), or a state dict.
+        source: a .safetensors file, a PyTorch file (.pth, .pt, .tar, .bin), or a state dict.
         wanted: the backbone's names and shapes.
         what: a description of the backbone.
 
     Raises:
         OSError: the file cannot be read.
-        ImportError: the file is one of torch, which is not installed.
+        ImportError: the file is a PyTorch file, and torch is not installed.
         ValueError: no such file or dict; tensors are missing, have other shapes or belong to another backbone.
     """
     name, found = read(source)
@@ -176,7 +176,7 @@ def metadata_of(file: Path) -> dict[str, str]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is no safetensors file, or is damaged.
+        ValueError: the file is not a safetensors file, or is damaged.
     """
     found = _header(file)[0].get("__metadata__", {})
     if not isinstance(found, dict):

@@ -18,7 +18,7 @@ _SECONDS = 120
 
 
 class Pace:
-    """The speed of the first steps of a run, from which its duration follows."""
+    """The speed of the first steps of a run, from which its duration is estimated."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -28,7 +28,7 @@ class Pace:
         self.is_known = False
 
     def after_step(self, waited: float) -> bool:
-        """Record a step; return True after the one with which enough were measured.
+        """Record a step; return True when enough steps have been measured, once.
 
         Args:
             waited: the seconds of its epoch so far that were spent waiting for batches.
@@ -45,7 +45,7 @@ class Pace:
         return self.is_known
 
     def found(self) -> tuple[int, float, float]:
-        """The measured steps, their seconds, and the seconds of waiting."""
+        """The number of measured steps, their seconds, and the seconds spent waiting for batches."""
         n = len(self._marks)
         left_out = min(_FIRST, n // 2)
         time_before, waited_before = self._marks[left_out - 1] if left_out else (self._began, 0.0)

@@ -43,7 +43,7 @@ class Weights:
 
     @property
     def native_backbone(self) -> str | None:
-        """The backbone's name and settings as JSON, as `_sassl.FineTuner` takes them; None: the native engine lacks it."""
+        """The backbone's name and settings as JSON, as `_sassl.FineTuner` takes them, or None if the native engine lacks it."""
         backbone = self.config.backbone
         if backbone.name not in backbone_names():
             return None
@@ -110,12 +110,12 @@ class Weights:
         prefix are left aside. `num_batches_tracked` may be missing.
 
         Args:
-            source: a .safetensors file; a file of torch (.pth, .pt, .tar, .bin), from which no code is run; or a state dict of
+            source: a .safetensors file; a PyTorch file (.pth, .pt, .tar, .bin), from which no code is run; or a state dict of
                 tensors or arrays.
 
         Raises:
             OSError: the file cannot be read.
-            ImportError: the file is one of torch, which is not installed.
+            ImportError: the file is a PyTorch file, and torch is not installed.
             TypeError, ValueError: no such file or dict; tensors are missing, have other shapes, are not finite or belong to
                 another backbone. No weight has changed then.
         """
@@ -141,7 +141,7 @@ def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def named(init: dict[str, Any]) -> str:
-    """The file from which the settings say that the weights were loaded.
+    """The file from which the weights were loaded, according to the settings.
 
     Raises:
         ValueError: the weights are those of a state dict.

@@ -148,7 +148,7 @@ def _is_pipeline(value: Any) -> bool:
 
 
 def _transforms(pipeline: Any) -> Any:
-    """The transforms of a Compose or of several views; None for albumentations, which does not accept foreign transforms."""
+    """The transforms of a Compose or of several views; None for albumentations, which takes no third-party transforms."""
     transforms = getattr(pipeline, "transforms", None)
     kind = type(pipeline)
     others = kind.__name__.startswith("Random") or kind.__module__.startswith("albumentations.")

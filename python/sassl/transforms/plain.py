@@ -30,7 +30,7 @@ class SASSL:
 
     Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W) with C = 1 or 3, uint8 or floats, or a list of
     single images of any sizes, each side at least 8 pixels. Each image of a batch or list has its own draw. The result has the
-    type, dtype, size and device of the input; images that are not drawn are returned unchanged, as is an empty batch or list.
+    type, dtype, size and device of the input; images that are not stylized are returned unchanged, as are empty inputs.
     Floats must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel,
     except that P becomes RGB (RGBA if it has transparency) and 1 becomes L, since neither can hold the result.
 

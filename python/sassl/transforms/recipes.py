@@ -199,7 +199,7 @@ class TwoViewTransform(Views):
         return strengths
 
     def _taps(self) -> int | None:
-        """The number of taps of the blur; None: Pillow's box blur."""
+        """The number of taps of the blur, or None for Pillow's box blur."""
         kernel = self.own_kernel if self.kernel_size is None else self.kernel_size
         if kernel == "tenth":
             return 2 * (min(size(self.input_size, "input_size")) // 20) + 1
@@ -209,7 +209,7 @@ class TwoViewTransform(Views):
         return whole("kernel_size", kernel, 1)
 
     def keywords(self, recipe: type[TwoViewTransform] | None = None) -> dict[str, Any]:
-        """The keywords that differ from the defaults of a recipe; None: of this recipe."""
+        """The keywords that differ from the defaults of `recipe`, or of this recipe if it is None."""
         others = recipe is not None and not isinstance(self, recipe)
         found: dict[str, Any] = {}
         for one in dataclasses.fields(recipe or self):

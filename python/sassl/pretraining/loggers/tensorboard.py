@@ -27,7 +27,7 @@ class TensorBoard:
         need("tensorboard", "tensorboard")
 
     def begin(self, run: Begun) -> None:
-        """Open a new file; TensorBoard then hides the later steps of a killed process."""
+        """Open a new event file, which makes TensorBoard hide the steps that a killed process logged after its checkpoint."""
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter

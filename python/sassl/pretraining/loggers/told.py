@@ -27,7 +27,7 @@ class Loggers:
 
     Args:
         loggers: the loggers of the run; empty on ranks other than 0.
-        warn: called with a line on a failing logger.
+        warn: called with a line about a failing logger.
     """
 
     def __init__(self, loggers: Sequence[Logger], warn: Callable[[str], None]) -> None:

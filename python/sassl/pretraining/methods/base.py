@@ -343,7 +343,7 @@ class Pretraining(Encoding, Weights):
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is no checkpoint, is damaged, or is of another method.
+            ValueError: the file is not a checkpoint, is damaged, or is of another method.
         """
         config = Config.of(json.loads(checkpoint_metadata(path)["config"])).with_module(arch)
         engine = engine or ("native" if config.backbone.family is None else "torch")

@@ -43,7 +43,7 @@ class BYOLSettings(MomentumSettings):
             raise wrong("loss_scale", self.loss_scale, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The numbers of values in projector and predictor."""
+        """The number of values in projector and predictor, by the settings that determine it."""
         return {("hidden_dim", "dim"): features * self.hidden_dim + 3 * self.hidden_dim * self.dim}
 
 

@@ -47,17 +47,17 @@ class MoCoSettings(MomentumSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The numbers of values in the projector and in the queue."""
+        """The number of values in projector and queue, by the settings that determine it."""
         heads = features * ((features if self.mlp else 0) + self.dim)
         return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
 
     @property
     def views_learnt(self) -> int:
-        """The views that are queries; keys have no gradient."""
+        """The number of views that are queries; keys have no gradient."""
         return 2 if self.symmetric else 1
 
     def similarities(self, rows: int) -> int:
-        """The pairs of queries and keys."""
+        """The number of pairs of queries and keys."""
         return self.views_learnt * rows * (self.queue_size + 1)
 
     def chance(self, batch_size: int) -> tuple[float, str]:

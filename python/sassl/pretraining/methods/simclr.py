@@ -43,12 +43,12 @@ class SimCLRSettings(MethodSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector."""
+        """The number of values in the projector, by the settings that determine it."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
 
     def similarities(self, rows: int) -> int:
-        """The pairs of all views."""
+        """The number of pairs of views."""
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:

@@ -39,7 +39,7 @@ class SimSiamSettings(MethodSettings):
             whole(name, getattr(self, name), 1)
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The numbers of values in projector and predictor."""
+        """The number of values in projector and predictor, by the settings that determine it."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         projector = (features + self.dim) * self.hidden_dim + hidden
         return {("hidden_dim", "dim", "layers", "predictor_dim"): projector + 2 * self.dim * self.predictor_dim}

@@ -82,7 +82,7 @@ class ResNet(nn.Module):
 
 
 class VGG(nn.Module):
-    """VGG-11 with batch norm (Simonyan and Zisserman 2015); the features are the mean over the last map."""
+    """VGG-11 with batch norm (Simonyan and Zisserman 2015); the features are the mean over the last feature map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class VGG(nn.Module):
 
 
 def _resnet(blocks: tuple[int, ...], is_bottleneck: bool) -> Callable[[dict[str, Any]], nn.Module]:
-    # `zero_init_residual` only affects the initial weights, which are loaded with the first state.
+    # `zero_init_residual` only affects the initial weights, which are loaded with the initial state.
     return lambda settings: ResNet(blocks, is_bottleneck, settings["small_stem"], settings["width"])
 
 

@@ -20,7 +20,7 @@ class Draws:
 
     Args:
         seed: the seed of the run.
-        world: the ranks.
+        world: the ranks, of which this process's rank selects the draws.
     """
 
     def __init__(self, seed: int, world: World) -> None:

@@ -106,7 +106,7 @@ class TorchEngine(Engine):
         return method
 
     def _begin(self) -> None:
-        """Set the first state, computed by one process, since math libraries differ in the last bits."""
+        """Set the initial state, computed by one process, since math libraries differ in the last bits."""
         error: Exception | None = None
         if self.ranks.rank == 0:
             try:
@@ -121,7 +121,7 @@ class TorchEngine(Engine):
 
     @property
     def threads(self) -> int:
-        """The number of images that are preprocessed at a time."""
+        """The number of images to preprocess in parallel."""
         return self._threads
 
     @property
@@ -276,7 +276,7 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Backbone features of images, in float32 whatever the precision of steps."""
+        """Backbone features of images, in float32 regardless of the precision of steps."""
         self._check_whole()
         backbone = self._method.backbone
         backbone.eval()

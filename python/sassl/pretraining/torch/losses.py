@@ -45,7 +45,7 @@ def normalized(z: Tensor) -> Tensor:
 
 @_in_full
 def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int) -> tuple[Tensor, Tensor]:
-    """InfoNCE of MoCo (He et al. 2020, equation 1) on normalized rows, and the fraction of positives above the whole queue."""
+    """InfoNCE of MoCo (He et al. 2020, equation 1) on normalized rows, and the fraction of positives nearer than all keys."""
     q, k = full(q), full(k)
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
     first = logits.new_zeros(len(q), dtype=torch.long)
@@ -61,7 +61,7 @@ def mean_cosine(p: Tensor, z: Tensor, batch: int) -> Tensor:
 
 @_in_full
 def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor]:
-    """NT-Xent of SimCLR (Chen et al. 2020, equation 1) over all ranks' rows, and the fraction nearest to their other view.
+    """NT-Xent of SimCLR (Chen et al. 2020, equation 1) over all ranks, and the fraction of views nearest to their other view.
 
     `z` has this rank's left rows, followed by its right ones.
     """

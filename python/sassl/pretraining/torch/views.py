@@ -1,4 +1,4 @@
-"""Where the views of a run are computed: on threads, or partly on the engine's device, a batch at a time."""
+"""The place where the views of a run are computed: on threads, or partly on the engine's device, a batch at a time."""
 
 from __future__ import annotations
 

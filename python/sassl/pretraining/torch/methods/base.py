@@ -84,7 +84,7 @@ class Method(nn.Module):
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
-        """The rows of the global batch, given those of this rank, or of one piece if the loss is computed by pieces."""
+        """The number of rows of the global batch, given this rank's rows, or those of a piece if the loss is by pieces."""
         return len(rows) * self.world.size * (self.pieces if self.by_rows else 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward | Tensor:
@@ -109,10 +109,10 @@ class Method(nn.Module):
         """Called before the forward pass; `momentum` is the EMA coefficient of a momentum encoder, if there is one."""
 
     def after_step(self, momentum: float | None) -> None:
-        """Called after the optimizer has updated the trained networks."""
+        """Called after the optimizer has updated the trained networks; `momentum` is as in `before_step`."""
 
     def first_state(self, config: Config) -> State | None:
-        """The initial state of a run: the native engine's, if it has the method and the backbone; None: that of the module."""
+        """The initial state of a run: the native engine's if it has method and backbone, or None to keep the module's."""
         return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:
