@@ -26,7 +26,7 @@ pub struct ByolSettings {
     pub hidden_dim: usize,
     /// Whether the last layers of both have a bias: false in the paper's code, true in lightly's.
     pub last_bias: bool,
-    /// Parts of the batch for the norms; 1.
+    /// Number of parts of the batch, each with its own batch statistics; 1.
     pub splits: usize,
     /// The factor of the paper's loss; 1, or 0.25 for the mean of two negative cosines.
     pub loss_scale: f64,

@@ -13,7 +13,7 @@ pub fn normalized(z: &Tensor) -> Result<Tensor> {
 }
 
 /// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, with k+ first, then the
-/// queue. Returns the loss, and the fraction of positives above the whole queue.
+/// queue. Returns the loss, and the fraction of positives that are more similar than all keys in the queue.
 ///
 /// # Errors
 /// candle's errors.

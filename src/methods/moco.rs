@@ -21,7 +21,7 @@ use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use serde::Deserialize;
 
-/// The most keys of a queue.
+/// The maximum number of keys in a queue.
 const MOST_KEYS: usize = 1 << 24;
 
 /// The settings of MoCo v2.
@@ -34,7 +34,7 @@ pub struct MocoSettings {
     pub queue_size: usize,
     /// The temperature T; 0.2.
     pub temperature: f64,
-    /// Parts of the batch for the norms; 8, the paper's devices.
+    /// Number of parts of the batch, each with its own batch statistics; 8, the paper's devices.
     pub splits: usize,
     /// Whether each view is the query once.
     pub symmetric: bool,

@@ -56,7 +56,8 @@ pub trait MethodSettings: Send + Sync {
     /// A setting is invalid; the error names the first.
     fn check(&self) -> Result<()>;
 
-    /// The number of values in its heads and its queue, as far as they only depend on its widths: a lower bound for a trainer.
+    /// The number of values in the heads and the queue, as far as it only depends on the widths of layers: a lower bound on the
+    /// values that a trainer holds.
     ///
     /// # Errors
     /// The number overflows.
@@ -77,7 +78,7 @@ pub trait MethodSettings: Send + Sync {
 pub struct ViewPairs(Tensor);
 
 impl ViewPairs {
-    /// Wraps such a tensor.
+    /// Wraps a tensor of this shape.
     ///
     /// # Panics
     /// If it has an odd number of images.
@@ -112,7 +113,7 @@ impl ViewPairs {
         Ok(self.0.narrow(0, 0, self.images())?)
     }
 
-    /// The other views.
+    /// The right views: for the key or target network, if there is one.
     ///
     /// # Errors
     /// candle's errors.
@@ -148,7 +149,7 @@ pub struct Learning<'a> {
     pub name: &'static str,
     /// The network.
     pub network: &'a Network,
-    /// The factor of the rate.
+    /// The factor by which the scheduled rate is multiplied.
     pub lr_scale: f64,
     /// Whether it keeps the largest rate, while the others follow the schedule.
     pub fixed_lr: bool,
@@ -163,7 +164,7 @@ impl<'a> Learning<'a> {
 
 /// A method with its networks.
 pub trait Method: Send + Sync {
-    /// Parts of the batch for the norms.
+    /// Number of parts of the batch, each with its own batch statistics.
     fn splits(&self) -> usize;
 
     /// Checks that this batch size is supported.
@@ -187,11 +188,11 @@ pub trait Method: Send + Sync {
     /// coefficient of a momentum encoder, if there is one.
     ///
     /// # Errors
-    /// The batch does not fit, or candle's errors.
+    /// The batch has an unsupported size, or candle's errors.
     fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
 
-    /// Computes the inputs of the loss, a row for each pair of views: the left views' features, then their projections, then
-    /// the others. `views` has all pairs of the step, or some of them starting from `first`.
+    /// Computes the inputs of the loss, a row for each pair of views: the features of the left views, their projections, then
+    /// all other inputs of the loss. `views` has all pairs of the step, or some of them starting from `first`.
     ///
     /// # Errors
     /// candle's errors.
@@ -240,7 +241,7 @@ pub trait Method: Send + Sync {
     /// Loads that state.
     ///
     /// # Errors
-    /// A value is invalid; nothing is changed then.
+    /// A value is invalid; nothing has changed in that case.
     ///
     /// # Panics
     /// If the number of entries or their lengths differ from [`Method::entries`].
@@ -252,7 +253,7 @@ pub trait Method: Send + Sync {
 /// The largest width of a head: a larger one is a mistake, and needs more memory than any machine has.
 const MOST: usize = 1 << 16;
 
-/// The most layers of a projector; papers use 2 and 3.
+/// The maximum number of layers of a projector; papers use 2 and 3.
 const MOST_LAYERS: usize = 16;
 
 /// Checks that widths of heads are from 1 to [`MOST`].

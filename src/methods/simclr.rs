@@ -27,7 +27,7 @@ pub struct SimClrSettings {
     pub layers: usize,
     /// The temperature T; 0.1.
     pub temperature: f64,
-    /// Parts of the batch for the norms; 1.
+    /// Number of parts of the batch, each with its own batch statistics; 1.
     pub splits: usize,
 }
 

@@ -27,7 +27,7 @@ pub struct SimSiamSettings {
     pub layers: usize,
     /// Hidden dimension of the predictor, which has two layers; 512.
     pub predictor_dim: usize,
-    /// Parts of the batch for the norms; 1.
+    /// Number of parts of the batch, each with its own batch statistics; 1.
     pub splits: usize,
     /// Whether the predictor's rate is constant, instead of following the schedule.
     pub fix_predictor_lr: bool,

@@ -14,14 +14,14 @@ pub struct BatchNorm {
     relu: bool,
     /// The fraction of the running statistics that a batch replaces.
     momentum: f32,
-    /// gamma and beta; if absent, 1 and 0.
+    /// The ranges of gamma and beta among the parameters; if absent, they are 1 and 0.
     affine: Option<[Range<usize>; 2]>,
     mean: Range<usize>,
     var: Range<usize>,
     batches: Range<usize>,
 }
 
-/// The output, and the statistics of each part of the batch, which the gradient needs.
+/// The output of a norm, and the statistics of each part of the batch, which the gradient needs.
 #[derive(Clone, Debug)]
 pub struct Normed {
     /// `relu(gamma x^ + beta + residual)`.

@@ -11,17 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// The statistics that norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Those of the batch in parts; the running ones are updated.
+    /// The statistics of each part of the batch; the running ones are updated.
     Train {
         /// Parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// Those of one piece of a batch in parts; the sums of the parts' statistics are collected in the buffers.
+    /// The statistics of each part of one piece of a batch; the sums of the parts' statistics are collected in the buffers.
     Collect {
         /// Parts of the piece.
         splits: usize,
     },
-    /// The running ones.
+    /// The running statistics.
     Eval,
 }
 
@@ -95,7 +95,7 @@ impl Network {
         })
     }
 
-    /// Copies the network as one that is not trained, such as a momentum encoder.
+    /// Returns a copy of the network that is not trained, such as a momentum encoder.
     ///
     /// # Errors
     /// candle's errors.
@@ -106,22 +106,22 @@ impl Network {
         Ok(Self { body, layout, params, buffers, gradient: Arc::default(), pieces: Arc::default() })
     }
 
-    /// The layout of its tensors.
+    /// The layout of the network's tensors.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Its buffers.
+    /// Locks and returns the buffers, which hold the running statistics.
     pub fn buffers(&self) -> MutexGuard<'_, Vec<f32>> {
         locked(&self.buffers)
     }
 
-    /// Takes the gradient of its parameters that has accumulated since the last call; `None` if there was no backward pass.
+    /// Takes the gradient of the parameters that has accumulated since the last call; `None` if there was no backward pass.
     pub fn take_gradient(&self) -> Option<Vec<f32>> {
         locked(&self.gradient).take()
     }
 
-    /// Calls `read` with its parameters.
+    /// Calls `read` with the parameters.
     ///
     /// # Errors
     /// candle's errors.
@@ -130,7 +130,7 @@ impl Network {
         Ok(read(contiguous(&storage, layout)?))
     }
 
-    /// Changes its parameters in place.
+    /// Changes the parameters in place.
     ///
     /// # Errors
     /// candle's errors.
@@ -146,7 +146,7 @@ impl Network {
         }
     }
 
-    /// From now on, a batch is processed in `count` pieces, which consist of whole parts.
+    /// Starts processing each batch in `count` pieces, which consist of whole parts.
     pub fn begin_pieces(&self, count: usize) {
         *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
     }
@@ -161,8 +161,8 @@ impl Network {
         locked(&self.pieces).as_ref().map_or(1, |pieces| pieces.count)
     }
 
-    /// Returns to whole batches. If `moves` is set, running statistics are updated by all pieces, pass by pass; it is not if
-    /// the passes were repeated.
+    /// Returns to whole batches. If `moves` is set, running statistics are updated by all pieces, pass by pass; it is
+    /// unset if the passes were repeated.
     pub fn end_pieces(&self, moves: bool) {
         let pieces = locked(&self.pieces).take();
         let mut buffers = self.buffers();

@@ -41,7 +41,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     /// A setting is invalid; the error names the first.
     fn check(&self) -> Result<()>;
 
-    /// The names and lengths of its state for a tensor of this length, which is initially 0.
+    /// Returns the names and lengths of the state for a tensor of this length; the state is initially 0.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
 
     /// Checks the saved values of a slot.
@@ -104,7 +104,7 @@ impl Optimizer {
     /// Loads a saved state, with its entries in any order.
     ///
     /// # Errors
-    /// An entry is missing, unknown, given twice or of another length. Nothing has changed then.
+    /// An entry is missing, unknown, given twice or of another length. Nothing has changed in that case.
     pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
         const REMEDY: &str = "load a state that the same optimizer of the same parameters has saved";
         let wrong = |entry: &str, what: String| Err(Error::invalid(format!("state entry {entry:?} {what}; {REMEDY}")));
@@ -149,10 +149,10 @@ impl Optimizer {
     }
 }
 
-/// Reads a count that was saved as a float: a whole number from 0 to below `end`.
+/// Reads a count that was saved as a float: a whole number in `0..end`.
 ///
 /// # Errors
-/// The value is not one; the error calls it `name`.
+/// The value is not such a number; the error calls it `name`.
 pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
         true => Ok(x as u64),

@@ -40,7 +40,7 @@ pub(super) struct Form {
     pub(super) colour: Option<[f32; 3]>,
     pub(super) pool: MaxPool,
     pub(super) deviation: Deviation,
-    /// Length of z.
+    /// Length of a style vector z.
     pub(super) dim: usize,
 }
 
@@ -130,7 +130,7 @@ impl Adain {
         }))
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub(super) fn dim(&self) -> usize {
         self.form.dim
     }

@@ -1,4 +1,4 @@
-//! Building blocks of F and T: convolutions, dense or separable, and the conditional norm.
+//! Building blocks of the style predictor F and the transformer T: convolutions, dense or separable, and the conditional norm.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;

@@ -1,4 +1,5 @@
-//! F: image to style vector z, for any image size (images that are too large or too small are resized first).
+//! The style predictor F, from an image to its style vector z, for any image size
+//! (images that are too large or too small are resized first).
 use super::inception_v3::InceptionV3;
 use super::layers::{LayerScratch, run_conv, sampling_of, shape_of};
 use crate::error::{Error, Result};
@@ -159,7 +160,7 @@ impl Predictor {
         Ok(Self { path, network: predictor.clone(), body, head: linear("head")?, zoom })
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub fn dim(&self) -> usize {
         self.head.outputs()
     }

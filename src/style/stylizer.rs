@@ -1,4 +1,4 @@
-//! F and T of one model on batches of images, on several threads.
+//! The style predictor F and the transformer T of one model, on batches of images, on several threads.
 use super::adain::Adain;
 use super::blend::blend;
 use super::images::{Images, split};
@@ -15,7 +15,7 @@ use crate::kernels::threads::pool;
 use crate::memory;
 use crate::weights::Model;
 
-/// F and T, ready to run. All methods are thread-safe.
+/// A style predictor F and a transformer T, ready to run. All methods are thread-safe.
 #[derive(Debug)]
 pub struct Stylizer {
     path: KernelPath,

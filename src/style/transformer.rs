@@ -1,4 +1,4 @@
-//! T: image and z to stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
+//! The transformer T, from an image and z to the stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
 //!
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
 //! ReLU -> head: convolution to three channels, norm, sigmoid. Every norm has gamma and beta computed from z. The output has

@@ -100,7 +100,7 @@ fn part(file: &StateDict) -> Result<Part> {
     }
 }
 
-/// Describes the network of the form with this encoder padding.
+/// Describes the network of one of the two forms, which is identified by its encoder's padding.
 fn network(border: EncoderBorder) -> Network {
     let reflects = border == EncoderBorder::Reflect;
     let epsilon = if reflects { Epsilon::Variance } else { Epsilon::Deviation };

@@ -5,7 +5,7 @@ use super::network::Rectifier;
 /// The network before the global mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InceptionLayers {
-    /// In order.
+    /// The stages, in order.
     pub stages: Vec<InceptionStage>,
     /// The activation after each convolution.
     pub activation: Rectifier,
@@ -109,7 +109,7 @@ fn branch(name: &str, inputs: usize, shape: Shape) -> Branch {
 }
 
 impl InceptionStage {
-    /// Returns its convolutions, in order.
+    /// Returns the convolutions, in order.
     pub fn layers(&self) -> Vec<&Layer> {
         match self {
             Self::Conv(layer) => vec![layer],
@@ -120,7 +120,7 @@ impl InceptionStage {
 }
 
 impl Branch {
-    /// Returns its convolutions, in order.
+    /// Returns the convolutions, in order.
     pub fn layers(&self) -> &[Layer] {
         match self {
             Self::Convs(layers) => layers,

@@ -56,7 +56,7 @@ impl Layer {
     }
 }
 
-/// The layers of F.
+/// The layers of the style predictor F.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PredictorLayers {
     /// Strided convolutions with bias and ReLU, in order.
@@ -65,7 +65,7 @@ pub enum PredictorLayers {
     MobilenetV2 {
         /// With ReLU6.
         stem: Layer,
-        /// In order.
+        /// The inverted residual blocks, in order.
         blocks: Vec<BlockLayers>,
         /// With ReLU6.
         last: Layer,
@@ -89,25 +89,25 @@ pub struct BlockLayers {
     pub residual: bool,
 }
 
-/// The layers of T.
+/// The layers of the transformer T.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformerLayers {
-    /// With bias and ReLU, or, if `contract_norm`, with an instance norm without parameters and ReLU.
+    /// The first layers, with bias and ReLU or, if `contract_norm`, with an instance norm without parameters and ReLU.
     pub contract: Vec<Layer>,
     /// True if `contract` has norms instead of biases.
     pub contract_norm: bool,
-    /// Each with its norm.
+    /// The two layers of each residual block, each with its norm.
     pub residual: Vec<[Layer; 2]>,
-    /// Each with its norm and ReLU; they upsample.
+    /// The upsampling layers, each with its norm and ReLU.
     pub expand: Vec<Layer>,
-    /// With its norm.
+    /// The last layer, with its norm.
     pub head: Layer,
     /// A second convolution of the image, with a gain per channel.
     pub skip: Option<Layer>,
 }
 
 impl Predictor {
-    /// Returns the layers before the head.
+    /// Returns the layers before the head, the final linear map to z.
     pub fn layers(&self) -> PredictorLayers {
         let plain = |name: &str, inputs, outputs, side| {
             Layer::plain(format!("predictor.{name}"), inputs, outputs, (side, side))

@@ -29,7 +29,7 @@ pub enum Decoder {
     /// The mirrored layers of VGG-19 up to relu4_1.
     #[serde(rename = "adain")]
     MirroredVgg19 {
-        /// Length of z.
+        /// Length of a style vector z.
         dim: usize,
     },
 }
@@ -94,7 +94,7 @@ impl Network {
     }
 }
 
-/// The description of F.
+/// The description of a style predictor F.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Predictor {
@@ -102,7 +102,7 @@ pub enum Predictor {
     MobilenetV2 {
         /// Side of the square to which images are resized.
         size: usize,
-        /// Length of z.
+        /// Length of a style vector z.
         dim: usize,
     },
     /// 3x3 stride 2 convolutions; means and deviations of every stage and of the pixels, linear.
@@ -117,7 +117,7 @@ pub enum Predictor {
         smallest: Option<usize>,
         /// Output channels of each stage.
         channels: Vec<usize>,
-        /// Length of z.
+        /// Length of a style vector z.
         dim: usize,
     },
     /// InceptionV3 up to Mixed_6e, global mean, linear (Ghiasi et al. 2017; Szegedy et al. 2016).
@@ -131,7 +131,7 @@ pub enum Predictor {
         activation: Rectifier,
         /// True if average pools count the zero padding, as in torchvision but not in TensorFlow.
         pools_count_zeros: bool,
-        /// Length of z.
+        /// Length of a style vector z.
         dim: usize,
     },
     /// VGG-19 up to relu4_1; means and deviations of its last feature map (Huang and Belongie 2017).
@@ -143,7 +143,7 @@ pub enum Predictor {
         pools_ceil: bool,
         /// The epsilon of a deviation.
         epsilon: Epsilon,
-        /// Length of z.
+        /// Length of a style vector z.
         dim: usize,
     },
 }
@@ -223,7 +223,7 @@ impl Predictor {
         }
     }
 
-    /// Returns how many times an input of this size would have to be doubled to reach the largest, as the mean over both axes.
+    /// Returns the number of doublings from an input of this size to the largest, as the mean over both axes.
     pub fn halvings(&self, (height, width): (usize, usize)) -> f32 {
         match self {
             Self::Cnn { size, .. } => ((size * size) as f32 / (height * width) as f32).log2() / 2.0,
@@ -231,7 +231,7 @@ impl Predictor {
         }
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub fn dim(&self) -> usize {
         match self {
             Self::MobilenetV2 { dim, .. }
@@ -287,7 +287,7 @@ impl TryFrom<serde_json::Value> for AnyTransformer {
 }
 
 impl AnyTransformer {
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub fn dim(&self) -> usize {
         match self {
             Self::Conditional(Transformer { dim, .. }) | Self::Adain(Decoder::MirroredVgg19 { dim }) => *dim,
@@ -295,18 +295,18 @@ impl AnyTransformer {
     }
 }
 
-/// T (Ghiasi et al. 2017): contract, residual blocks, expand, head.
+/// A transformer T (Ghiasi et al. 2017): contracting layers, residual blocks, expanding layers, and the head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transformer {
-    /// Length of z.
+    /// Length of a style vector z.
     pub dim: usize,
     /// Convolutions with bias and ReLU, in order.
     pub contract: Vec<Contract>,
-    /// True if they have an instance norm without parameters before the ReLU, instead of a bias (styleaug).
+    /// True if `contract` has an instance norm without parameters before the ReLU, instead of a bias (styleaug).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract_norm: bool,
-    /// The trunk.
+    /// The residual blocks.
     pub residual: Residual,
     /// Nearest x2 upsampling, convolution, style norm, ReLU, in order.
     pub expand: Vec<Expand>,

@@ -16,7 +16,7 @@ use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-/// Limit of the header's size, above that of any valid file.
+/// Maximum size of the header in bytes; those of valid files are smaller.
 const MAX_HEADER: usize = 16 << 20;
 
 /// The stored type of a tensor.

@@ -9,7 +9,7 @@ use super::network::{AnyTransformer, Contract, Expand, Head, Network, Predictor,
 use super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 
-/// Length of z.
+/// Length of a style vector z.
 const DIM: usize = 100;
 /// F's channels before the linear layer.
 const FEATURES: usize = 768;

@@ -2,7 +2,7 @@
 //! files.
 //!
 //! The alternative, code for all architectures inside the package, would need the CUDA toolkit at build time, and drivers as
-//! recent as that toolkit. NVRTC takes some 0.2 s for a kernel, in parallel on all cores, and reading a file some 0.1 ms.
+//! recent as that toolkit. NVRTC takes about 0.2 s for a kernel, in parallel on all cores, and reading a file about 0.1 ms.
 #![allow(unsafe_code)]
 use super::Kernel;
 use crate::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! A GPU: its kernels, loaded once, and launches on a stream of the caller's.
+//! A GPU: its kernels, loaded once, and launches on the caller's stream.
 //!
 //! This code is a guest in the process: it works in the device's primary context, which it shares with PyTorch, allocates no
 //! memory, never waits, and restores the current context.
@@ -134,8 +134,8 @@ impl Device {
         Ok(Self { context: Pointer(context.cast()), arch, functions: Mutex::default() })
     }
 
-    /// Loads the kernels of these launches, from files or compiled; also returns why compiled code could not be cached, if it
-    /// could not.
+    /// Loads the kernels of these launches, from files or compiled; also returns the reason if compiled code
+    /// could not be cached.
     ///
     /// # Errors
     /// There is no NVRTC, or a kernel does not compile or load.

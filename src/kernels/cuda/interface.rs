@@ -203,7 +203,7 @@ impl StructArg {
         self.bytes
     }
 
-    /// Its bytes in 8-byte words, with positions replaced by addresses.
+    /// Returns the struct's bytes in 8-byte words, with positions replaced by addresses.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         let mut words = self.words.clone();
         for &(word, at) in &self.places {

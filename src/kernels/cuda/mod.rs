@@ -37,7 +37,7 @@ pub enum Space {
 }
 
 impl Space {
-    /// All of them, in declaration order.
+    /// All memory regions, in declaration order.
     const ALL: [Self; 6] = [Self::Weights, Self::Workspace, Self::Words, Self::Images, Self::Out, Self::Styles];
 }
 
@@ -90,7 +90,7 @@ impl Arg {
         Self::Struct(StructArg::new(arg))
     }
 
-    /// Its bytes as the kernel takes them, in 8-byte words.
+    /// Returns the argument's bytes as the kernel takes them, in 8-byte words.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         match self {
             &Self::At(at) => vec![address(at)],
@@ -136,7 +136,7 @@ pub struct Kernel {
 }
 
 impl Hash for Kernel {
-    /// Without the source, which is determined by the name.
+    /// Hashes everything but the source, which is determined by the name.
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.name, &self.defines).hash(state);
     }

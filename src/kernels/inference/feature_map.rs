@@ -75,7 +75,7 @@ pub struct FeatureMap<T = f32> {
     range: Option<Extent>,
 }
 
-/// How many values beyond the last pixel may be read.
+/// Number of values beyond the last pixel that may be read.
 pub(super) const SLACK: usize = 3;
 
 impl<T: Copy + Default> FeatureMap<T> {

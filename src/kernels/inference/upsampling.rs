@@ -1,4 +1,4 @@
-//! Nearest x2 upsampling without computing the upsampled map: each of the four output phases is a small convolution of its own.
+//! Nearest x2 upsampling without computing the upsampled map: each of the four output phases is a separate small convolution.
 //!
 //! Tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the small
 //! map's cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel, nine
@@ -12,7 +12,7 @@ pub(crate) struct Cells {
 }
 
 impl Cells {
-    /// For phase 0 or 1.
+    /// Creates the cells of phase 0 or 1.
     pub(crate) fn new(kernel: usize, phase: usize) -> Self {
         Self { kernel, phase }
     }

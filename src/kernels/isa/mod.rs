@@ -33,7 +33,7 @@ impl Isa {
         self.row().name
     }
 
-    /// Whether this machine supports it.
+    /// Whether this machine supports the instruction set.
     pub fn is_supported(self) -> bool {
         (self.row().is_supported)()
     }
@@ -73,12 +73,12 @@ impl Isa {
         self.row().many_registers
     }
 
-    /// Whether it has instructions for products of bytes.
+    /// Whether the instruction set has instructions for products of bytes.
     pub fn multiplies_bytes(self) -> bool {
         self.row().bytes.is_some()
     }
 
-    /// Whether it can run code written with AVX2 intrinsics.
+    /// Whether code written with AVX2 intrinsics can run on it.
     pub(crate) fn includes_avx2(self) -> bool {
         self.row().includes_avx2
     }

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long a thread waits for work before it ends. A process forked by a thread other than the main one exits with its last
+/// Time that a thread waits for work before it ends. A process forked by a thread other than the main one exits with its last
 /// thread, and would be kept alive by threads that wait forever.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long a thread spins for work, and a caller for the end of its call, before sleeping: several times the time to wake a
+/// Time that a thread spins for work, and a caller for the end of its call, before sleeping: several times the time to wake a
 /// thread, so that threads do not sleep during short gaps between two calls.
 const LOOK: Duration = Duration::from_micros(200);
 

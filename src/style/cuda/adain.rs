@@ -47,7 +47,7 @@ impl Adain {
         Ok(Some(Self { form, encoder, decoder: decoder.collect::<Result<_>>()? }))
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub(super) fn dim(&self) -> usize {
         self.form.dim
     }

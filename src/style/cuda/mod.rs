@@ -19,7 +19,7 @@ use chosen::Chosen;
 use predictor::Predictor;
 use transformer::Transformer;
 
-/// F and T of a model as CUDA kernels.
+/// The style predictor F and the transformer T of a model, as CUDA kernels.
 #[derive(Clone, Debug)]
 pub struct DeviceStylizer {
     number: Number,
@@ -75,7 +75,7 @@ impl DeviceStylizer {
         &self.weights.bytes
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub fn dim(&self) -> usize {
         match &self.networks {
             Networks::Conditional(networks) => networks.0.dim(),
@@ -83,7 +83,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans F of `count` images into [`Space::Out`], `[count][dim]` float32.
+    /// Plans the style vectors of `count` images into [`Space::Out`], `[count][dim]` float32.
     ///
     /// # Errors
     /// Images that are too small for F or exceed the limits of the kernels.
@@ -147,7 +147,7 @@ impl DeviceStylizer {
         Ok(())
     }
 
-    /// Plans F of `count` images, selected by `rows`, in new memory.
+    /// Plans the style vectors of `count` images, selected by `rows`, in new memory.
     fn contents(&self, images: &DeviceImages, (rows, count): (At, usize), plan: &mut Plan) -> At {
         let z = plan.room.take(count * self.dim());
         self.run_predictor(images, (rows, count), z, plan);
@@ -165,7 +165,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans F of all chosen images, then T.
+    /// Plans the style predictor F for all chosen images, then the transformer T.
     fn run_conditional(
         &self,
         transformer: &Transformer,
@@ -186,7 +186,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans F and T for a part at a time, with a shared encoding if possible.
+    /// Plans F and T for one part of the images at a time, with a shared encoding if possible.
     fn run_adain(&self, adain: &Adain, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
         let run = |chosen: &Chosen, plan: &mut Plan| {
             let encoded = adain.encode(images, (chosen.rows, chosen.count), chosen.content.is_none(), plan);

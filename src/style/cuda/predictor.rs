@@ -89,7 +89,7 @@ impl Predictor {
         Ok(Self { network: predictor.clone(), body, head: Linear::new(linear("head")?, zoom, weights) })
     }
 
-    /// Returns the length of z.
+    /// Returns the length of a style vector z.
     pub(super) fn dim(&self) -> usize {
         self.head.outputs()
     }
@@ -120,7 +120,8 @@ impl Predictor {
     }
 }
 
-/// Plans the means and deviations of a map, at offset `at` of each row, and frees the map; returns the next offset.
+/// Plans the means and deviations of a map's channels, at offset `at` of each row of `found`, and frees the map; returns
+/// the next offset.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);

@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Limit of the index size, above that of any valid index.
+/// Maximum size of an index in bytes; valid ones are smaller.
 const MOST_INDEX: u64 = 16 << 20;
-/// Limit of the bytes of all tensors read; InceptionV3 and T have 44 MB.
+/// Maximum bytes of all tensors that are read; InceptionV3 and the transformer have 44 MB.
 const MOST_BYTES: u64 = 256 << 20;
-/// Limit of the bytes of a string tensor.
+/// Maximum bytes of a string tensor.
 const MOST_TEXT: u64 = 16 << 20;
 
-/// An open bundle: its index is read, its data files are not.
+/// An open bundle, whose index is in memory; data files are read on demand.
 #[derive(Debug)]
 pub struct Bundle {
     members: Members,
@@ -82,7 +82,7 @@ impl Bundle {
         self.members.origin()
     }
 
-    /// Returns the keys of its tensors, sorted, without those of slices of a tensor, which are not text.
+    /// Returns the keys of all tensors, sorted, without those of slices of tensors, which are not text.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }

@@ -12,11 +12,11 @@ use crate::weights::Tensor;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-/// Limit of tensors, operators or constants, above that of any supported network; a file with wrong lengths allocates no more.
+/// Maximum number of tensors, operators or constants; supported networks have fewer, and wrong lengths allocate no more.
 pub(super) const MAX_LIST: usize = 8192;
-/// Limit of axes, above that of any supported tensor: TFLite's own limit.
+/// Maximum number of axes: TFLite's limit; supported tensors have fewer.
 pub(super) const MAX_RANK: usize = 8;
-/// Limit of the inputs or outputs of an operator.
+/// Maximum number of inputs or outputs of an operator.
 pub(super) const MAX_OPERANDS: usize = 64;
 
 /// A graph.

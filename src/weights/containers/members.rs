@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::{Archive, EntryType};
 
-/// Limit of the number of members, above that of any network.
+/// Maximum number of members; networks have fewer.
 const MOST_MEMBERS: usize = 10_000;
-/// Limit of the length of a member's name in bytes.
+/// Maximum length of a member's name in bytes.
 const MOST_NAME: usize = 1024;
 /// The depth to which folders are searched.
 const MOST_DEPTH: usize = 4;

@@ -8,7 +8,7 @@ use super::onnx_operator::{self, Node};
 use super::protobuf::{Damaged, Value, fields};
 use std::collections::HashMap;
 
-/// The tensor of a name in the file.
+/// The tensor that a name in the file refers to.
 #[derive(Clone, Copy)]
 pub(super) struct Named {
     pub(super) tensor: usize,
@@ -16,7 +16,7 @@ pub(super) struct Named {
     pub(super) channels_last: bool,
 }
 
-/// The tensor of undefined names.
+/// The tensor to which undefined names refer.
 const NOTHING: Named = Named { tensor: 0, channels_last: false };
 
 /// A graph under construction.
@@ -151,7 +151,7 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
     Ok(slot)
 }
 
-/// Returns the values of a type; `stored` is the field with their bytes.
+/// Returns the values of a tensor of this type; `stored` is the number and the content of the field with their bytes.
 fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, String> {
     let (element, typed) = match kind {
         1 => (Element::F32, 4),

@@ -70,7 +70,7 @@ impl<'a> Node<'a> {
         text.map_err(|Damaged| "has attributes that cannot be read".to_owned())
     }
 
-    /// Returns height and width of one of its windows, 1 if they are absent.
+    /// Returns the height and width in an attribute such as `strides`; 1 if it is absent.
     fn sides(&self, name: &str) -> Result<[usize; 2], String> {
         let sides = self.integers(name)?.unwrap_or(vec![1, 1]);
         let sides: Option<Vec<usize>> = sides.iter().map(|&side| usize::try_from(side).ok()).collect();

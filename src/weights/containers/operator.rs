@@ -92,7 +92,7 @@ pub enum Activation {
 }
 
 impl Kind {
-    /// Returns its window, if it is a convolution, depthwise or not.
+    /// Returns the window of a convolution, depthwise or not; `None` for other operators.
     pub fn window(self) -> Option<Window> {
         match self {
             Self::Conv(window) | Self::Depthwise(window) => Some(window),
@@ -102,7 +102,7 @@ impl Kind {
 }
 
 impl Operator {
-    /// Fuses an activation, and returns the outputs; `None` if it cannot have one, or already has.
+    /// Fuses an activation, and returns the outputs; `None` if the operator does not support one, or already has one.
     pub(super) fn activated(&mut self, by: Activation) -> Option<&mut Vec<usize>> {
         let activation = match &mut self.kind {
             Kind::Add(activation) | Kind::Concat(activation) => activation,
@@ -122,8 +122,8 @@ impl Padding {
         self == Self::Valid || (self == Self::Same && kernel == [1, 1])
     }
 
-    /// Returns `true` if it is TensorFlow's SAME for a kernel of this height and width and a stride, on a square input of this
-    /// side.
+    /// Returns `true` if the padding equals TensorFlow's SAME, for a kernel of this height and width, this stride, and a square
+    /// input of this side.
     pub fn is_same(self, kernel: [usize; 2], stride: usize, side: usize) -> bool {
         let total = kernel.map(|k| (side.div_ceil(stride.max(1)) * stride + k).saturating_sub(stride + side));
         let [top, left] = total.map(|total| total / 2);

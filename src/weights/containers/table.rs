@@ -11,7 +11,7 @@ pub(super) const MARK: [u8; 8] = *b"\x57\xFB\x80\x8B\x24\x75\x47\xDB";
 const FOOTER: usize = 48;
 /// Kind and checksum after each block.
 const TRAILER: usize = 5;
-/// Limits above those of any valid table.
+/// Limits that no valid table exceeds.
 const MOST_ENTRIES: usize = 1 << 15;
 const MOST_KEY: usize = 2048;
 

@@ -16,9 +16,9 @@ use std::path::Path;
 const MODEL: &str = "model.json";
 /// The files of an older format.
 const OLDER: [&str; 2] = ["tensorflowjs_model.pb", "weights_manifest.json"];
-/// Limit of the size of `model.json`, above that of any valid one.
+/// Maximum size of `model.json` in bytes; valid ones are smaller.
 const MOST_JSON: u64 = 16 << 20;
-/// Limit of the bytes of all shards; InceptionV3 has 36 MB.
+/// Maximum bytes of all shards; InceptionV3 has 36 MB.
 const MOST_BYTES: u64 = 256 << 20;
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ use std::path::Path;
 pub use predictor::read_predictor;
 pub use transformer::read_transformer;
 
-/// Limit of the file size, above that of any of these networks; InceptionV3 in float32 has 36 MB.
+/// Maximum file size in bytes; InceptionV3 in float32, the largest of these networks, has 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
 /// The predictor whose z a network computes or was trained with, if its file specifies it.

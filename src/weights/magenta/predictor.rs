@@ -35,7 +35,7 @@ fn walk(graph: &Graph) -> std::result::Result<(Predictor, Tensors), String> {
     }
 }
 
-/// Reads the linear layer after the mean, a 1x1 convolution, and returns the length of z.
+/// Reads the linear layer after the mean, a 1x1 convolution, and returns the length of a style vector z.
 pub(super) fn head(graph: &Graph, mean: &Operator, tensors: &mut Tensors) -> std::result::Result<usize, String> {
     let over = first_output(mean)?;
     let layer = graph.takers(over).find(|o| o.inputs.first() == Some(&over) && matches!(o.kind, Kind::Conv(_)));

@@ -9,7 +9,7 @@ use super::{TrainedWith, check_range, first_output, inputs, is_linear, weight_an
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Limit of the number of layers, above that of any valid description; stops at graphs with cycles.
+/// Maximum number of layers, more than any valid network has; it also ends the walk through a graph with cycles.
 const MAX_LAYERS: usize = 150;
 
 /// Reads T, of any width and number of blocks, and the kind of its F, if the file specifies it.
@@ -226,7 +226,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Returns the norm of a convolution's output x.
+    /// Returns the norm that is applied to a convolution's output x, if any.
     fn norm(&self, x: usize) -> Option<Norm<'a>> {
         let graph = self.graph;
         // Scale: x times (1 / deviation times gamma).
@@ -270,7 +270,7 @@ impl<'a> Walk<'a> {
         (over.inputs.first() == Some(&x) && squares.inputs.contains(&x)).then_some(mean)
     }
 
-    /// Returns the convolution of the style vector with this output.
+    /// Returns the convolution of the style vector whose output is `tensor`.
     fn style_layer(&self, tensor: usize) -> Option<&'a Operator> {
         let operator = self.graph.maker(tensor).filter(|o| matches!(o.kind, Kind::Conv(_)))?;
         (*operator.inputs.first()? == self.style).then_some(operator)

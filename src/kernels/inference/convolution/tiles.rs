@@ -15,7 +15,7 @@ pub(super) enum Groups {
     Four,
 }
 
-/// The sums of one tile.
+/// Computes the sums of one tile.
 pub(super) trait Product<L: Lanes> {
     /// The largest tile of groups by two vectors whose sums, with the operands, fit in registers.
     const GROUPS: Groups;
@@ -26,7 +26,7 @@ pub(super) trait Product<L: Lanes> {
 
 /// Destination of the sums.
 pub(super) trait Target<L: Lanes> {
-    /// Type of its values.
+    /// Type of the stored values.
     type Number: Copy + Default;
     /// Parameters for storing a value.
     type Step: Copy;

@@ -9,7 +9,7 @@ pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 pub(super) struct TapLayout {
     /// Rows and columns of taps.
     taps: (usize, usize),
-    /// Positions of a block, one for each channel of a pixel.
+    /// Number of positions in a block: one for each channel of each of its pixels.
     places: usize,
 }
 

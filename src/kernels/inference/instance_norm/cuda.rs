@@ -18,9 +18,9 @@ const GROUP: usize = 64;
 /// Scale and shift for each image's channels, `[images][channels]` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
-    /// The factor.
+    /// The scales.
     pub scale: At,
-    /// The summand.
+    /// The shifts.
     pub shift: At,
 }
 

@@ -27,10 +27,10 @@ pub struct Norm {
     repeated: [Vec<f32>; 2],
 }
 
-/// How a deviation is computed from a variance and kept away from 0: `sqrt(variance + within) + beyond`.
+/// Computation of a deviation from a variance, kept away from 0: `sqrt(variance + within) + beyond`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
-    /// Whether the variance is unbiased: squares are divided by one less than their number.
+    /// Whether the variance is unbiased: the sum of squares is divided by n - 1 instead of n.
     pub unbiased: bool,
     /// Summand under the root.
     pub within: f32,
@@ -51,7 +51,8 @@ impl Deviation {
     }
 }
 
-/// Sums over positions of channels repeated to whole vectors: position `i` belongs to channel `i % channels`.
+/// Sums, sums of squares and extents at each position; the channels are repeated to whole vectors, so that position `i`
+/// belongs to channel `i % channels`.
 #[derive(Clone, Debug, Default)]
 struct Sums {
     sum: Vec<f64>,

@@ -199,7 +199,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Quantizes a map, including its padding. Non-finite values become arbitrary words.
+    /// Quantizes a map, including its padding. Non-finite values become arbitrary values.
     pub(super) fn fill(&mut self, isa: Isa, map: MapView) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         let range = range(isa, map);

@@ -92,13 +92,13 @@ pub(super) struct Row {
     pub(super) lanes: usize,
     /// Whether there are 32 vector registers rather than 16.
     pub(super) many_registers: bool,
-    /// How bytes are multiplied, if they are.
+    /// The multiplication of bytes; `None` without instructions for it.
     pub(super) bytes: Option<ByteProducts>,
     /// Whether it can run code written with AVX2 intrinsics.
     pub(super) includes_avx2: bool,
 }
 
-/// How bytes are multiplied.
+/// The multiplication of bytes.
 pub(super) struct ByteProducts {
     /// Whether two products are added in 16 bits before they are extended to 32: then the sum of two neighbouring weights has
     /// the limit of a single weight.

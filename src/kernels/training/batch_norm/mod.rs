@@ -26,7 +26,7 @@ pub struct Moments {
     pub var: Vec<f32>,
 }
 
-/// Factor and summand of each channel: `y = relu(scale x + shift + residual)`.
+/// Scale and shift of each channel: `y = relu(scale x + shift + residual)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Affine {
     /// `[channels]`.

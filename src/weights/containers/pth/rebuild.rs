@@ -6,7 +6,7 @@ use super::value::{Object, Objects, Value};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Limit of a storage's name, above that of torch: the digits of an address or of a counter.
+/// Maximum bytes of a storage's name; torch's are shorter: the digits of an address or of a counter.
 const MAX_KEY: usize = 64;
 
 /// A supported global.

@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use std::ops::Range;
 use std::path::Path;
 
-/// Limit of axes, above that of any supported network.
+/// Maximum number of axes; tensors of supported networks have fewer.
 const MAX_RANK: usize = 8;
 
 /// The type of a storage's values.

@@ -17,7 +17,7 @@ pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
 
 /// The bytes before each entry in the archive's directory.
 const DIRECTORY_MARK: &[u8; 4] = b"PK\x01\x02";
-/// Limit of the number of entries, above that of any of torch's archives; the directory takes about ten times its size in
+/// Maximum number of entries; torch's archives have fewer. The directory takes about ten times its size in
 /// memory.
 const MAX_ENTRIES: usize = 1 << 16;
 
