@@ -32,10 +32,10 @@ pub enum Error {
         requirement: String,
     },
 
-    /// Arguments do not fit together, or an object cannot be used in its state.
+    /// Arguments are incompatible, or an object cannot be used in its state.
     #[error("{reason}")]
     Invalid {
-        /// What is wrong, and the remedy.
+        /// The fault, and the remedy.
         reason: String,
     },
 
@@ -46,7 +46,7 @@ pub enum Error {
          pass their folder as styles, or a bank from `sassl bank FOLDER --model FILE`"
     )]
     Space {
-        /// The array or file that holds the foreign vectors.
+        /// The array or file that holds the vectors of another space.
         what: String,
         /// The id of its style space.
         found: String,
@@ -59,7 +59,7 @@ pub enum Error {
     Weights {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, and the remedy.
+        /// The fault of the file, and the remedy.
         reason: String,
     },
 
@@ -68,7 +68,7 @@ pub enum Error {
     Image {
         /// The file, or another name of the bytes.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of the image.
         reason: String,
     },
 
@@ -95,7 +95,7 @@ pub enum Error {
     /// No GPU is available, or a GPU failed.
     #[error("CUDA: {reason}")]
     Cuda {
-        /// What is wrong, and the remedy.
+        /// The fault, and the remedy.
         reason: String,
     },
 
@@ -138,7 +138,7 @@ impl Error {
         Self::Value { name: name.into(), value: value.to_string(), requirement: requirement.into() }
     }
 
-    /// Creates an error for arguments that do not fit together, or an object that cannot be used.
+    /// Creates an error for incompatible arguments, or an object that cannot be used.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
     }

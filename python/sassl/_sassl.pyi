@@ -71,7 +71,7 @@ class Block:
     Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
 
     Args:
-        stylizer: F and T.
+        stylizer: the networks F and T.
         styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
         p: probability of stylizing an image.
         alpha: range of feature blending.
@@ -156,7 +156,7 @@ class CudaPlan:
 @final
 class CudaStylizer:
     """
-    F and T as CUDA kernels; `sassl.cuda` launches them.
+    The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 
     Args:
         stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
@@ -252,10 +252,10 @@ class FineTuner:
         """
     def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Load such a state.
+        Load a state returned by `state`.
 
         Raises:
-            ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+            ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
         """
     def scores(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
         """
@@ -284,7 +284,7 @@ class FineTuner:
             The loss before the step; if it is not finite, no weight has changed.
 
         Raises:
-            ValueError: images or classes that do not fit.
+            ValueError: images or classes that do not match the network.
         """
     @property
     def threads(self, /) -> int:
@@ -555,8 +555,9 @@ class Stylizer:
         threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
             DataLoader worker, else all cores. Results do not depend on it.
         precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
-            VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ by 61 dB PSNR on average and 52 dB at worst.
-            None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were not measured.
+            VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB
+            on average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were
+            not measured.
         space: required id of the style space.
 
     Raises:
@@ -630,7 +631,7 @@ class Stylizer:
     @property
     def threads(self, /) -> int | None:
         """
-        As given.
+        The number of threads, as passed by the caller.
         """
     def transfer(self, /, images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]":
         """
@@ -692,21 +693,21 @@ class Trainer:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: not a checkpoint, a damaged one, or one of another run; nothing is changed then.
+            ValueError: not a checkpoint, a damaged one, or one of another run; nothing has changed in that case.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
         Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
 
         Raises:
-            ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+            ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
         """
     def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Load such a state.
+        Load a state returned by `state`.
 
         Raises:
-            ValueError: a state of another run; nothing is changed then.
+            ValueError: a state of another run; nothing has changed in that case.
         """
     def save(self, /, path: "str | os.PathLike[str]", metadata: dict[str, str]) -> "None":
         """
@@ -733,7 +734,7 @@ class Trainer:
             The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
 
         Raises:
-            ValueError: views that do not fit; a loss that is not finite, in which case no weight has changed.
+            ValueError: views of another shape; a loss that is not finite, in which case no weight has changed.
         """
     @property
     def threads(self, /) -> int:
@@ -945,7 +946,7 @@ def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int
         pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
 
     Raises:
-        ValueError: draws or pixels that do not match; an operation without CUDA kernels, by its name.
+        ValueError: draws of other views, or pixels of another size; an operation without CUDA kernels, by its name.
     """
 
 def cuda_info() -> "dict[str, typing.Any]":
@@ -967,7 +968,7 @@ def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, 
         styles: number of vectors of its bank, or None for in-batch styles.
 
     Raises:
-        ValueError: images or parameters that do not match.
+        ValueError: images or parameters of other views.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = True) -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1070,7 +1071,7 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
         Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
 
     Raises:
-        ValueError: arrays that do not match, values that are not finite, only one class, or a bank with fewer than k features.
+        ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
     """
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -1091,7 +1092,7 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
         Labels, (M, top) int64; fewer columns if there are fewer classes.
 
     Raises:
-        ValueError: arrays that do not match, only one class, or an invalid setting.
+        ValueError: arrays of incompatible shapes, only one class, or an invalid setting.
     """
 
 def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":

@@ -15,7 +15,7 @@ use pyo3::types::PyDict;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// F and T as CUDA kernels; `sassl.cuda` launches them.
+/// The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 ///
 /// Args:
 ///     stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
@@ -100,7 +100,7 @@ impl CudaStylizer {
 ///     styles: number of vectors of its bank, or None for in-batch styles.
 ///
 /// Raises:
-///     ValueError: images or parameters that do not match.
+///     ValueError: images or parameters of other views.
 #[pyfunction]
 #[pyo3(signature = (
     views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
@@ -130,7 +130,7 @@ pub(super) fn cuda_views(
 ///     pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
 ///
 /// Raises:
-///     ValueError: draws or pixels that do not match; an operation without CUDA kernels, by its name.
+///     ValueError: draws of other views, or pixels of another size; an operation without CUDA kernels, by its name.
 #[pyfunction]
 #[pyo3(signature = (
     views, draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None,

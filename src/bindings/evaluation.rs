@@ -21,7 +21,7 @@ use pyo3::prelude::*;
 ///     Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
 ///
 /// Raises:
-///     ValueError: arrays that do not match, values that are not finite, only one class, or a bank with fewer than k features.
+///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
 #[pyfunction]
 #[pyo3(signature = (
     bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
@@ -61,7 +61,7 @@ pub(super) fn knn<'py>(
 ///     Labels, (M, top) int64; fewer columns if there are fewer classes.
 ///
 /// Raises:
-///     ValueError: arrays that do not match, only one class, or an invalid setting.
+///     ValueError: arrays of incompatible shapes, only one class, or an invalid setting.
 #[pyfunction]
 #[pyo3(signature = (
     features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",

@@ -79,7 +79,7 @@ impl FineTuner {
     ///     The loss before the step; if it is not finite, no weight has changed.
     ///
     /// Raises:
-    ///     ValueError: images or classes that do not fit.
+    ///     ValueError: images or classes that do not match the network.
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr
     ))]
@@ -113,10 +113,10 @@ impl FineTuner {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
     }
 
-    /// Load such a state.
+    /// Load a state returned by `state`.
     ///
     /// Raises:
-    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;

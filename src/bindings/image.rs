@@ -236,7 +236,7 @@ fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "must be an integer >= 0"))
 }
 
-/// Returns the number of taps of a blur; None: Pillow's boxes.
+/// Returns the number of taps of a blur, or `None` for Pillow's boxes.
 fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if kernel_size.is_none() || kernel_size.extract::<&str>().is_ok_and(|name| name == "pillow") {
         return Ok(None);
@@ -270,7 +270,7 @@ fn changed<'py>(
     })
 }
 
-/// The same for a change of single bytes, which needs no planes.
+/// Like [`changed`], for a change of single bytes, which needs no planes.
 fn changed_bytes<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -286,7 +286,7 @@ fn changed_bytes<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
-/// The same for a change that may fail.
+/// Like [`changed`], for a change that may fail.
 fn try_changed<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,

@@ -32,7 +32,7 @@ enum Room {
     Views(Vec<[usize; 3]>, &'static str),
     /// The crops of these views.
     Crops(Arc<data::Views>),
-    /// None before the batch is computed.
+    /// No memory before the batch is computed.
     Regions,
 }
 

@@ -9,14 +9,14 @@ use std::any::Any;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-/// Runs `work` without the GIL. Ctrl-C ends it at its next [`interrupt::poll`]; a panic becomes an error that names the line of
-/// the call, for lack of a better name.
+/// Runs `work` without the GIL. Ctrl-C ends it at its next [`interrupt::poll`]; a panic becomes an error that names the source
+/// line of the call.
 #[track_caller]
 pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     run_on(py, Location::caller(), work)
 }
 
-/// The same, but a panic's error names `what`, the file or the argument that is processed.
+/// Like [`run`], but a panic's error names `what`, the file or the argument that is processed.
 pub(super) fn run_on<T: Send>(
     py: Python<'_>,
     what: impl Display + Send,

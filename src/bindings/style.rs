@@ -141,7 +141,7 @@ impl StyleParams {
 /// Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
 ///
 /// Args:
-///     stylizer: F and T.
+///     stylizer: the networks F and T.
 ///     styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
 ///     p: probability of stylizing an image.
 ///     alpha: range of feature blending.

@@ -1,4 +1,4 @@
-//! `Stylizer`: F and T.
+//! `Stylizer`: the style predictor F and the transformer T.
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::run::{checked_threads, run_on, threads};
 use crate::error::{Error, Result};
@@ -20,8 +20,9 @@ use std::sync::Arc;
 ///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. Results do not depend on it.
 ///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
-///         VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ by 61 dB PSNR on average and 52 dB at worst.
-///         None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were not measured.
+///         VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB
+///         on average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were
+///         not measured.
 ///     space: required id of the style space.
 ///
 /// Raises:
@@ -35,7 +36,7 @@ pub(super) struct Stylizer {
     /// "lite" or the file's path.
     #[pyo3(get)]
     source: OsString,
-    /// As given.
+    /// The number of threads, as passed by the caller.
     #[pyo3(get)]
     pub(super) threads: Option<usize>,
     precision: Precision,

@@ -68,7 +68,7 @@ impl Trainer {
     ///     The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
     ///
     /// Raises:
-    ///     ValueError: views that do not fit; a loss that is not finite, in which case no weight has changed.
+    ///     ValueError: views of another shape; a loss that is not finite, in which case no weight has changed.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
         fixed_lr=None
@@ -120,10 +120,10 @@ impl Trainer {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
     }
 
-    /// Load such a state.
+    /// Load a state returned by `state`.
     ///
     /// Raises:
-    ///     ValueError: a state of another run; nothing is changed then.
+    ///     ValueError: a state of another run; nothing has changed in that case.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
@@ -146,7 +146,7 @@ impl Trainer {
     ///
     /// Raises:
     ///     OSError: the file cannot be read.
-    ///     ValueError: not a checkpoint, a damaged one, or one of another run; nothing is changed then.
+    ///     ValueError: not a checkpoint, a damaged one, or one of another run; nothing has changed in that case.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
         run_on(py, path.display(), || {
@@ -166,7 +166,7 @@ impl Trainer {
     /// Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
     ///
     /// Raises:
-    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing is changed then.
+    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_backbone(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;

@@ -21,7 +21,7 @@ impl Views {
     /// the source of styles, if there are any.
     ///
     /// # Errors
-    /// Images that are not bytes or too large, parameters that do not match, an operation without kernels, in-batch styles for
+    /// Images that are not bytes or too large, parameters of other views, an operation without kernels, in-batch styles for
     /// a step other than the first.
     pub fn plan(
         &self,

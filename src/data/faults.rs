@@ -41,7 +41,7 @@ pub struct Reading {
 }
 
 impl Default for Reading {
-    /// Upright, in their own size; unreadable images are errors, damaged ones are used.
+    /// Images are upright and in full size; unreadable ones are errors, damaged ones are used.
     fn default() -> Self {
         Self { least: None, exif: true, on_error: OnError::default(), on_damage: OnDamage::default() }
     }

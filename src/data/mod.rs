@@ -40,9 +40,9 @@ pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "ti
 /// An image of a source.
 #[derive(Clone, Debug, Default)]
 pub struct Item {
-    /// Its pixels, with the decoder's warning if its file is damaged.
+    /// The pixels, with the decoder's warning if the file is damaged.
     pub image: Decoded,
-    /// Its class.
+    /// The class.
     pub target: i64,
 }
 

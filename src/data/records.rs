@@ -39,7 +39,7 @@ impl Layout {
 #[derive(Debug)]
 pub struct Records {
     layout: Layout,
-    /// Each with the index of its first record.
+    /// The files, each with the index of its first record.
     files: Vec<(usize, PathBuf)>,
     root: PathBuf,
     len: usize,

@@ -23,7 +23,7 @@ pub enum Action {
 /// SASSL as a step.
 #[derive(Clone, Debug)]
 pub struct Styling {
-    /// F and T.
+    /// The networks F and T.
     pub stylizer: Arc<Stylizer>,
     /// Algorithm 1.
     pub sassl: Sassl,
@@ -34,9 +34,9 @@ pub struct Styling {
 /// A step of a view.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Its unique name in the view: the key of its stream of random numbers and of its draws.
+    /// The step's unique name in the view, which selects its stream of random numbers and its draws.
     pub name: String,
-    /// Its action.
+    /// The step's action.
     pub action: Action,
 }
 
@@ -65,14 +65,14 @@ pub struct View {
 const LARGEST: usize = 8192;
 
 impl Styling {
-    /// Returns `true` if its styles are other images of the batch.
+    /// Returns `true` if the styles are other images of the batch.
     pub fn is_of_batch(&self) -> bool {
         matches!(self.sassl.styles(), Styles::Batch)
     }
 }
 
 impl Step {
-    /// Returns `true` if its styles are other images of the batch.
+    /// Returns `true` if the styles are other images of the batch.
     pub(super) fn is_of_batch(&self) -> bool {
         matches!(&self.action, Action::Style(styling) if styling.is_of_batch())
     }
@@ -149,7 +149,7 @@ impl View {
         Ok(Self { steps, size, output })
     }
 
-    /// Returns height and width.
+    /// Returns the height and width.
     pub fn size(&self) -> (usize, usize) {
         self.size
     }
@@ -174,7 +174,7 @@ impl View {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
     }
 
-    /// Returns the index of its crop; a step before it works on whole images.
+    /// Returns the index of the crop; a step before it works on whole images.
     pub(super) fn crop_at(&self) -> usize {
         usize::from(self.styles_whole_image())
     }
@@ -192,7 +192,7 @@ impl View {
         })
     }
 
-    /// Draws for an image of this size, image `i` of a batch of `n`, from the streams of this key.
+    /// Draws the parameters for an image of this size, image `i` of a batch of `n`, from the streams of this key.
     pub fn sample(&self, key: Key, image: (usize, usize), place: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| (step.name.clone(), step.sample(key, image, self.size, place));
         ViewParams(self.steps.iter().map(draw).collect())

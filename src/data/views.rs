@@ -15,7 +15,7 @@ use std::ops::Range;
 pub struct BatchStyles<'a> {
     /// The output of [`Views::encode`] for each of its images.
     pub z: &'a [f32],
-    /// The index of the content.
+    /// The index of the image to be stylized.
     pub place: usize,
 }
 
@@ -108,7 +108,8 @@ impl Views {
         }
     }
 
-    /// Draws for an image of this size, image `i` of a batch of `n`. View v uses the streams of `key` with v as its view.
+    /// Draws the parameters for an image of this size, image `i` of a batch of `n`; the key's view is replaced by
+    /// the index of each view.
     pub fn sample(&self, key: Key, size: (usize, usize), place: (usize, usize)) -> Vec<ViewParams> {
         let keys = (0..).map(|view| Key { view, ..key });
         self.views.iter().zip(keys).map(|(view, key)| view.sample(key, size, place)).collect()
@@ -131,10 +132,10 @@ impl Views {
         crops.reduce(both).unwrap_or(whole)
     }
 
-    /// Computes F for in-batch styles: of the input of the first step with such styles, for this image.
+    /// Computes the image's style vector for in-batch styles, from the input of the first step with such styles.
     ///
     /// # Errors
-    /// An image that is too small, or parameters that do not match.
+    /// An image that is too small, or parameters of other views.
     pub fn encode(&self, image: RgbView, params: &[ViewParams]) -> Result<Vec<f32>> {
         let Some(((which, step), styling)) = self.of_batch() else { return Ok(vec![]) };
         if step == 0 {
@@ -148,7 +149,7 @@ impl Views {
     /// batch for in-batch styles.
     ///
     /// # Errors
-    /// Parameters that do not match, or an image that is too small for style.
+    /// Parameters of other views, or an image that is too small for style.
     ///
     /// # Panics
     /// If `out` does not have one item per view.
@@ -177,7 +178,7 @@ impl Views {
     /// Starts a view of `content`, before any of its steps.
     ///
     /// # Errors
-    /// Parameters that do not match.
+    /// Parameters of other views.
     pub(super) fn making<'a, 'w>(
         &'a self,
         which: usize,
@@ -211,7 +212,7 @@ pub(super) enum Content<'a> {
     },
     /// The result of the first half, as bytes of `[3][height][width]`.
     Crop(&'a [u8]),
-    /// In the workspace, as pixels or as planes.
+    /// The workspace, as pixels or as planes.
     Pixels,
     Planes,
 }
@@ -262,7 +263,7 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// Returns its planes.
+    /// Returns the view's planes.
     pub(super) fn planes(&mut self) -> &mut Planes {
         &mut self.workspace.planes
     }

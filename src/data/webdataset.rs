@@ -36,7 +36,7 @@ const CLASS: &str = "cls";
 /// The samples of all shards.
 #[derive(Debug, Default)]
 pub struct WebDataset {
-    /// Each with its size when it was indexed.
+    /// The shards, each with its size in bytes when it was indexed.
     shards: Vec<(PathBuf, u64)>,
     root: PathBuf,
     samples: Vec<Sample>,

@@ -12,24 +12,24 @@ use crate::nn::Engine;
 /// The settings of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knn {
-    /// Neighbours; 200.
+    /// Number of neighbours; 200.
     pub k: usize,
     /// The temperature T; 0.1.
     pub temperature: f64,
 }
 
-/// Fills the ranks beyond the classes with votes.
+/// The label of ranks beyond the classes that have votes.
 const NONE: i64 = -1;
 
-/// The most queries that are compared in one pass over the bank.
+/// The maximum number of queries that are compared in one pass over the bank.
 const QUERIES: usize = 16384;
-/// The most bytes for the neighbours of the queries in a pass.
+/// The maximum bytes for the neighbours of the queries in a pass.
 const FOUND: usize = 1 << 27;
 /// Rows of the bank that are prepared at a time: they stay in the cache while all queries of the pass are compared with them.
 const TILE: usize = 512;
 /// Queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
-/// The least number of values that a thread normalizes at a time.
+/// The minimum number of values that a thread normalizes at a time.
 const PART: usize = 1 << 15;
 /// Cosines that are skipped together if none of them is large enough.
 const PASSED: usize = 16;

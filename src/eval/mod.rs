@@ -30,7 +30,7 @@ impl<'a> Features<'a> {
     /// Wraps features `[n][dim]` and n classes; errors call the features `name`.
     ///
     /// # Errors
-    /// The lengths do not fit, a value is not finite, or a class is negative.
+    /// The lengths do not match, a value is not finite, or a class is negative.
     pub fn new(name: &str, numbers: &'a [f32], dim: usize, targets: &'a [i64]) -> Result<Self> {
         if dim == 0 || targets.is_empty() || numbers.len() != dim * targets.len() {
             let requirement =

@@ -20,9 +20,9 @@ use crate::optim::{Optimizer, Rule, TensorInfo};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError, RwLock};
 
-/// The most rows whose scores are in memory at once.
+/// The maximum number of rows whose scores are in memory at once.
 pub(super) const BLOCK: usize = 512;
-/// The most parts.
+/// The maximum number of parts.
 const PARTS: usize = 8;
 /// Products of a part and a block that take much longer than the synchronization of a round.
 const SHARE: usize = 1 << 18;

@@ -19,7 +19,7 @@ struct Affine {
     /// The largest translation, as fractions of the width and of the height.
     translate: (f32, f32),
     scale: (f32, f32),
-    /// In degrees: along x (low, high), then along y (low, high).
+    /// Shear in degrees: along x (low, high), then along y (low, high).
     shear: [f32; 4],
 }
 

@@ -165,7 +165,7 @@ impl Factor {
         })
     }
 
-    /// Returns its name.
+    /// Returns the factor's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Brightness(_) => "brightness",
@@ -178,7 +178,7 @@ impl Factor {
         }
     }
 
-    /// Returns its strength.
+    /// Returns the factor's strength.
     pub fn strength(self) -> f32 {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) | Self::Hue(x) => x,
@@ -186,7 +186,7 @@ impl Factor {
         }
     }
 
-    /// Its kind on a GPU.
+    /// Returns the factor's kind on a GPU.
     fn kind(self) -> FactorKind {
         match self {
             Self::Brightness(_) => FactorKind::Brightness,

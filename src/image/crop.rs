@@ -50,7 +50,7 @@ impl TryFrom<&Values> for Crop {
 }
 
 impl Crop {
-    /// Checks that it is a part of an image of this height and width.
+    /// Checks that the crop is inside an image of this height and width.
     ///
     /// # Errors
     /// The crop is empty, or reaches beyond the image.

@@ -43,7 +43,7 @@ pub struct DecodeOptions<'a> {
 }
 
 impl Default for DecodeOptions<'_> {
-    /// The whole image, in its own size, upright.
+    /// The whole image in full size, upright.
     fn default() -> Self {
         Self { least: None, exif: true, region: None }
     }

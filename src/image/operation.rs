@@ -27,12 +27,12 @@ pub enum Stage {
 
 /// An operation on a view.
 pub trait Operation: Debug + Send + Sync {
-    /// Returns the stage that it changes.
+    /// Returns the stage that the operation changes.
     fn stage(&self) -> Stage {
         Stage::Bytes
     }
 
-    /// Checks that it can be applied to views of this size.
+    /// Checks that the operation can be applied to views of this size.
     ///
     /// # Errors
     /// The views are too small.

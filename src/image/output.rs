@@ -164,7 +164,7 @@ impl Dtype {
         }
     }
 
-    /// Returns its name in numpy and torch.
+    /// Returns the type's name in numpy and torch.
     pub fn name(self) -> &'static str {
         match self {
             Self::U8 => "uint8",

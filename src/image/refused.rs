@@ -27,7 +27,7 @@ impl Refused {
         room::<u8>("", size).map(drop).map_err(|_| Self::Memory(size))
     }
 
-    /// Converts to an error that names this file.
+    /// Converts a refusal to an error that names this file.
     pub(super) fn named<T>(self, name: &Path) -> Result<T> {
         Err(match self {
             Self::File(reason) => Error::image(name, reason),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Counter-clockwise, uniform in a range.
+    /// Range of the angle in degrees, counter-clockwise; draws are uniform.
     degrees: (f32, f32),
 }
 
@@ -44,7 +44,7 @@ impl Operation for Rotation {
 /// Rotates counter-clockwise in the same frame. `room` is scratch memory for another image.
 ///
 /// # Errors
-/// Degrees that are not finite.
+/// An angle that is not finite.
 pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()> {
     checked_degrees(degrees)?;
     let (columns, rows) = rotation_axes(degrees, planes.height(), planes.width());

@@ -39,7 +39,7 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
 /// Reads the metadata of a checkpoint, without checking its state.
 ///
 /// # Errors
-/// The file cannot be read, is no checkpoint, or is damaged.
+/// The file cannot be read, is not a checkpoint, or is damaged.
 pub fn metadata(path: &Path) -> Result<Metadata> {
     Ok(open(path)?.metadata().clone())
 }
@@ -81,7 +81,7 @@ fn claimed(config: &str) -> Option<usize> {
 /// Reads a checkpoint that [`save`] wrote.
 ///
 /// # Errors
-/// The file cannot be read, is no checkpoint, or is damaged.
+/// The file cannot be read, is not a checkpoint, or is damaged.
 pub fn load(path: &Path) -> Result<(State, Metadata)> {
     let file = open(path)?;
     let metadata = file.metadata().clone();

@@ -110,8 +110,8 @@ impl FineTuner {
     /// Takes one step on images and their classes; returns the loss before it. If that is not finite, no weight has changed.
     ///
     /// # Errors
-    /// The images or classes do not fit. After any other error, a panic or Ctrl-C during the step, a state has to be loaded
-    /// before the fine-tuner can be used again.
+    /// The images or classes do not match the network. After any other error, a panic or Ctrl-C during the step, a state has to
+    /// be loaded before the fine-tuner can be used again.
     pub fn step(&mut self, images: Batch, targets: &[i64], lr: f64) -> Result<f32> {
         self.check_whole()?;
         check_process()?;
@@ -215,10 +215,10 @@ impl FineTuner {
         entries
     }
 
-    /// Loads such a state.
+    /// Loads a state returned by `state`.
     ///
     /// # Errors
-    /// A tensor is missing, unknown, of another shape, or has invalid values. Nothing is changed then.
+    /// A tensor is missing, unknown, of another shape, or has invalid values. Nothing has changed in that case.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         self.changing = true;

@@ -199,7 +199,7 @@ impl Trainer {
     /// Loads the backbone's tensors with torchvision's names; `fc.*` is ignored, and `num_batches_tracked` may be missing.
     ///
     /// # Errors
-    /// A tensor is missing, unknown or of another shape; nothing is changed then.
+    /// A tensor is missing, unknown or of another shape; nothing has changed in that case.
     pub fn load_backbone(&self, state: &State) -> Result<()> {
         self.check_whole()?;
         state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
@@ -246,11 +246,11 @@ impl Trainer {
         networks.chain(optimizers).chain(method).collect()
     }
 
-    /// Loads such a state.
+    /// Loads a state returned by `state`.
     ///
     /// # Errors
     /// The state is of another run: a tensor is missing, unknown or of another shape; or it has invalid values, such as weights
-    /// that are not finite or a count that is not whole. Nothing is changed then.
+    /// that are not finite or a count that is not whole. Nothing has changed in that case.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];

@@ -24,7 +24,7 @@ pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
 /// Checks that a state has these tensors and no others, in these shapes.
 ///
 /// # Errors
-/// A tensor does not fit, in which case the error names the first, or has invalid values.
+/// A tensor is missing, unknown, of another shape or has invalid values; the error names the first.
 pub(super) fn check_state(mine: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<()> {
     for (name, shape) in mine {
         match state.get(name) {
@@ -121,7 +121,7 @@ pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, s
 /// Loads an optimizer's state, whose names and shapes are already checked.
 ///
 /// # Errors
-/// A value is invalid; the optimizer is unchanged then.
+/// A value is invalid; the optimizer is unchanged in that case.
 pub(super) fn put_slots(prefix: &str, layout: &Layout, optimizer: &mut Optimizer, state: &State) -> Result<()> {
     let found = slots(layout, optimizer).map(|Slot { entry, own, parameter, .. }| {
         let file = &state[&format!("{prefix}{entry}")].1;

@@ -117,7 +117,7 @@ class Weights:
             OSError: the file cannot be read.
             ImportError: the file is a PyTorch file, and torch is not installed.
             TypeError, ValueError: no such file or dict; tensors are missing, have other shapes, are not finite or belong to
-                another backbone. No weight has changed then.
+                another backbone. No weight has changed in that case.
         """
         wanted = {name: tensor.shape for name, tensor in self.engine.backbone().items()}
         what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"

@@ -20,7 +20,7 @@ const MOST_BYTES: u64 = 1 << 29;
 #[derive(Debug)]
 pub struct Cifar {
     layout: Layout,
-    /// Each with the index of its first image.
+    /// The files, each with the index of its first image.
     files: Vec<(usize, PathBuf)>,
     /// The pixels of all images, each planar.
     colors: Vec<u8>,

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// Limit of the operations in a file; CIFAR-100's have 300,000.
 const MOST_OPERATIONS: usize = 1 << 21;
 
-/// The result of an operation, or what is wrong.
+/// The result of an operation, or the reason for its failure.
 pub(super) type Parsed<T> = std::result::Result<T, String>;
 
 /// A value of the file. It refers to other values by index.

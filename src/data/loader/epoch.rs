@@ -7,8 +7,8 @@ use crate::kernels::threads::pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pass over a loader's source, from a given batch on. Its threads end soon after it is dropped: each keeps what it needs
-/// for its current image, and the consumer does not wait for a thread that is blocked by storage.
+/// One pass over a loader's source, from a given batch on. Its threads end soon after it is dropped: each keeps the data
+/// of its current image, and the consumer does not wait for a thread that is blocked by storage.
 pub struct Epoch {
     shared: Arc<Shared>,
     process: u32,
@@ -94,7 +94,7 @@ impl Epoch {
         !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
     }
 
-    /// Asks its threads to stop, each after its current image, without waiting for them.
+    /// Asks the threads to stop, each after its current image, without waiting for them.
     pub fn close(&mut self) {
         // A forked process has none of the threads, and a lock that one of them held is never released there.
         if self.process != std::process::id() {

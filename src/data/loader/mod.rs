@@ -30,9 +30,9 @@ pub type Memory = Vec<Slots>;
 pub struct Batch {
     /// The indices of the images, in order.
     pub indices: Vec<usize>,
-    /// Their classes.
+    /// The classes of the images.
     pub targets: Vec<i64>,
-    /// Their names.
+    /// The names of the images.
     pub names: Vec<OsString>,
     /// The draws of each image, if operations remain to be applied.
     pub params: Vec<Vec<ViewParams>>,
@@ -40,7 +40,7 @@ pub struct Batch {
     pub regions: Vec<(Arc<RgbImage>, Crop)>,
 }
 
-/// The output of the threads.
+/// The kind of output that a loader's threads produce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Makes {
     /// Views.
@@ -52,7 +52,7 @@ pub enum Makes {
     Regions,
 }
 
-/// A source, an order and views.
+/// A source of images, their order in each epoch, and the views computed from them.
 pub struct Loader {
     source: Arc<dyn Source>,
     views: Arc<Views>,

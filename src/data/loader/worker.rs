@@ -54,7 +54,7 @@ struct Job {
     others: Vec<usize>,
     /// The images of this rank's rows, followed by those of the other rows.
     slots: Vec<OnceLock<Slot>>,
-    /// F by row of the whole batch, 0 for unused rows.
+    /// Style vectors by row of the whole batch; 0 for unused rows.
     z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<Finished>>,
 }
@@ -247,7 +247,7 @@ impl Shared {
         })
     }
 
-    /// Returns the key of a row's draws. A replacement image uses them too, whatever its own index.
+    /// Returns the key of a row's draws. A replacement image gets the same draws, regardless of its own index.
     fn key(&self, share: &Share, row: usize) -> Key {
         let own = self.order[(share.first + row) % self.order.len()];
         Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 }

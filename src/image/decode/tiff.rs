@@ -26,7 +26,7 @@ const BIG: u8 = 43;
 /// A photometric interpretation, and a kind of extra sample.
 const PALETTE: f64 = 3.0;
 const PREMULTIPLIED: f64 = 1.0;
-/// The most samples per pixel that Pillow supports.
+/// The maximum number of samples per pixel that Pillow supports.
 const MOST_SAMPLES: f64 = 6.0;
 
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {

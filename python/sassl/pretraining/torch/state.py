@@ -57,7 +57,7 @@ def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> No
     """Load checked tensors.
 
     Raises:
-        ValueError: the method's own state is invalid; nothing is changed then.
+        ValueError: the method's own state is invalid; nothing has changed in that case.
     """
     method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})
     if method.draws:

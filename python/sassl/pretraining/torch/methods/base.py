@@ -136,7 +136,7 @@ class Method(nn.Module):
         """Load the method's own state, whose names and shapes are already checked.
 
         Raises:
-            ValueError: a value is invalid; nothing is changed then.
+            ValueError: a value is invalid; nothing has changed in that case.
         """
 
 
