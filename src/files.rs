@@ -44,7 +44,7 @@ fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     renamed
 }
 
-/// Creates a temporary file in the same folder. Its name is short, whatever the length of `path`, and unpredictable, so that
+/// Creates a temporary file in the same folder. Its name is short, even if `path` is long, and unpredictable, so that
 /// nobody can place a link there. A killed process leaves the file behind; `sassl.pretraining.folder` recognizes such names.
 fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {

@@ -25,7 +25,7 @@ pub enum Action {
 pub struct Styling {
     /// The networks F and T.
     pub stylizer: Arc<Stylizer>,
-    /// Algorithm 1.
+    /// Algorithm 1 with its settings.
     pub sassl: Sassl,
     /// The probability, used instead of that of `sassl`.
     pub p: Probability,

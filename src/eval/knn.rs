@@ -25,13 +25,14 @@ const NONE: i64 = -1;
 const QUERIES: usize = 16384;
 /// The maximum bytes for the neighbours of the queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Rows of the bank that are prepared at a time: they stay in the cache while all queries of the pass are compared with them.
+/// Number of rows of the bank that are prepared at a time: they stay in the cache while all queries of the pass are
+/// compared with them.
 const TILE: usize = 512;
-/// Queries that a thread compares with a tile at a time.
+/// Number of queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
 /// The minimum number of values that a thread normalizes at a time.
 const PART: usize = 1 << 15;
-/// Cosines that are skipped together if none of them is large enough.
+/// Number of cosines that are skipped together if none of them is large enough.
 const PASSED: usize = 16;
 
 /// Ranks the classes of each query by its neighbours in `bank`: `top` labels, best first, padded with -1 beyond the classes of

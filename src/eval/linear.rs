@@ -15,7 +15,7 @@ use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
-/// Rows whose order is drawn at once, if an epoch has fewer: threads are started once for all of them.
+/// Number of rows whose order is drawn at once, if an epoch has fewer: threads are started once for all of them.
 const ORDERED: usize = 1 << 18;
 
 /// The settings of the probe.
@@ -23,7 +23,7 @@ const ORDERED: usize = 1 << 18;
 pub struct LinearSettings {
     /// The largest rate, for a batch of 256.
     pub lr: f64,
-    /// Passes over the features.
+    /// Number of passes over the features.
     pub epochs: usize,
     /// The rows of a step.
     pub batch_size: usize,

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::kernels::training::convolution::{Shape, forward};
 use crate::nn::Engine;
 
-/// Rows whose scores are in memory at once.
+/// Number of rows whose scores are in memory at once.
 const BLOCK: usize = 8192;
 
 /// A trained probe: `W [classes][dim]` followed by `b`, and the classes' labels.

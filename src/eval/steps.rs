@@ -24,13 +24,13 @@ use std::sync::{Mutex, PoisonError, RwLock};
 pub(super) const BLOCK: usize = 512;
 /// The maximum number of parts.
 const PARTS: usize = 8;
-/// Products of a part and a block that take much longer than the synchronization of a round.
+/// Number of products of a part and a block that take much longer than the synchronization of a round.
 const SHARE: usize = 1 << 18;
-/// Features of a strip, the width that the kernels read without packing.
+/// Number of features of a strip, the width that the kernels read without packing.
 const STRIP: usize = 64;
 /// The distance, in features, at which rows are prefetched before they are copied.
 const AHEAD: usize = 1024;
-/// Floats in a cache line.
+/// Number of floats in a cache line.
 const LINE: usize = 16;
 
 /// Rows of one step: all of them, or at most [`BLOCK`].

@@ -14,12 +14,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Affine {
-    /// Rotation in degrees, clockwise.
+    /// Range of the rotation in degrees, clockwise.
     degrees: (f32, f32),
     /// The largest translation, as fractions of the width and of the height.
     translate: (f32, f32),
     scale: (f32, f32),
-    /// Shear in degrees: along x (low, high), then along y (low, high).
+    /// Ranges of the shear in degrees: along x (low, high), then along y (low, high).
     shear: [f32; 4],
 }
 

@@ -14,9 +14,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Erasing {
-    /// Area of the rectangle, as a fraction of the view's.
+    /// Range of the rectangle's area, as a fraction of the view's.
     scale: (f32, f32),
-    /// Height over width of the rectangle, uniform in its logarithm.
+    /// Range of the rectangle's aspect ratio, height over width; draws are uniform in its logarithm.
     ratio: (f32, f32),
     /// Value of each channel.
     value: [f32; 3],
@@ -35,7 +35,7 @@ impl Operation for Erasing {
         Stage::Numbers
     }
 
-    /// Makes up to ten attempts; a rectangle as high or as wide as the view is rejected, and after ten rejections nothing is
+    /// Draws a rectangle up to ten times; one as high or as wide as the view is rejected, and after ten rejections nothing is
     /// filled.
     fn sample(&self, generator: &mut Generator, (rows, columns): Size) -> Values {
         let (low, high) = (f64::from(self.ratio.0).ln(), f64::from(self.ratio.1).ln());

@@ -7,7 +7,7 @@
 //! the queue appends k, and drops its oldest keys
 //! ```
 //! MoCo shuffles keys among devices, so that norms do not leak which key belongs to which query. On one device, the batch is
-//! split for the norms, and keys are shuffled among the parts (MoCo's Colab notebook).
+//! split for batch norms, and keys are shuffled among the parts (MoCo's Colab notebook).
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
     check_widths, head, info_nce, normalized,
@@ -30,7 +30,7 @@ const MOST_KEYS: usize = 1 << 24;
 pub struct MocoSettings {
     /// Dimension of a key; 128.
     pub dim: usize,
-    /// Keys in the queue; 65,536.
+    /// Number of keys in the queue; 65,536.
     pub queue_size: usize,
     /// The temperature T; 0.2.
     pub temperature: f64,

@@ -4,7 +4,8 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i, j the other view of i
 //! ```
-//! A part of the batch for the norms has both views of its images, like one of several devices.
+//! With `splits`, batch norms use the statistics of parts of the batch; each part has both views of its images, as if it were
+//! on a separate device.
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_temperature, check_widths, head, nt_xent,

@@ -4,7 +4,7 @@ use crate::kernels::isa::Isa;
 use crate::kernels::threads::pool;
 use crate::memory;
 
-/// Values that a thread adds at a time.
+/// Number of values that a thread adds at a time.
 const PART: usize = 1 << 16;
 
 /// The values of a batch: `[n][height][width][channels]`; for vectors, height and width are 1.

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub enum Mode {
     /// The statistics of each part of the batch; the running ones are updated.
     Train {
-        /// Parts of the batch, each with its own statistics; 1 for the whole batch.
+        /// Number of parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
     /// The statistics of each part of one piece of a batch; the sums of the parts' statistics are collected in the buffers.
     Collect {
-        /// Parts of the piece.
+        /// Number of parts of the piece.
         splits: usize,
     },
     /// The running statistics.

@@ -135,7 +135,7 @@ impl Adain {
         self.form.dim
     }
 
-    /// Computes z of an image with `width` columns.
+    /// Computes the style vector z of an image with `width` columns.
     pub(super) fn z(&self, image: Pixels, width: usize, z: &mut [f32], scratch: &mut LayerScratch) {
         let encoded = self.run_encoder(image, width, Pad::NONE, scratch);
         encoded.z(z);

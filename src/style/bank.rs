@@ -1,4 +1,4 @@
-//! i_s: banks of styles as vectors z with the id of their style space, and their files.
+//! Banks of styles (i_s in Algorithm 1), stored as style vectors z with the id of their style space, and their files.
 use super::gaussian::Gaussian;
 use crate::error::{Error, Result};
 use crate::weights::EMBEDDED_BANK;

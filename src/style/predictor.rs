@@ -71,7 +71,7 @@ pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within:
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
 impl Block {
-    /// Values of the hidden map per strip: with their outputs, they stay in the cache.
+    /// Number of values of the hidden map per strip: with their outputs, they stay in the cache.
     const STRIP: usize = 1 << 16;
 
     /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
@@ -165,7 +165,7 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Computes z of an image with this number of columns.
+    /// Computes the style vector z of an image with `width` columns.
     pub fn run(
         &self,
         image: Pixels,

@@ -94,7 +94,7 @@ impl Trainer {
     /// a time.
     ///
     /// # Errors
-    /// The pieces do not consist of whole parts of the batch for the norms.
+    /// The pieces do not consist of whole parts of the batch for batch norms.
     pub fn accumulating(self, pieces: usize) -> Result<Self> {
         pieces::check(pieces, self.method.splits())?;
         Ok(Self { pieces, ..self })

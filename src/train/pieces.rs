@@ -4,7 +4,7 @@
 //! loss = mean over rows           the gradient of each piece's share, one after the other
 //! loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 //! ```
-//! Both give the gradient of the whole batch if a piece consists of whole parts for the norms (the second: Gao et al. 2021,
+//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms (the second: Gao et al. 2021,
 //! arXiv 2101.06983). Running statistics are updated once, by all pieces.
 use crate::error::{Error, Result};
 use crate::methods::{Forward, Method, ViewPairs};

@@ -245,13 +245,13 @@ impl Predictor {
 /// The smallest image for which InceptionV3's Mixed_6a has a window.
 pub const INCEPTION_V3_SMALLEST: usize = 43;
 
-/// Channels of InceptionV3's Mixed_6e.
+/// Number of channels of InceptionV3's Mixed_6e.
 pub const INCEPTION_V3_LAST: usize = 768;
 
-/// Channels of MobileNetV2's first convolution.
+/// Number of channels of MobileNetV2's first convolution.
 pub const MOBILENET_V2_STEM: usize = 32;
 
-/// Channels of MobileNetV2's last convolution.
+/// Number of channels of MobileNetV2's last convolution.
 pub const MOBILENET_V2_LAST: usize = 1280;
 
 /// One of MobileNetV2's inverted residual blocks.

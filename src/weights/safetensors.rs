@@ -217,7 +217,7 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
 
 /// Reads a whole file. Not memory-mapped, because the process would be killed if the file were truncated meanwhile.
 fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
-    /// Bytes read between two checks for Ctrl-C.
+    /// Number of bytes read between two checks for Ctrl-C.
     const PART: u64 = 16 << 20;
     let what = path.display().to_string();
     let mut bytes = memory::room(&what, usize::try_from(len).unwrap_or(usize::MAX))?;

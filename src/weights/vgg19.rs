@@ -2,7 +2,7 @@
 //! 1703.06868).
 use super::layers::Layer;
 
-/// Channels of the encoder's last feature map; z has a mean and a deviation for each.
+/// Number of channels of the encoder's last feature map; z has a mean and a deviation for each.
 pub const CHANNELS: usize = 512;
 
 /// Downsampling factor of the encoder.

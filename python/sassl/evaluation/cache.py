@@ -115,7 +115,7 @@ class Shelf:
         self._index = None
 
     def read(self, tags: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Return the stored features (N, dim) of images; in addition, one file at a time is in memory.
+        """Return the stored features (N, dim) of images; files are read one at a time.
 
         Raises:
             ValueError: a damaged file.

@@ -31,7 +31,7 @@ class Crops:
                 ...
 
     Args:
-        images: labelled images, whatever a `TwoViewLoader` takes.
+        images: labelled images, in any form that a `TwoViewLoader` takes.
         size: side of the crops, or (height, width).
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
         batch_size: images in a batch, on all ranks together; the last batch of an epoch has the rest.

@@ -23,7 +23,7 @@ Model = Encoder | Callable[[Any], Any]
 
 
 def is_own(model: Model) -> TypeGuard[Encoder]:
-    """Return whether the model knows the preprocessing of its images."""
+    """Return whether the model has a preprocessing rule for its images."""
     return hasattr(model, "encode_normalized")
 
 

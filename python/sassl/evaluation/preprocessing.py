@@ -153,7 +153,7 @@ class Preprocessing:
 
 
 def _mean_and_std(normalize: Any) -> dict[str, tuple[float, ...]] | None:
-    """Return the dict with tuples of floats."""
+    """Return `normalize` with its values as tuples of floats; None stays None."""
     if normalize is None:
         return None
     try:

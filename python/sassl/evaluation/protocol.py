@@ -15,11 +15,11 @@ class Encoder(Protocol):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of its images; raises a ValueError if their normalization is not known."""
+        """The preprocessing of the model's images; raises a ValueError if their normalization is not known."""
 
     @property
     def normalize(self) -> Any:
-        """The normalization of its images: a dict of "mean" and "std"; None: not normalized; "not known"."""
+        """The normalization of the model's images: a dict of "mean" and "std", None for none, or "not known"."""
 
     @property
     def threads(self) -> int:

@@ -120,7 +120,7 @@ def with_weights_of(module: Any, source: Any, what: str) -> None:
 
 
 def published(arch: Arch) -> tuple[Arch, Any, Known]:
-    """A model of timm or torchvision with its weights: its full name, the module, and its preprocessing.
+    """Build a model of timm or torchvision with published weights; return its full name, module and preprocessing.
 
     Raises:
         ImportError: torch, timm or torchvision is not installed.

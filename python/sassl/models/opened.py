@@ -37,7 +37,7 @@ class OpenModel:
 
     @property
     def normalize(self) -> Any:
-        """The normalization of its images: a dict of "mean" and "std"; None: no normalization."""
+        """The normalization of the model's images: a dict of "mean" and "std", or None for none."""
         return self.preprocessing.normalize
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:

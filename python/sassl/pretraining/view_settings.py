@@ -106,7 +106,7 @@ def compared(config: Config) -> dict[str, Any]:
 
 
 def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
-    """The first difference of two descriptions of lists: its name and both operations; None if they are not lists."""
+    """Find the first operation that differs between two views: its place and both operations; None without lists."""
     if LISTS not in here or LISTS not in there:
         return None
     pairs: Iterable[tuple[Any, Any]] = zip_longest(here[LISTS], there[LISTS], fillvalue=[])

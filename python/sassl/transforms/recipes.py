@@ -242,7 +242,7 @@ class MoCoV2Transform(TwoViewTransform):
 class SimCLRTransform(TwoViewTransform):
     """Two views as in SimCLR (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
 
-    Values stay in [0, 1], not normalized by mean and standard deviation, as in that code; the blur's taps are a tenth of the
+    Values stay in [0, 1], not normalized by mean and standard deviation, as in that code; the blur's kernel is a tenth of the
     side. For CIFAR, the paper uses cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9). The keywords are those of
     `TwoViewTransform`.
     """
@@ -261,7 +261,7 @@ class SimCLRTransform(TwoViewTransform):
 class BYOLTransform(TwoViewTransform):
     """Two views as in BYOL (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
 
-    The views differ in blur and solarization; the blur's taps are a tenth of the side. The colour jitter is that code's own:
+    The views differ in blur and solarization; the blur's kernel is a tenth of the side. The colour jitter is DeepMind's own:
     PyTorch reimplementations use cj_form="torchvision". The keywords are those of `TwoViewTransform`.
     """
 

@@ -34,7 +34,7 @@ class SASSL(plain.SASSL, v2.Transform):
     With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
     applies it to the left view only, after the crop. `sassl.transforms.plain.SASSL` describes images, devices and processes.
 
-    Beyond single images and batches it takes whatever `v2` takes: nested structures and `Image` and `Video` tv_tensors; masks,
+    Beyond single images and batches it takes the inputs of `v2`: nested structures and `Image` and `Video` tv_tensors; masks,
     boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is an image, and only if the sample
     has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images of a batch
     (..., C, H, W) have one each, and so do the images of a list that is the only argument and holds nothing but PIL images,

@@ -191,9 +191,9 @@ struct Samples {
     width: usize,
     color: ColorType,
     format: SampleFormat,
-    /// Samples per pixel.
+    /// Number of samples per pixel.
     channels: usize,
-    /// Bytes per row.
+    /// Number of bytes per row.
     stride: usize,
     /// Bytes per plane, if each channel has one.
     plane: Option<usize>,

@@ -165,7 +165,7 @@ impl<T: Pointee> From<At> for Out<T> {
     }
 }
 
-/// Bits of an encoded position's byte offset; the bits above hold its space, counted from 1.
+/// Number of bits of an encoded position's byte offset; the bits above hold its space, counted from 1.
 const BYTES: u32 = 56;
 
 fn encode(at: At) -> u64 {

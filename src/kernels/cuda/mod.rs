@@ -162,9 +162,9 @@ pub struct Launch {
     pub kernel: Arc<Kernel>,
     /// Blocks along each axis; the third axis counts images.
     pub grid: [u32; 3],
-    /// Threads in a block.
+    /// Number of threads in a block.
     pub block: u32,
-    /// Bytes of shared memory of a block, at most [`SHARED`].
+    /// Number of bytes of shared memory of a block, at most [`SHARED`].
     pub shared: usize,
     /// Arguments, in the kernel's order.
     pub args: Vec<Arg>,
@@ -236,7 +236,7 @@ pub struct Map {
     pub height: usize,
     /// Columns.
     pub width: usize,
-    /// Channels in memory, including padding.
+    /// Number of channels in memory, including padding.
     pub channels: usize,
     /// Whether the maps have the second layout.
     pub phased: bool,

@@ -34,7 +34,7 @@ pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
 }
 
 struct Mirror<'a> {
-    /// Bytes of a row.
+    /// Number of bytes of a row.
     bytes: usize,
     pixels: &'a [u8],
     out: &'a mut [u8],

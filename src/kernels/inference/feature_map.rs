@@ -6,13 +6,13 @@ use std::ops::Range;
 /// Padding around a map, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pad {
-    /// Rows above.
+    /// Number of rows above.
     pub top: usize,
-    /// Columns to the left.
+    /// Number of columns to the left.
     pub left: usize,
-    /// Rows below.
+    /// Number of rows below.
     pub bottom: usize,
-    /// Columns to the right.
+    /// Number of columns to the right.
     pub right: usize,
 }
 

@@ -10,7 +10,7 @@ use super::Lanes;
 /// Side of an output tile, and of an input tile.
 pub(crate) const OUT: usize = 4;
 pub(crate) const IN: usize = OUT + 2;
-/// Elements of a transformed tile.
+/// Number of elements of a transformed tile.
 pub(crate) const PLACES: usize = IN * IN;
 /// Points of the transforms, and their squares; the paper's 1 and 2 would give four times the error.
 const A: f32 = 0.625;

@@ -3,7 +3,7 @@ use crate::memory::MOST_KEPT;
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-/// Memory that another call can reuse, whatever its contents.
+/// Memory that another call can reuse, regardless of its contents.
 pub trait Reusable: Default {
     /// Size in bytes; memory larger than [`MOST_KEPT`] is not kept.
     fn bytes(&self) -> usize;

@@ -52,7 +52,7 @@ impl Adain {
         self.form.dim
     }
 
-    /// Plans z of `count` images, selected by `rows`, into `[count][dim]`.
+    /// Plans the style vectors of `count` images, selected by `rows`, into `[count][dim]`.
     pub(super) fn z(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let map = self.run_encoder(images, (rows, count), Pad::NONE, z, plan);
         plan.room.give(map.at);

@@ -94,7 +94,7 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Plans z of `count` images, selected by `rows`, into `[count][dim]`.
+    /// Plans the style vectors of `count` images, selected by `rows`, into `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);

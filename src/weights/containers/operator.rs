@@ -56,7 +56,7 @@ pub struct Window {
     pub stride: usize,
     /// The zero padding of the input.
     pub padding: Padding,
-    /// The activation fused into it.
+    /// The activation fused into the convolution.
     pub activation: Activation,
 }
 

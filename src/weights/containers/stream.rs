@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// Bytes read between two checks for Ctrl-C.
+/// Number of bytes read between two checks for Ctrl-C.
 const PART: usize = 4 << 20;
 
 /// A member that is being read.

@@ -90,10 +90,10 @@ def sun(folder: Path, want: Want) -> Listing:
 
 
 def _partition(folder: Path, name: str) -> Path:
-    """Return the path of a list of the separate archive of partitions.
+    """Return the path of a split list, which is in a separate archive, Partitions.zip.
 
     Raises:
-        FileNotFoundError: there is no such list.
+        FileNotFoundError: the list is missing.
     """
     places = [folder / "Partitions" / name, folder / name, folder.parent / "Partitions" / name]
     for place in places:

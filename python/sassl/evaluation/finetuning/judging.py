@@ -68,7 +68,7 @@ def finetune(
         recipe: one of `finetuning.RECIPES`, or a `Recipe` of your own.
         lr, weight_decay: values that replace the grid's, on the recipe's scale: if `Recipe.scales_lr`, the rate is that of a
             batch of 256; if `Recipe.divides_decay`, the decay is divided by the rate.
-        steps, epochs: another length, whatever unit the recipe has; at most one of them.
+        steps, epochs: a length that replaces the recipe's, in either unit; at most one of them.
         batch_size: a batch size that replaces the recipe's, on all ranks together; at most the number of images.
         metric: metric of the data set, one of `metrics.NAMES`.
         preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None: bicubic, in

@@ -219,7 +219,7 @@ def _measured(
     relative_to: tuple[Reference | None, float | None],
     told: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the result for a set of images for each corruption and severity."""
+    """Evaluate `sets`, one set of images for each corruption and severity, and return the combined result."""
     answers = dict(zip(sets, judge.answers(list(sets.values()), uncropped=True), strict=True))
     errors: dict[str, list[float]] = {}
     left_out: dict[str, str] = {}

@@ -20,7 +20,7 @@ class BYOLSettings(MomentumSettings):
         dim: dimension of a projection.
         hidden_dim: hidden dimension of projector and predictor.
         last_bias: whether the last layers of both have a bias: false in the paper's code, true in lightly's.
-        splits: parts of the batch for norms, equivalent to devices without synchronized norms; 1: the whole batch.
+        splits: number of parts of the batch with separate norm statistics, as on devices without synchronized norms.
         loss_scale: the factor of the paper's loss, the sum of 2 - 2 cos over both directions; 0.25 gives the gradient of the
             mean of two negative cosines.
     """

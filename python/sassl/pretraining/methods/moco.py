@@ -22,7 +22,7 @@ class MoCoSettings(MomentumSettings):
         dim: dimension of a key.
         queue_size: keys in the queue.
         temperature: temperature T of the softmax.
-        splits: parts of the batch for norms, among which keys are shuffled; the paper's devices.
+        splits: number of parts of the batch with separate norm statistics, among which keys are shuffled; the paper's devices.
         symmetric: whether each view is the query once; the loss is the sum of both directions.
         mlp: whether the projector has two layers with a ReLU between them, or one layer.
     """

@@ -23,8 +23,8 @@ class SimCLRSettings(MethodSettings):
         hidden_dim: hidden dimension of the projector.
         layers: linear layers of the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
         temperature: temperature T of the softmax.
-        splits: parts of the batch for norms, equivalent to devices without synchronized norms, each with both views of its
-            images; 1: the whole batch.
+        splits: number of parts of the batch with separate norm statistics, as on devices without synchronized norms, each with
+            both views of its images.
     """
 
     name = "simclr"

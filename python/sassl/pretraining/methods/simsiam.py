@@ -21,7 +21,7 @@ class SimSiamSettings(MethodSettings):
         hidden_dim: hidden dimension of the projector.
         layers: linear layers of the projector, each with a batch norm, the last norm without gamma and beta.
         predictor_dim: hidden dimension of the predictor, which has two layers.
-        splits: parts of the batch for norms, equivalent to devices without synchronized norms; 1: the whole batch.
+        splits: number of parts of the batch with separate norm statistics, as on devices without synchronized norms.
         fix_predictor_lr: whether the predictor keeps the largest rate, instead of following the schedule.
     """
 

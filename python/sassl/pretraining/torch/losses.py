@@ -1,7 +1,7 @@
-"""The losses, in at least float32, whatever the precision of the networks.
+"""The losses, in at least float32, regardless of the precision of the networks.
 
 `z` has this rank's rows, and a loss is this rank's share of the loss of the global batch (`collectives.py`). Metrics are
-returned next to it, as shares too.
+also returned as shares.
 """
 
 from __future__ import annotations

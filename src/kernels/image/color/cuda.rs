@@ -8,7 +8,7 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     [&FactorKind::definition(), &DeviceFactor::definition(), &Chain::definition(), include_str!("color.cu")].concat()
 });
 
-/// Threads in a block.
+/// Number of threads in a block.
 const BLOCK: u32 = 256;
 
 /// Pixels of a block, and the maximum number of blocks of a view: for views of up to 2^30 pixels, so that the sums of a part

@@ -55,7 +55,8 @@ impl DeviceStruct for Normalization {
     const FIELDS: &'static [Field<Self>] = &[("mean", |own| &own.mean), ("std", |own| &own.std)];
 }
 
-/// Threads in a block, and about how many groups of four pixels each of them handles, as each block first computes a table.
+/// Threads in a block, and approximate number of groups of four pixels per thread, since each block first computes a
+/// table.
 const BLOCK: usize = 256;
 const FOURS: usize = 8;
 

@@ -160,7 +160,7 @@ pub(super) fn h2v2(near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>)
     smooth::<2>([near, far], wide, part, [8, 7], 4);
 }
 
-/// Samples processed at once; the buffer also holds one neighbour on either side.
+/// Number of samples processed at once; the buffer also holds one neighbour on either side.
 const CHUNK: usize = 64;
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceCrop::definition() + include_str!("resample.cu"));
 
-/// Bytes that the first passes for a part of the batch may write.
+/// Number of bytes that the first passes for a part of the batch may write.
 const PART: usize = 64 << 20;
 
 /// About how many groups of four pixels a thread computes.

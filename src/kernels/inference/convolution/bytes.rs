@@ -95,9 +95,9 @@ impl BytePass {
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     bytes: &'a [u8],
-    /// Bytes from one row to the next.
+    /// Number of bytes from one row to the next.
     stride: usize,
-    /// Bytes of a pixel.
+    /// Number of bytes of a pixel.
     pixel: usize,
     scale: f32,
     zero: f32,

@@ -3,7 +3,7 @@
 /// `[pair of vectors][k][outputs of the pair]`; the last pair may be a single vector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PanelLayout {
-    /// Outputs per vector.
+    /// Number of outputs per vector.
     lanes: usize,
     /// Number of outputs, padded to whole vectors.
     outputs: usize,

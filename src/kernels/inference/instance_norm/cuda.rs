@@ -9,7 +9,7 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
     [&Activation::definition(), include_str!("../activation.cuh"), include_str!("instance_norm.cu")].concat()
 });
 
-/// Threads in a block.
+/// Number of threads in a block.
 const BLOCK: u32 = 256;
 
 /// Maximum number of channels of a block.

@@ -2,10 +2,10 @@
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Number, Weights, count};
 use std::sync::Arc;
 
-/// Threads in a block.
+/// Number of threads in a block.
 const BLOCK: u32 = 512;
 
-/// Images of a block.
+/// Number of images of a block.
 const TOGETHER: usize = 4;
 
 /// Maximum number of outputs of a block: few, so that many threads share a long sum.

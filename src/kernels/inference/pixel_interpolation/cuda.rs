@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| Squash::definition() + include_str!("pixel_interpolation.cu"));
 
-/// Threads in a block of `flat`.
+/// Number of threads in a block of `flat`.
 const BLOCK: u32 = 256;
 
 impl DeviceEnum for Squash {

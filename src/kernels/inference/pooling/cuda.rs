@@ -52,7 +52,7 @@ impl AveragePool {
     }
 }
 
-/// Threads in a block of `global_mean`, and its channels in units of a vector.
+/// Number of threads in a block of `global_mean`, and its channels in units of a vector.
 const BLOCK: u32 = 256;
 const GROUP: usize = 32;
 

@@ -18,7 +18,7 @@ use std::ops::Range;
 /// Max pooling with square windows, without padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool {
-    /// Rows and columns of a window.
+    /// Side of a window, in pixels.
     pub side: usize,
     /// Step between windows.
     pub stride: usize,

@@ -34,9 +34,9 @@ pub use weights::weight_gradient;
 pub struct Shape {
     /// Number of images.
     pub batch: usize,
-    /// Rows of the input.
+    /// Number of rows of the input.
     pub height: usize,
-    /// Columns of the input.
+    /// Number of columns of the input.
     pub width: usize,
     /// Input channels.
     pub inputs: usize,
@@ -46,7 +46,7 @@ pub struct Shape {
     pub kernel: (usize, usize),
     /// Step between positions.
     pub stride: usize,
-    /// Rows and columns of zeros on all four sides.
+    /// Number of rows and columns of zeros on all four sides.
     pub padding: usize,
 }
 
@@ -115,9 +115,9 @@ impl Shape {
     }
 }
 
-/// Pixels whose patches are built at once.
+/// Number of pixels whose patches are built at once.
 const PIXELS: usize = 192;
-/// Values of a patch that are multiplied at once.
+/// Number of values of a patch that are multiplied at once.
 const DEPTH: usize = 576;
 /// Like [`DEPTH`], for narrow panels: sixteen columns of this depth and a tile's rows stay in the L1 cache.
 const SHALLOW: usize = 256;
@@ -236,7 +236,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     });
 }
 
-/// Floats in a row of a packed matrix: the width of a tile in whole vectors.
+/// Number of floats in a row of a packed matrix: the width of a tile, in whole vectors.
 fn panel(isa: Isa) -> usize {
     isa.lanes() * if isa.many_registers() { 4 } else { 2 }
 }

@@ -208,7 +208,7 @@ pub(super) fn pack(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
 
 /// Packs `[outputs][k]` as panels of its rows, that is, of the columns of the transposed matrix.
 pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
-    /// Values of a row that are moved at once: a cache line.
+    /// Number of values of a row that are moved at once: a cache line.
     const LINE: usize = 16;
     let k = panels.depth();
     panels.packed(threads, |columns, filled, panel| {

@@ -3,7 +3,7 @@
 use super::{Isa, Kernel, Lanes};
 use crate::kernels::isa::{Left, Right, add_products};
 
-/// Rows of a tile.
+/// Number of rows of a tile.
 pub(super) const ROWS: usize = 6;
 
 /// A matrix whose element (i, j) is at index `i row + j step`.

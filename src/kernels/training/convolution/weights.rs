@@ -9,9 +9,10 @@ use crate::kernels::threads::pool;
 
 /// Maximum number of partial sums of the gradient, which is the number of threads that can share the work.
 const PARTS: usize = 16;
-/// Values of a pixel that are stored together for the rows of tiles: a multiple of the tile height and of the vector length.
+/// Number of values of a pixel that are stored together for the rows of tiles: a multiple of the tile height and of the
+/// vector length.
 const SHARE: usize = 8 * ROWS;
-/// Values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
+/// Number of values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
 const DIRECT: usize = 64;
 
 /// Computes the gradient of the weights into `out`, from the gradient of the output.

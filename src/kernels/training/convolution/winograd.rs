@@ -11,9 +11,9 @@ use crate::kernels::isa::winograd::{IN, OUT, PLACES, of_inputs, of_sums, of_weig
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Tiles that are transformed at once.
+/// Number of tiles that are transformed at once.
 const TILES: usize = 24;
-/// Channels that are transformed at once, of the input and of the output.
+/// Number of channels that are transformed at once, of the input and of the output.
 const CHANNELS: usize = 128;
 /// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;

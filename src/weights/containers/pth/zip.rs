@@ -80,7 +80,7 @@ fn folder(entries: &ZipArchive<Cursor<&[u8]>>) -> Result<String> {
 struct Archive<'a> {
     entries: ZipArchive<Cursor<&'a [u8]>>,
     bytes: &'a [u8],
-    /// Bytes that entries may still have: those of valid archives do not overlap.
+    /// Number of bytes that entries may still have: those of valid archives do not overlap.
     unread: usize,
 }
 

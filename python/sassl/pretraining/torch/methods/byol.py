@@ -39,7 +39,7 @@ class BYOL(Method):
         return Forward((one + other) * self.settings.loss_scale, features, z)
 
     def _loss(self, z: Tensor, view: Tensor) -> Tensor:
-        """This rank's share of the mean of 2 - 2 cos."""
+        """This rank's share of the mean of 2 - 2 cos(p, z'), where z' is the target's projection of `view`."""
         p = self.predictor(z)
         with torch.no_grad():
             target = self.target_projector(self.target_backbone(view))

@@ -3,7 +3,7 @@ use super::Conv;
 use crate::kernels::cuda::{Number, SHARED, TILE, stored};
 use crate::kernels::inference::layer_shape::Shape;
 
-/// Threads in a block.
+/// Number of threads in a block.
 pub(super) const THREADS: usize = TILE.0 * TILE.1;
 
 /// Maximum number of outputs of a block, in units of eight, limited by the registers for a thread's sums. After a depthwise

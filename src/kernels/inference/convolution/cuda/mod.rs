@@ -28,7 +28,7 @@ pub struct Conv {
     /// The kernel that was folded or shifted into four phases, and the number of outputs stored for one phase.
     folded: Option<(usize, usize)>,
     layout: WeightLayout,
-    /// Outputs of the largest block, in units of eight.
+    /// Number of outputs of the largest block, in units of eight.
     largest: usize,
 }
 

@@ -19,7 +19,7 @@ pub(super) use words::Words;
 
 /// Maximum number of tiles in the buffers.
 const TILES: usize = 32;
-/// Channels that are transformed at once, of the input and of the output.
+/// Number of channels that are transformed at once, of the input and of the output.
 const CHANNELS: usize = 128;
 /// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;
