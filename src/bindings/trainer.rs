@@ -189,8 +189,8 @@ pub(super) fn backbone_names() -> Vec<&'static str> {
 ///     ValueError: an unknown backbone, or an unknown or invalid setting.
 #[pyfunction]
 pub(super) fn backbone_info(json: &str) -> Result<String> {
-    let json: Value =
-        serde_json::from_str(json).map_err(|error| Error::invalid(format!("backbone is not JSON: {error}")))?;
+    let json: Value = serde_json::from_str(json)
+        .map_err(|error| Error::invalid(format!("backbone is not JSON: {error}, got {json}")))?;
     let made = encoders::build(&json)?;
     let (features, stride, least) = (made.features(), made.stem_stride(), made.least_side());
     let told = json!({"features": features, "stem_stride": stride, "least_side": least, "settings": made.settings()});

@@ -238,7 +238,7 @@ GREY = np.full((1, 16, 16, 3), 0.5, np.float32)
         (lambda: LITE.transfer(GREY, Z[1:]), ValueError, f"(n, {LITE.dim})"),
         (lambda: LITE.transfer(GREY, np.stack([Z, Z])), ValueError, f"(1, {LITE.dim})"),
         (lambda: LITE.transfer(GREY, Z * np.nan), ValueError, "finite"),
-        (lambda: LITE.transfer(GREY, "red"), TypeError, "z must be numbers"),
+        (lambda: LITE.transfer(GREY, "red"), TypeError, "z must be values"),
         (
             lambda: LITE.stylize(GREY, Z, alpha=1.5),
             ValueError,

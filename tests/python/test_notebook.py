@@ -42,7 +42,7 @@ def test_show_places_every_image(photo):
         ({"columns": -1}, "columns must be .*, got -1"),
         ({"height": 0}, "height must be .*, got 0"),
         ({"captions": "a"}, "captions must be .*, got 'a'"),
-        ({"captions": [3]}, "captions = "),
+        ({"captions": [3]}, "captions must be a list of one text for each image, got "),
         ({"original": photo}, "image must have the shape of original"),
     ):
         with pytest.raises(ValueError, match=message):
