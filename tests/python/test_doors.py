@@ -223,7 +223,7 @@ def test_a_checkpoint_needs_no_operation_of_its_views(tmp_path, monkeypatch):
 
 
 def test_the_manual_names_the_files_of_each_part():
-    text = (ROOT / "docs" / "contributing.md").read_text().split("## How to add")[1].split("\n## ")[0]
+    text = (ROOT / "docs" / "contributing.md").read_text().split("## Adding parts")[1].split("\n## ")[0]
     parts = re.findall(r"^- \*\*(.+?)\*\*", text, re.MULTILINE)
     assert {f"a {part}" for part in ("recipe", "backbone", "method")} < set(parts)
     for path in re.findall(r"`((?:src|python|tests|examples)/[^`]+)`", text):

@@ -78,7 +78,7 @@ def test_short_and_slow_runs_are_measured_by_what_there_is(monkeypatch):
     assert (tried.engine.steps, found.steps) == (3, 2)
     assert 100 < found.images_per_second < 200
     assert dry_run(model(Timed), data(1), 1).steps == 1
-    monkeypatch.setattr("sassl.pretraining.rehearsal._SECONDS", 0.0)
+    monkeypatch.setattr("sassl.pretraining.timing._SECONDS", 0.0)
     tried = model(Timed)
     assert (dry_run(tried, data(50), 1).steps, tried.engine.steps) == (2, 3)
 

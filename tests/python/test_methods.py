@@ -50,7 +50,8 @@ def test_backbones_of_the_core_are_those_of_settings():
     for name in backbone_names():
         told = json.loads(backbone_info(json.dumps({"name": name})))
         assert Backbone(name).settings == told["settings"]
-        assert all(value is False for value in told["settings"].values())
+        resnets = {"small_stem": False, "zero_init_residual": False, "width": 1.0}
+        assert told["settings"] == (resnets if name.startswith("resnet") else {})
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_settings_are_nested_shown_and_read_again():
         assert set(config.nested()) == {"method", "backbone", "optimizer", "schedule", "data", "seed", "init"}
     other = PRESETS["simclr"].changed(optimizer="sgd", arch="resnet34", lr=0.5)
     assert other.optimizer == OPTIMIZERS["sgd"](weight_decay=1e-6, exclude_bias_and_norm=True)
-    assert other.backbone.settings == {"small_stem": False, "zero_init_residual": True}
+    assert other.backbone.settings == {"small_stem": False, "zero_init_residual": True, "width": 1.0}
     shown = repr(sassl.BYOL("resnet18", hidden_dim=8, dim=8, threads=1))
     assert "encoder_momentum=0.99" in shown
     assert not any(f"{name}=" in shown for name in ("temperature", "queue_size", "layers", "nesterov"))

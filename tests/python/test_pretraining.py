@@ -129,7 +129,7 @@ def test_an_export_says_how_it_is_used(tmp_path, capsys):
         assert main(["export", str(tmp_path / "model.safetensors"), "--out", str(file)]) == 0
         said = capsys.readouterr().out.splitlines()
         assert said[1] == "images: 16x24, bicubic, normalized by mean [0.5, 0.4, 0.3] and std [0.2, 0.25, 0.125]"
-        assert ("a .pth file has no place" in said[2]) == (suffix == "pth")
+        assert ("a .pth file cannot record this" in said[2]) == (suffix == "pth")
         # What is printed is what torchvision's network needs.
         net = torchvision.models.resnet18()
         exec("\n".join(line.strip() for line in said[-2:]), {"net": net, "torch": torch})

@@ -445,7 +445,11 @@ def test_settings_that_a_backbone_has_not_are_named(monkeypatch):
 
 def test_a_backbone_may_be_changed_for_another():
     config = vit().config
-    assert config.changed(arch="resnet18").backbone.settings == {"small_stem": False, "zero_init_residual": False}
+    assert config.changed(arch="resnet18").backbone.settings == {
+        "small_stem": False,
+        "zero_init_residual": False,
+        "width": 1.0,
+    }
     assert config.changed(arch="timm:resnet18").backbone.settings == {"arch_settings": {}}
     assert config.changed(lr=0.5).backbone == config.backbone == Config.of(config.nested()).backbone
     given = config.changed(arch=Net(), features=20)

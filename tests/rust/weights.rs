@@ -379,7 +379,7 @@ fn magentas_pair_converts() {
     let refused = |paths: &[&PathBuf]| converted(paths).unwrap_err().to_string();
     assert!(refused(&[&half]).contains("holds no style predictor F"));
     assert!(refused(&[&predictor]).contains("holds no style transformer T"));
-    assert!(refused(&[&predictor, &predictor, &half]).contains("one of 2 with a style predictor F"));
+    assert!(refused(&[&predictor, &predictor, &half]).contains("one of 2 files with a style predictor F"));
 }
 
 #[test]
