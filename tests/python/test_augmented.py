@@ -290,7 +290,7 @@ def test_what_cannot_be_is_an_error(sets, hard):
     for given, told in (
         ({"recipe": "swav"}, "recipe must be .*, got 'swav'"),
         ({"lr": 0}, "lr must be a number > 0, or several, got 0"),
-        ({"lr": []}, "lr = "),
+        ({"lr": []}, "lr must be a number > 0, or several, got"),
         ({"epochs": 0}, "epochs must be an integer >= 1, got 0"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1, got 0"),
         ({"metric": "auc"}, "metric must be .*, got 'auc'"),

@@ -257,7 +257,7 @@ def test_what_cannot_be(digits):
     for judge in (evaluation.knn, evaluation.linear_probe, evaluation.logistic_probe):
         with pytest.raises(ValueError, match="targets must have at least two classes, got only 0"):
             judge(one, Features(test.features, np.zeros_like(test.targets)))
-        with pytest.raises(ValueError, match="expected rows of 64"):
+        with pytest.raises(ValueError, match="features must have 64 columns"):
             judge(train, Features(test.features[:, :9], test.targets))
     bad = train.features.copy()
     bad[3, 5] = np.nan

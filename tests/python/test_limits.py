@@ -136,7 +136,7 @@ def test_settings_that_claim_more_than_a_checkpoint_holds_are_refused(tmp_path):
     nested = json.loads(config())
     nested["method"] |= {"dim": 2**16, "queue_size": 2**24}
     trainer.save(file, {"config": json.dumps(nested)})
-    with pytest.raises(ValueError, match=r"claims\.safetensors: its settings ask for"):
+    with pytest.raises(ValueError, match=r"claims\.safetensors: its settings require"):
         sassl.pretraining.Pretraining.load(file)
 
 

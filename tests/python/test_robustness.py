@@ -92,7 +92,7 @@ def test_answers_that_decide_nothing_have_no_bias():
     assert (found["n"], found["shape"], found["texture"], found["other"]) == (2, 0, 0, 2)
     assert found["shape_bias"] is found["mean_category_bias"] is found["interval"] is None
     assert robustness.shape_bias([], [], [])["shape_accuracy"] is None
-    with pytest.raises(ValueError, match="answers: 'lynx' is none of the categories airplane, "):
+    with pytest.raises(ValueError, match="answers: 'lynx' is not one of the categories airplane, "):
         robustness.shape_bias(["lynx"], ["cat"], ["bear"])
     with pytest.raises(ValueError, match="answers: 1, of 2 shapes and 2 textures"):
         robustness.shape_bias(["cat"], ["cat", "cat"], ["bear", "bear"])
@@ -203,7 +203,7 @@ def test_cues_stand_in_names():
         assert robustness.cues(name) == ("bear", "cat", "bear1")
     for name, message in (
         ("bear/bear1.png", "the name must be like bear1-cat2.png"),
-        ("bear/bear1-lynx2.png", "'lynx' is none of the categories"),
+        ("bear/bear1-lynx2.png", "'lynx' is not one of the categories"),
         ("cat/bear1-cat2.png", "a shape of bear in the folder of cat"),
     ):
         with pytest.raises(ValueError, match=rf"{re.escape(name)}: {message}"):
@@ -273,7 +273,7 @@ def test_cue_conflict_of_a_backbone_whose_head_knows_some_categories(tmp_path):
         robustness.cue_conflict(robustness.Probe(features, other, preprocessing=RULE), root)
     mapped = robustness.by_category(other, {"a": "bear", "b": "cat", "d": "cat"})
     assert (mapped.classes, mapped.targets.tolist()) == (["bear", "cat"], [0, 1, 1] * 8)
-    with pytest.raises(ValueError, match=r"categories\['a'\]: 'lynx' is none of the categories"):
+    with pytest.raises(ValueError, match=r"categories\['a'\]: 'lynx' is not one of the categories"):
         robustness.by_category(other, {"a": "lynx"})
     knife = robustness.Probe(features, robustness.by_category(other, {"a": "oven", "b": "car"}), preprocessing=RULE)
     with pytest.raises(ValueError, match="no image whose shape and texture are among car, oven"):
