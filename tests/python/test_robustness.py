@@ -94,7 +94,7 @@ def test_answers_that_decide_nothing_have_no_bias():
     assert robustness.shape_bias([], [], [])["shape_accuracy"] is None
     with pytest.raises(ValueError, match="answers: 'lynx' is not one of the categories airplane, "):
         robustness.shape_bias(["lynx"], ["cat"], ["bear"])
-    with pytest.raises(ValueError, match="answers: 1, of 2 shapes and 2 textures"):
+    with pytest.raises(ValueError, match="answers, shapes, textures and sources must have one length, got 1 answers, 2 shapes and 2 textures"):
         robustness.shape_bias(["cat"], ["cat", "cat"], ["bear", "bear"])
 
 
@@ -204,7 +204,7 @@ def test_cues_stand_in_names():
     for name, message in (
         ("bear/bear1.png", "the name must be like bear1-cat2.png"),
         ("bear/bear1-lynx2.png", "'lynx' is not one of the categories"),
-        ("cat/bear1-cat2.png", "a shape of bear in the folder of cat"),
+        ("cat/bear1-cat2.png", "has a shape of bear, but is in the folder of cat"),
     ):
         with pytest.raises(ValueError, match=rf"{re.escape(name)}: {message}"):
             robustness.cues(name)

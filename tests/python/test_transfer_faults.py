@@ -68,7 +68,7 @@ def test_imagenets_val_without_folders_of_classes(tmp_path):
     fails("imagenet", tmp_path, "ILSVRC2012_val_00000009.JPEG is in no class folder", "test")
     (tmp_path / "imagenet/val/ILSVRC2012_val_00000009.JPEG").unlink()
     layouts.image(tmp_path / "imagenet/val/n09999999/ILSVRC2012_val_00000009.JPEG")
-    fails("imagenet", tmp_path, "class 'n09999999' is none of the set's 3 classes", "test")
+    fails("imagenet", tmp_path, "class 'n09999999' is not one of the set's 3 classes", "test")
 
 
 def test_folders_that_are_no_classes_of_imagenet(tmp_path):
@@ -86,7 +86,7 @@ def test_fewer_images_than_shots(tmp_path):
     layouts.imagenet(tmp_path)
     layouts.shot_lists(tmp_path)
     rewritten(tmp_path / "imagenet/10shot.txt", lambda text: text.split("\n", 1)[1])
-    fails("imagenet_10shot", tmp_path, "10shot.txt: 9 images of class n01440764, and not 10")
+    fails("imagenet_10shot", tmp_path, "10shot.txt: names 9 images of class n01440764, not 10")
     layouts.caltech101(tmp_path)
     (tmp_path / "caltech101/101_ObjectCategories/accordion/image_0001.jpg").unlink()
     for split in ("train", "val", "test"):
@@ -167,7 +167,7 @@ def test_food_and_sun(tmp_path):
     path = tmp_path / "food-101/meta/test.json"
     found = json.loads(path.read_text())
     path.write_text(json.dumps({**found, "pizza": []}))
-    fails("food101", tmp_path, "class pizza is in one of train.json and test.json")
+    fails("food101", tmp_path, "class pizza is in only one of train.json and test.json")
     path.write_text(json.dumps({"waffles": ["apple_pie/200"]}))
     fails("food101", tmp_path, "test.json: must hold classes with a list of names each")
     path.write_text("{")
