@@ -111,7 +111,7 @@ def test_whole_networks_learn_by_the_command(root, checkpoint, tmp_path, capsys)
     # Other settings are another measurement.
     assert main([*call[:-1], "0.01", "--sets", "dtd"]) == 0
     assert [line["lr"] for line in results(out)] == [0.02, 0.02, 0.01]
-    assert main([*call[:10], "--protocol", "knn", "--lr", "1"]) == 1
+    assert main([*call[:9], "--protocol", "knn", "--lr", "1"]) == 1
     assert "--lr is only for --protocol finetune, not for knn" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r'finetuning must be left out with protocol="knn", got .*'):
         transfer.evaluate(None, "dtd", root, protocol="knn", finetuning={"lr": 1})

@@ -174,7 +174,7 @@ def test_food_and_sun(tmp_path):
     fails("food101", tmp_path, "test.json: is not JSON")
     layouts.sun397(tmp_path)
     rewritten(tmp_path / "SUN397/ClassName.txt", lambda text: text.replace("/a/abbey\n", ""))
-    fails("sun397", tmp_path, "Training_01.txt: class 'abbey' is none of the set's 2 classes")
+    fails("sun397", tmp_path, "Training_01.txt: class 'abbey' is not one of the set's 2 classes")
     (tmp_path / "SUN397/Partitions/Testing_01.txt").unlink()
     fails("sun397", tmp_path, "Testing_01.txt: there is no such list; it is in Partitions.zip", error=FileNotFoundError)
 

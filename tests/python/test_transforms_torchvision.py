@@ -107,7 +107,7 @@ def test_structures(image):
     one, two = SASSL(p=1.0)(tv_tensors.Image(image), tv_tensors.Image(image))
     assert torch.equal(one, two)
     assert SASSL()(3) == 3
-    with pytest.raises(ValueError, match=r"batches of \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"batches of one size, as they share their draws, got \[1, 2\]"):
         SASSL()(tv_tensors.Image(image), tv_tensors.Image(torch.stack([image, image])))
 
 
