@@ -94,7 +94,10 @@ def test_answers_that_decide_nothing_have_no_bias():
     assert robustness.shape_bias([], [], [])["shape_accuracy"] is None
     with pytest.raises(ValueError, match="answers: 'lynx' is not one of the categories airplane, "):
         robustness.shape_bias(["lynx"], ["cat"], ["bear"])
-    with pytest.raises(ValueError, match="answers, shapes, textures and sources must have one length, got 1 answers, 2 shapes and 2 textures"):
+    with pytest.raises(
+        ValueError,
+        match="answers, shapes, textures and sources must have one length, got 1 answers, 2 shapes and 2 textures",
+    ):
         robustness.shape_bias(["cat"], ["cat", "cat"], ["bear", "bear"])
 
 
