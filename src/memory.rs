@@ -26,7 +26,7 @@ pub fn zeros<T: Zeroable>(what: &str, n: usize) -> Result<Vec<T>> {
 /// Returns an empty vector with capacity for exactly `n` elements.
 ///
 /// # Errors
-/// As [`zeros`].
+/// The same as [`zeros`].
 pub fn room<T>(what: &str, n: usize) -> Result<Vec<T>> {
     let mut room = vec![];
     room.try_reserve_exact(n).map_err(|_| refused::<T>(what, n))?;

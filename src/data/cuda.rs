@@ -46,7 +46,7 @@ impl Views {
     /// are changed in place; otherwise as [`Views::plan`].
     ///
     /// # Errors
-    /// As [`Views::plan`].
+    /// The same as [`Views::plan`].
     pub fn plan_finish(
         &self,
         params: &[Vec<ViewParams>],
@@ -64,7 +64,7 @@ impl Views {
     /// [`Views::plan`].
     ///
     /// # Errors
-    /// As [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style before
+    /// The same as [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style before
     /// the crop.
     pub fn plan_regions(
         &self,

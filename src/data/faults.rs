@@ -30,7 +30,7 @@ pub enum OnDamage {
 /// The options with which a loader reads images.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// As in [`crate::image::DecodeOptions`].
+    /// The same as in [`crate::image::DecodeOptions`].
     pub least: Option<u16>,
     /// True rotates images upright by their EXIF orientation.
     pub exif: bool,

@@ -62,7 +62,7 @@ impl Views {
     /// Computes the first half of all views of an image: their crops as `[3][height][width]`.
     ///
     /// # Errors
-    /// As [`Views::apply`].
+    /// The same as [`Views::apply`].
     ///
     /// # Panics
     /// If `out` does not have one item per view, each of the right size.

@@ -80,7 +80,7 @@ impl Views {
     /// Computes the crops of all views of a batch, in the layout of [`Views::crops`], from its regions.
     ///
     /// # Errors
-    /// As [`Views::crop`]; regions outside `pixels`.
+    /// The same as [`Views::crop`]; regions outside `pixels`.
     pub fn crop_regions(
         &self,
         pixels: &[u8],

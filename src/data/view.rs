@@ -198,7 +198,7 @@ impl View {
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// As [`View::sample`], but skips no step; for compiling the kernels of a GPU.
+    /// The same as [`View::sample`], but skips no step; for compiling the kernels of a GPU.
     pub fn sample_every(&self, key: Key, image: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| {
             let drawn = match (&step.action, step.sample(key, image, self.size, (0, 1))) {

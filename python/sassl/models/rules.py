@@ -26,7 +26,7 @@ class Known(NamedTuple):
     size: int | tuple[int, int] | None = 224
     resize: int | None = 256
     interpolation: str = "bilinear"
-    #: As in `Preprocessing`, or "not known".
+    #: The same as in `Preprocessing`, or "not known".
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
     #: Whether the model was pretrained on views with this normalization, so that another one would be wrong.

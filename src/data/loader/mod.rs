@@ -71,7 +71,7 @@ impl Loader {
     /// Sets the output of the threads.
     ///
     /// # Errors
-    /// As [`Views::check_halves`] and [`Views::check_regions`].
+    /// The same as [`Views::check_halves`] and [`Views::check_regions`].
     pub fn making(self, makes: Makes) -> Result<Self> {
         if makes != Makes::Views {
             self.views.check_halves(self.sampler.world_size())?;

@@ -100,7 +100,7 @@ pub type Code = (Vec<u8>, Option<Error>);
 /// for neither, as they could replace the code; this is then the reason that is returned.
 ///
 /// # Errors
-/// As [`compile`].
+/// The same as [`compile`].
 pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code> {
     let arch = known(arch)?;
     let Some(folder) = folder else { return Ok((compile(kernel, arch)?, None)) };

@@ -187,7 +187,7 @@ impl Device {
     /// them; a wrong address is reported by the device at some later call.
     ///
     /// # Errors
-    /// As [`Device::load`], or the driver's error.
+    /// The same as [`Device::load`], or the driver's error.
     pub fn run(&self, launches: &[Launch], addresses: &Addresses, stream: u64) -> Result<Option<Error>> {
         let unkept = self.load(launches)?;
         let functions = locked(&self.functions);

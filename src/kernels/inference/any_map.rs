@@ -40,7 +40,7 @@ impl AnyMap {
         }
     }
 
-    /// As [`FeatureMap::reshape`].
+    /// The same as [`FeatureMap::reshape`].
     pub fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad) {
         match self {
             Self::Floats(map) => map.reshape(height, width, channels, pad),
@@ -63,7 +63,7 @@ impl AnyMap {
         }
     }
 
-    /// As [`FeatureMap::fill_border`].
+    /// The same as [`FeatureMap::fill_border`].
     pub fn fill_border(&mut self, border: Border) {
         match self {
             Self::Floats(map) => map.fill_border(border),
@@ -71,7 +71,7 @@ impl AnyMap {
         }
     }
 
-    /// As [`FeatureMap::keep_last_rows`].
+    /// The same as [`FeatureMap::keep_last_rows`].
     pub fn keep_last_rows(&mut self, n: usize) {
         match self {
             Self::Floats(map) => map.keep_last_rows(n),
@@ -79,7 +79,7 @@ impl AnyMap {
         }
     }
 
-    /// As [`FeatureMap::fill_zeros`].
+    /// The same as [`FeatureMap::fill_zeros`].
     pub fn fill_zeros(&mut self, sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         match self {
             Self::Floats(map) => map.fill_zeros(&[0.0], sides, whole),
@@ -132,7 +132,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// As [`MapView::trimmed`].
+    /// The same as [`MapView::trimmed`].
     pub fn trimmed(self, pad: Pad) -> Self {
         match self {
             Self::Floats(view) => Self::Floats(view.trimmed(pad)),
@@ -140,7 +140,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// As [`MapView::rows`].
+    /// The same as [`MapView::rows`].
     pub fn rows(self, rows: Range<usize>) -> Self {
         match self {
             Self::Floats(view) => Self::Floats(view.rows(rows)),

@@ -50,7 +50,7 @@ impl KernelPath {
     /// Combines the fastest instruction set of this machine, or the one that `SASSL_ISA` names, with this precision.
     ///
     /// # Errors
-    /// As [`Isa::detect`].
+    /// The same as [`Isa::detect`].
     pub fn detect(precision: Precision) -> Result<Self> {
         Ok(Self::new(Isa::detect()?, precision))
     }

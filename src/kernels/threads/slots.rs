@@ -22,7 +22,7 @@ impl Slots {
     /// Divides `memory` into `count` slots of `bytes` bytes.
     ///
     /// # Safety
-    /// As long as `owner` lives, `memory` is valid for `count x bytes` writes, and nobody else reads or writes it until `self`
+    /// While `owner` lives, `memory` is valid for `count x bytes` writes, and nobody else reads or writes it until `self`
     /// is dropped.
     pub unsafe fn new(memory: *mut u8, bytes: usize, count: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
         Self { memory, bytes, taken: (0..count).map(|_| AtomicBool::new(false)).collect(), _owner: owner }

@@ -60,7 +60,7 @@ pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) 
     y
 }
 
-/// As [`run_conv`], with the moments of the output.
+/// The same as [`run_conv`], with the moments of the output.
 pub(super) fn run_measured(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> (Map, Moments) {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     let moments = Moments::new(&y, &mut plan.room);

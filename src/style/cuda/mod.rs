@@ -115,7 +115,7 @@ impl DeviceStylizer {
     /// Appends [`DeviceStylizer::apply`] to a plan. If `out` is `images`, nothing is copied.
     ///
     /// # Errors
-    /// As in [`DeviceStylizer::apply`].
+    /// The same as in [`DeviceStylizer::apply`].
     pub fn push(
         &self,
         images: &DeviceImages,

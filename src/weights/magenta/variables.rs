@@ -77,7 +77,7 @@ pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor
 /// Returns T, of any width, dense or separable, under our names.
 ///
 /// # Errors
-/// As [`rename_predictor`].
+/// The same as [`rename_predictor`].
 pub fn rename_transformer(variables: &Tensors, origin: &Path) -> Result<(Transformer, Tensors)> {
     let mut renaming = Renaming::new(variables, origin);
     let mut contract = vec![];

@@ -15,7 +15,7 @@ pub use boxes::box_blur;
 pub struct BlurScratch {
     /// One row with its reflected ends.
     row: Vec<f32>,
-    /// As many blurred rows as there are taps; row y is stored at index y modulo their number.
+    /// The last blurred rows, one for each tap; row y is stored at index y modulo their number.
     ring: Vec<f32>,
     blurred: Vec<u8>,
 }

@@ -109,7 +109,7 @@ impl Conv {
     /// Like [`Conv::run`], into the rows of `out` from `first` on.
     ///
     /// # Panics
-    /// As [`Conv::run`].
+    /// The same as [`Conv::run`].
     pub fn run_at<'a, 'b>(
         &self,
         first: usize,
@@ -123,7 +123,7 @@ impl Conv {
     /// Like [`Conv::run`], into the channels of `out` from `channel` on, in all of its rows: this builds concatenated maps.
     ///
     /// # Panics
-    /// As [`Conv::run`].
+    /// The same as [`Conv::run`].
     pub fn run_beside<'a, 'b>(
         &self,
         channel: usize,
@@ -138,7 +138,7 @@ impl Conv {
     /// the activation.
     ///
     /// # Panics
-    /// As [`Conv::run`].
+    /// The same as [`Conv::run`].
     pub fn add<'a>(
         &self,
         input: impl Into<Input<'a>>,

@@ -160,7 +160,7 @@ fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
 /// Quantizes the weights of one output to bytes, and returns them with their scale. Adjacent weights are those that the path
 /// adds first.
 ///
-/// Of several candidate scales, it uses the one with the smallest error. Where inputs are alike, as are neighbours in a smooth
+/// It uses the candidate scale with the smallest error. Where inputs are alike, as are neighbours in a smooth
 /// image, the error of the sum of the weights matters in addition, and its square is added with the factor `smooth`: otherwise
 /// a file's own grid of bytes, whose steps may fall halfway between these, would always be rounded in one direction.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {

@@ -52,7 +52,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// As [`Objects::get`], mutable.
+    /// The same as [`Objects::get`], mutable.
     pub(super) fn get_mut(&mut self, value: Value) -> Option<&mut Object<'a>> {
         match value {
             Value::Object(n) => self.0.get_mut(n),
