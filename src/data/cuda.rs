@@ -64,8 +64,8 @@ impl Views {
     /// [`Views::plan`].
     ///
     /// # Errors
-    /// The same as [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style before
-    /// the crop.
+    /// The same as [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style
+    /// before the crop.
     pub fn plan_regions(
         &self,
         regions: &[Region],
