@@ -1,37 +1,65 @@
 //! Memory kept between calls for reuse.
 use crate::memory::MOST_KEPT;
+use crossbeam_utils::atomic::AtomicCell;
+use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
 
-/// Memory that another call can reuse, regardless of its contents.
+/// Memory that another call can reuse whatever it contains.
 pub trait Reusable: Default {
     /// Size in bytes; memory larger than [`MOST_KEPT`] is not kept.
     fn bytes(&self) -> usize;
 }
 
-/// Memory left by finished calls.
-#[derive(Debug, Default)]
-pub struct Idle<T>(Mutex<Vec<T>>);
+/// Maximum number of calls whose memory is kept.
+const KEPT: usize = 256;
+
+/// A store of memory left by finished calls: at most as much as concurrent calls have used at once. It has no lock, because a
+/// lock that is held when the process is forked would stay locked for ever in the child.
+pub struct Idle<T>([AtomicCell<Option<Box<T>>>; KEPT]);
 
 impl<T: Reusable> Idle<T> {
     /// Creates an empty store.
     pub const fn new() -> Self {
-        Self(Mutex::new(vec![]))
+        Self([const { AtomicCell::new(None) }; KEPT])
     }
 
     /// Takes memory that a finished call has left, or creates new memory; it is returned to the store when the guard is
     /// dropped.
     pub fn take(&self) -> Lent<'_, T> {
-        // A lock that another thread held when this process was forked is never released, so do not wait for it.
-        let idle = self.0.try_lock().ok().and_then(|mut idle| idle.pop());
-        Lent { memory: idle.unwrap_or_default(), owner: self }
+        let memory = self.0.iter().find_map(AtomicCell::take).unwrap_or_default();
+        Lent { memory: Some(memory), owner: self }
+    }
+
+    /// Puts memory in the first place, and moves the memory that is kept there and in the following places on by one, up to the
+    /// first free place.
+    fn put(&self, memory: Box<T>) {
+        let mut moving = Some(memory);
+        for place in &self.0 {
+            moving = place.swap(moving);
+            if moving.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl<T: Reusable> Default for Idle<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Debug for Idle<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle").finish_non_exhaustive()
     }
 }
 
 /// Memory in use by one call.
 #[derive(Debug)]
 pub struct Lent<'a, T: Reusable> {
-    memory: T,
+    /// `None` only after the guard was dropped.
+    memory: Option<Box<T>>,
     owner: &'a Idle<T>,
 }
 
@@ -39,23 +67,55 @@ impl<T: Reusable> Deref for Lent<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.memory
+        self.memory.as_ref().expect("it is not dropped yet")
     }
 }
 
 impl<T: Reusable> DerefMut for Lent<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.memory
+        self.memory.as_mut().expect("it is not dropped yet")
     }
 }
 
 impl<T: Reusable> Drop for Lent<'_, T> {
     fn drop(&mut self) {
-        if self.memory.bytes() > MOST_KEPT || std::thread::panicking() {
-            return;
+        if let Some(memory) = self.memory.take_if(|memory| memory.bytes() <= MOST_KEPT && !std::thread::panicking()) {
+            self.owner.put(memory);
         }
-        if let Ok(mut idle) = self.owner.0.try_lock() {
-            idle.push(std::mem::take(&mut self.memory));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Idle, Reusable};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    static CREATED: AtomicUsize = AtomicUsize::new(0);
+
+    struct Counted;
+
+    impl Default for Counted {
+        fn default() -> Self {
+            CREATED.fetch_add(1, Ordering::Relaxed);
+            Self
         }
+    }
+
+    impl Reusable for Counted {
+        fn bytes(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn no_more_memory_is_created_than_threads_use_at_once() {
+        let idle = Idle::<Counted>::new();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..100_000).for_each(|_| drop(idle.take())));
+            }
+        });
+        assert!(CREATED.load(Ordering::Relaxed) <= 8, "{CREATED:?}");
     }
 }
