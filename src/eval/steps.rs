@@ -7,7 +7,8 @@
 //! dW      = dscores^T f;  db = the sum of dscores      one part at a time; then the optimizer's update
 //! ```
 //!
-//! The number of parts depends on the sizes alone, and so do all sums: results are bit-identical for any number of threads.
+//! The number of parts, and thus the order of all sums, depends on the sizes alone, so that results are bit-identical for any
+//! number of threads.
 use super::Softmax;
 use crate::error::Result;
 use crate::kernels::isa::{Isa, prefetch};
@@ -24,22 +25,22 @@ use std::sync::{Mutex, PoisonError, RwLock};
 pub(super) const BLOCK: usize = 512;
 /// The maximum number of parts.
 const PARTS: usize = 8;
-/// Number of products of a part and a block that take much longer than the synchronization of a round.
-const SHARE: usize = 1 << 18;
-/// Number of features of a strip, the width that the kernels read without packing.
+/// Minimum number of products of a part and a block, so that they take much longer than the synchronization of a round.
+const SHARE: usize = 1 << 19;
+/// Number of features in a strip: the width that the kernels read without packing.
 const STRIP: usize = 64;
 /// The distance, in features, at which rows are prefetched before they are copied.
 const AHEAD: usize = 1024;
 /// Number of floats in a cache line.
 const LINE: usize = 16;
 
-/// Rows of one step: all of them, or at most [`BLOCK`].
+/// Some rows of one step, at most [`BLOCK`].
 pub(super) struct RowBlock<'a> {
-    /// The indices of the rows among the features.
+    /// The indices of the rows in the features.
     pub(super) rows: &'a [usize],
-    /// The weight of a row in its step: one over the number of rows.
+    /// The weight of a row in its step: one over the number of rows of the step.
     pub(super) by: f32,
-    /// The step's learning rate, if this is its last block.
+    /// The learning rate of the step, if this is its last block.
     pub(super) lr: Option<f64>,
 }
 
@@ -57,17 +58,17 @@ pub(super) struct Learner {
     threads: usize,
     classes: usize,
     parts: Vec<Mutex<FeaturePart>>,
-    /// The scores of a block by each part, `[rows][classes]`.
+    /// For each part, its contribution to the scores of a block, `[rows][classes]`.
     scores: Vec<RwLock<Vec<f32>>>,
-    /// The loss's gradient with respect to the scores, split by rows into as many pieces as there are parts.
+    /// The gradient of the loss with respect to the scores, split by rows into as many pieces as there are parts.
     gradients: Vec<RwLock<Vec<f32>>>,
 }
 
 impl Learner {
-    /// Creates a learner from a probe, for steps of up to `rows` rows.
+    /// Creates a learner that starts from a probe, for steps of up to `rows` rows.
     ///
     /// # Errors
-    /// The rule's settings are invalid; there is not enough memory.
+    /// The settings of the rule are invalid, or there is not enough memory.
     pub(super) fn new<R: Rule + Copy + 'static>(engine: Engine, probe: &Softmax, rule: R, rows: usize) -> Result<Self> {
         let (classes, dim) = (probe.classes(), probe.dim());
         let count = (rows.min(BLOCK) * classes * dim / SHARE).clamp(1, PARTS);
@@ -79,8 +80,8 @@ impl Learner {
         Ok(Self { isa: engine.isa, threads: engine.threads, classes, parts, scores, gradients })
     }
 
-    /// Trains on these blocks, one after the other. Even rounds accumulate the gradient of one block and score the next, part
-    /// by part; odd rounds turn the scores into their gradient.
+    /// Trains on these blocks, one after the other. Even rounds accumulate the gradient of a block and compute the scores of
+    /// the next block, part by part; odd rounds turn scores into the gradient with respect to them.
     pub(super) fn learn(&self, known: LabelledRows, blocks: &[RowBlock]) {
         rounds(self.threads, 2 * blocks.len() + 1, self.parts.len(), |round, at| {
             let block = round / 2;
@@ -124,20 +125,20 @@ impl Learner {
     }
 }
 
-/// A part of the features, with its weights and their training state.
+/// A part of the features (columns), with its weights and their training state.
 struct FeaturePart {
     columns: Range<usize>,
     classes: usize,
-    /// W, strip by strip `[classes][features]`, followed by b in the first part.
+    /// The weights W, strip by strip, `[classes][features]` each; in the first part, followed by the biases b.
     numbers: Vec<f32>,
     optimizer: Optimizer,
-    /// The features of a block, strip by strip `[rows][features]`.
+    /// The features of a block, strip by strip, `[rows][features]` each.
     rows: Vec<f32>,
-    /// The scores of a strip, or the loss's gradient with respect to the scores of a block.
+    /// The contribution of a strip to the scores or, in backward passes, the gradient with respect to the scores of a block.
     scores: Vec<f32>,
-    /// The loss's gradient with respect to the weights for a block.
+    /// The gradient with respect to the weights for a block.
     of_block: Vec<f32>,
-    /// The same, accumulated over the step.
+    /// The gradient with respect to the weights, accumulated over the step.
     gradient: Vec<f32>,
 }
 
@@ -156,7 +157,7 @@ impl FeaturePart {
         Ok(Self { columns, classes, numbers, optimizer, rows: vec![], scores: vec![], of_block, gradient })
     }
 
-    /// Gathers a block's features, and scores them.
+    /// Gathers the features of a block, and computes the contribution of this part to `scores`.
     fn score(&mut self, isa: Isa, known: LabelledRows, block: &RowBlock, scores: &mut Vec<f32>) {
         self.gather(known, block.rows);
         let (n, classes) = (block.rows.len(), self.classes);
@@ -188,7 +189,8 @@ impl FeaturePart {
         }
     }
 
-    /// Accumulates the gradient of the block that was scored last; takes the step if the block is its last.
+    /// Accumulates the gradient for the block that was scored last, and updates the weights if it is the last block of its
+    /// step.
     fn learn(&mut self, isa: Isa, dscores: &[RwLock<Vec<f32>>], block: &RowBlock) {
         let (n, classes) = (block.rows.len(), self.classes);
         self.scores.clear();
@@ -221,7 +223,7 @@ impl FeaturePart {
     }
 }
 
-/// The ranges of features that are stored together, of [`STRIP`] features or the rest.
+/// Iterates over the ranges of features that are stored together: [`STRIP`] features each, except the last.
 fn strips(columns: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let end = columns.end;
     columns.clone().step_by(STRIP).map(move |first| first..end.min(first + STRIP))
@@ -232,7 +234,8 @@ fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
-/// Turns the scores of a row of class `place` into the loss's gradient with respect to them, times `by`.
+/// Turns the scores of a row, whose class has the index `place`, into the gradient of the loss with respect to them, times
+/// `by`.
 fn into_gradient(scores: &mut [f32], place: usize, by: f32) {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
