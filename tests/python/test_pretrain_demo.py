@@ -33,14 +33,24 @@ def test_both_arms_end_above_the_untrained_backbone(tmp_path, capsys):
         demo.run(tmp_path / "demo")
 
 
-@pytest.mark.parametrize("name", ["curves.png", "views.jpg"])
-def test_results_are_never_overwritten(tmp_path, name):
-    (tmp_path / name).touch()
-    command = [sys.executable, "-m", "sassl", "pretrain", "--demo", "--out", str(tmp_path)]
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("curves.png", "curves.png exists already; choose another --out"),
+        ("views.jpg", "views.jpg exists already; choose another --out"),
+        ("with-sassl/backbone.safetensors", "backbone.safetensors exists already; choose another --out"),
+        ("log.csv", "has a run; choose another --out"),
+    ],
+)
+def test_results_are_never_overwritten(tmp_path, name, error):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("epoch,loss,lr,images_per_second\n")
+    command = [sys.executable, "-m", "sassl", "pretrain", "--demo", "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"{name} exists already; choose another --out" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert error in done.stderr
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [path]
 
 
 def test_patterns_are_balanced_and_repeatable():

@@ -1218,19 +1218,6 @@ def test_settings_of_another_recipes_views_come_back(folder, tmp_path):
         simclr(views={"normalize": object()})
 
 
-def test_a_demo_that_has_been_shown_begins_no_second_time(tmp_path):
-    (tmp_path / "log.csv").write_text("epoch,loss,lr,images_per_second\n")
-    demo = [sys.executable, "-m", "sassl", "pretrain", "--demo", "--out", str(tmp_path)]
-    done = subprocess.run(demo, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1
-    assert "has a run" in done.stderr
-    (tmp_path / "log.csv").unlink()
-    (tmp_path / "backbone.safetensors").touch()
-    done = subprocess.run(demo, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1
-    assert "backbone.safetensors: would be overwritten" in done.stderr
-
-
 def test_a_warm_up_goes_by_steps():
     config = PRESETS["moco-v2"].changed(epochs=4, lr=1.0, warmup_epochs=1, schedule_by="epoch")
     lrs = [rates(config, step, 4)[0] for step in range(16)]

@@ -16,9 +16,9 @@ from .methods.simclr import SimCLR
 from .monitor import Monitor
 from .patterns import patterns
 
-#: Images to train on and to evaluate on, images of a batch, and neighbors of the kNN classifier.
+#: The number of images to train on and to evaluate on, of images per batch, and of neighbors of the kNN classifier.
 _TRAIN, _TEST, _BATCH, _K = 1536, 512, 128, 20
-#: Images on the sheet of views, their height there in pixels, and the largest size of its file in bytes.
+#: The number of images on the sheet of views, their height there in pixels, and the maximum size of its file in bytes.
 _SHOWN, _HEIGHT, _MOST_BYTES = 8, 96, 600_000
 #: The two runs: the folder of each, and its style.
 ARMS: dict[str, SASSL | None] = {"without-style": None, "with-sassl": SASSL(p=0.8)}
@@ -41,9 +41,10 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
         FileExistsError: the folder has a run or a result already.
     """
     curves, sheet = out / "curves.png", out / "views.jpg"
-    for arm in ARMS:
-        check_free(out / arm, "choose another --out")
-    for path in (curves, sheet):
+    backbones = {arm: out / arm / "backbone.safetensors" for arm in ARMS}
+    for folder in (out, *(out / arm for arm in ARMS)):
+        check_free(folder, "choose another --out")
+    for path in (curves, sheet, *backbones.values()):
         if os.path.lexists(path):
             raise FileExistsError(f"{path} exists already; choose another --out")
     train, test = patterns(_TRAIN, seed=0), patterns(_TEST, seed=1)
@@ -52,7 +53,7 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
     for arm, model in models.items():
         say(f"{arm}: {epochs} epochs of {len(train)} images")
         model.fit(train, epochs, batch_size=_BATCH, out=out / arm, keep=1, monitor=Monitor(test, every=2, k=_K))
-        model.export_backbone(out / arm / "backbone.safetensors")
+        model.export_backbone(backbones[arm])
         found[arm] = _evaluate(model, train, test)
     plot({arm: model.history for arm, model in models.items()}, curves, "the demo")
     views = grids.of_views(models["with-sassl"].transform, [train[i][0] for i in range(_SHOWN)])
@@ -62,7 +63,7 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
 
 
 def _simclr(style: SASSL | None, threads: int | None) -> Pretraining:
-    """SimCLR with the same initial weights, crops and colors in both arms."""
+    """Build a SimCLR model, which has the same initial weights, crops and colors with style and without."""
     return SimCLR(
         "resnet18",
         preset="simclr-cifar10",
