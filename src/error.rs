@@ -13,7 +13,7 @@ pub enum Error {
     /// An array has the wrong shape.
     #[error("{}", sentence(what, requirement, got))]
     Shape {
-        /// The array in question.
+        /// The name of the array.
         what: String,
         /// The expected shape, "must have shape (n, 3)"; a remedy may follow after "; ".
         requirement: String,
@@ -59,16 +59,16 @@ pub enum Error {
     Weights {
         /// The file.
         path: PathBuf,
-        /// The fault of the file, and the remedy.
+        /// The defect of the file, and the remedy.
         reason: String,
     },
 
     /// An image cannot be decoded.
     #[error("{}: {reason}", path.display())]
     Image {
-        /// The file, or another name of the bytes.
+        /// The path of the file, or a name for bytes in memory.
         path: PathBuf,
-        /// The fault of the image.
+        /// The defect of the image.
         reason: String,
     },
 
@@ -138,7 +138,7 @@ impl Error {
         Self::Value { name: name.into(), value: value.to_string(), requirement: requirement.into() }
     }
 
-    /// Creates an error for incompatible arguments, or an object that cannot be used.
+    /// Creates an error for incompatible arguments, or an object that cannot be used in its state.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
     }
@@ -153,7 +153,8 @@ impl Error {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Returns `true` if the image that was read is not at fault, so that no other image may replace it.
+    /// Returns `true` if the error is not the fault of the image that was being read, so that a loader must not replace the
+    /// image by another.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Foreign { fatal, .. } => *fatal,
@@ -183,7 +184,7 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
-/// Returns "{name} {requirement}, got {value}"; the requirement's remedy comes last.
+/// Returns "{name} {requirement}, got {value}", followed by the remedy if `requirement` ends with one after "; ".
 fn sentence(name: &str, requirement: &str, value: &str) -> String {
     match requirement.split_once("; ") {
         Some((requirement, remedy)) => format!("{name} {requirement}, got {value}; {remedy}"),
@@ -213,7 +214,7 @@ pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
 /// Checks a range (low, high) passed by the user.
 ///
 /// # Errors
-/// The ends are reversed or outside the limits.
+/// The range is reversed or exceeds the limits.
 pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), requirement: &str) -> Result<(f32, f32)> {
     let (low, high) = range;
     match limits.0 <= low && low <= high && high <= limits.1 {

@@ -4,8 +4,8 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Returns the metadata of a file of images. Called before the file is opened, because opening a pipe would block until it has
-/// a writer.
+/// Returns the metadata of a file that is about to be read. It is called before the file is opened, because opening a pipe
+/// would block until it has a writer.
 ///
 /// # Errors
 /// The file cannot be accessed, or is a pipe or a device. A folder is accepted here and fails when it is read.

@@ -1,6 +1,6 @@
-//! Cancellation of long calls, e.g. by Ctrl-C: every long loop calls [`poll`] between items, which ends the call by unwinding.
-//! So functions need not return the cancellation, no `on_error` handler mistakes it for a damaged file, and partial results are
-//! dropped on the way.
+//! Cancellation of long calls, e.g. by Ctrl-C: every long loop calls [`poll`] between items, and a cancelled call ends there by
+//! unwinding the stack. So functions need not return the cancellation as an error, no `on_error` handler mistakes it for a
+//! damaged file, and partial results are dropped while unwinding.
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::resume_unwind;
@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Called periodically to ask if the call is to be cancelled; the error is the payload of the unwinding.
+/// A function that is called periodically to ask if the call is to be cancelled. If it returns an error, the call unwinds with
+/// the error as payload.
 pub type Ask = fn() -> Result<(), Box<dyn Any + Send>>;
 
-/// Time between two calls of [`Ask`]: each costs microseconds, and more if it has to wait for another thread.
+/// The minimum time between two calls of [`Ask`], each of which takes microseconds, or longer if it has to wait for another
+/// thread.
 const PERIOD: Duration = Duration::from_millis(100);
 
 enum Watch {
@@ -28,13 +30,13 @@ pub fn watched<T>(ask: Ask, work: impl FnOnce() -> T) -> T {
     within(Watch::Ask { ask, last: Instant::now() }, work)
 }
 
-/// Runs a part of a call of another thread, which is ended by unwinding once `over` is set.
+/// Runs `work`, a part of a call that was made on another thread; it is ended by unwinding once `over` is set.
 pub(crate) fn following<T>(over: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     within(Watch::Follow(over.clone()), work)
 }
 
 fn within<T>(watch: Watch, work: impl FnOnce() -> T) -> T {
-    /// Restores the watch of the outer call, also when the inner call unwinds.
+    /// Restores the watch of the outer call when dropped, even if the inner call unwinds.
     struct Outer(Option<Watch>);
     impl Drop for Outer {
         fn drop(&mut self) {
@@ -45,7 +47,7 @@ fn within<T>(watch: Watch, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Unwinds if the call on this thread is to be cancelled; otherwise takes a few nanoseconds.
+/// Unwinds if the current call on this thread is to be cancelled; otherwise returns after a few nanoseconds.
 pub fn poll() {
     // The borrow is released first, because `ask` may run code that calls this crate.
     let ask = WATCH.with_borrow_mut(|watch| match watch {
@@ -61,7 +63,7 @@ pub fn poll() {
     }
 }
 
-/// The reason is reported by the thread of the outer call.
+/// Returns an error without a reason: the thread that made the call reports the reason.
 fn is_over() -> Result<(), Box<dyn Any + Send>> {
     Err(Box::new("the call is over"))
 }

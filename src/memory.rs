@@ -3,7 +3,8 @@ use crate::error::{Error, Result, tuple};
 use bytemuck::Zeroable;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Scratch memory in bytes that a thread keeps for its next image: enough for an image of about 1200x1200 pixels.
+/// The limit of the scratch memory, in bytes, that a thread keeps for its next image: enough for an image of about 1200x1200
+/// pixels.
 pub const MOST_KEPT: usize = 64 << 20;
 
 /// Returns the number of elements of a shape.
@@ -33,20 +34,21 @@ pub fn room<T>(what: &str, n: usize) -> Result<Vec<T>> {
     Ok(room)
 }
 
-/// Returns the value or unwinds with the error as payload, to [`fallible`] or whoever catches the panic. For errors deep inside
-/// a calculation that does not return any.
+/// Returns the value, or unwinds with the error as payload, which [`fallible`] or another handler of panics catches. It is for
+/// errors deep inside a calculation that does not return a `Result`.
 pub fn or_unwind<T>(found: Result<T>) -> T {
     found.unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 
-/// Extends a vector to `len` elements if it is shorter; unwinds as [`or_unwind`] does.
+/// Extends a vector to `len` elements with copies of `with` if it is shorter; unwinds as [`or_unwind`] does if memory is
+/// exhausted.
 pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T) {
     let more = len.saturating_sub(numbers.len());
     or_unwind(numbers.try_reserve_exact(more).map_err(|_| refused::<T>(what, more)));
     numbers.resize(len.max(numbers.len()), with);
 }
 
-/// Runs a calculation that may unwind because memory is exhausted.
+/// Runs a calculation that may unwind with an error as payload because memory is exhausted, and returns that error.
 ///
 /// # Errors
 /// Memory is exhausted.

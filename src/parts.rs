@@ -3,7 +3,7 @@ use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A row of a table of such components.
+/// A row of a table of components.
 pub struct Row<T: ?Sized> {
     /// The name of the component.
     pub name: &'static str,
@@ -11,7 +11,7 @@ pub struct Row<T: ?Sized> {
     pub read: fn(&'static str, Value) -> Result<Box<T>>,
 }
 
-/// Creates the component that the settings name; errors refer to it as `what`.
+/// Creates the component named in the settings; errors call it `what`, e.g. "method".
 ///
 /// # Errors
 /// The name is missing or not in the table, or the settings are invalid for the component.

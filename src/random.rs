@@ -7,7 +7,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The random generator of one image in one view.
+/// A random generator, for example of one operation on one image for one view.
 pub type Generator = ChaCha8Rng;
 
 /// The key of a stream of random numbers.

@@ -1,9 +1,10 @@
-"""Color transfer without style, as an operation plugged in from outside: the control for the question "is it only the color?".
+"""Color transfer without style, as a custom operation: the control for the question "is it only the color?".
 
     view_ct = mean_s + std_s / std_c (lab(view) - mean_c)        per channel of l-alpha-beta (Reinhard et al. 2001)
 
-The target statistics, mean_s and std_s, are those of the view's own SASSL version, drawn with the paper's alpha and beta. So a
-view gets exactly the colors and the contrast that style would have given it, and keeps its own texture.
+The target statistics, mean_s and std_s, are those of the same view stylized by SASSL, with alpha and beta drawn as in the
+paper; mean_c and std_c are those of the view itself. So a view gets the colors and the contrast that SASSL would have given it,
+and keeps its texture.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 from sassl.transforms import SASSL
 from sassl.transforms.operations import OPERATIONS, PythonOperation
 
-#: RGB to the cone responses LMS, and their logarithms to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
+#: Matrices from RGB to cone responses LMS, and from their logarithms to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
 LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 DECORRELATE = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-#: The smallest cone response, one gray level: the logarithm of 0 does not exist.
+#: The smallest cone response, one gray level, since the logarithm of 0 does not exist.
 LEAST = 1 / 255
 
 
 def to_lab(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Convert an image (H, W, 3) to l-alpha-beta, (3, H W)."""
+    """Convert an RGB image (H, W, 3) to l-alpha-beta, (3, H * W)."""
     cones = (LMS / 255) @ np.ascontiguousarray(image.reshape(-1, 3).T)
     return DECORRELATE @ np.log10(np.maximum(cones, LEAST))
 
@@ -39,7 +40,7 @@ def from_lab(lab: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def transfer(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give an image the mean and the standard deviation of a target in each channel of l-alpha-beta.
+    """Change an image so that each channel of l-alpha-beta has the mean and the standard deviation of a target.
 
     Args:
         image, target: (H, W, 3) uint8.
@@ -56,11 +57,11 @@ def transfer(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class ColorTransfer(PythonOperation):
-    """Give a view the color statistics of its SASSL version.
+    """Give a view the color statistics that it has after SASSL.
 
     Args:
-        alpha, beta: ranges of the style that gives the statistics, as of `SASSL`.
-        styles: a name of styles, as of `SASSL`.
+        alpha, beta: ranges of the strength of SASSL, as in `SASSL`.
+        styles: the styles of SASSL, as in `SASSL`.
     """
 
     kind = "color_transfer"
@@ -69,16 +70,16 @@ class ColorTransfer(PythonOperation):
     styles: str = "default"
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
-        """Transform (H, W, 3) uint8 with the draw of a seed."""
+        """Transform an image (H, W, 3) uint8; the style is drawn from `seed`."""
         block = _block(tuple(self.alpha), tuple(self.beta), self.styles)
         return transfer(image, block.apply(image[None], block.sample(seed, 1))[0])
 
 
 @lru_cache(maxsize=8)
 def _block(alpha: Any, beta: Any, styles: str) -> Any:
-    """Algorithm 1 that stylizes every image; loaded once."""
+    """The block of a `SASSL` that stylizes every image, which is loaded only once."""
     return SASSL(p=1.0, alpha=alpha, beta=beta, styles=styles, threads=1).block
 
 
-#: So that the settings of a run can rebuild it.
+#: Registered, so that the operation can be rebuilt from a run's settings.
 OPERATIONS[ColorTransfer.kind] = ColorTransfer

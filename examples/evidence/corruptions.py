@@ -1,8 +1,8 @@
 """Eight corruptions at five severities, after Hendrycks and Dietterich 2019 (arXiv 1903.12261), for images of about 64 pixels.
 
-Strengths are those of Tiny-ImageNet-C (hendrycks/robustness `make_tinyimagenet_c.py`); those of the blur are ours. Draws depend
-on the corruption and the severity only, so that every arm sees the same images. These are eight of the benchmark's corruptions
-in an implementation of our own: errors are comparable between the arms of this study and with nothing else.
+Strengths are those of Tiny-ImageNet-C (hendrycks/robustness `make_tinyimagenet_c.py`), except for the blur. Random draws depend
+only on the corruption and the severity, so that every arm is measured on the same images. The corruptions are reimplemented,
+and are not all of the benchmark's: compare errors only between the arms of this study.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-#: (N, H, W, 3) floats in [0, 1].
+#: Images (N, H, W, 3) with values in [0, 1].
 Floats = NDArray[np.float64]
 
 
@@ -67,7 +67,7 @@ def _each(x: Floats, change: Callable[[Image.Image], Image.Image]) -> Floats:
     return np.stack([np.asarray(change(Image.fromarray(image))) for image in np.rint(255 * x).astype(np.uint8)]) / 255
 
 
-#: The function and the strengths at severities 1 to 5.
+#: The function of each corruption, and its strengths at severities 1 to 5.
 CORRUPTIONS = {
     "gaussian_noise": (_gaussian_noise, (0.04, 0.08, 0.12, 0.15, 0.18)),
     "shot_noise": (_shot_noise, (250, 100, 50, 30, 15)),

@@ -1,7 +1,7 @@
 """The images of the study: folders, or archives that are unpacked once.
 
-A root has `train/<class>/*` and `val/<class>/*`, as Tiny-ImageNet, Imagenette and ImageNet-100 have. Next to it,
-`cifar10_subset_jpeg.zip` and `cue_conflict_96.tar` are found by their names; without them their measures are left out.
+The root folder has `train/<class>/*` and `val/<class>/*`, as in Tiny-ImageNet, Imagenette and ImageNet-100. The archives
+`cifar10_subset_jpeg.zip` and `cue_conflict_96.tar` are found next to it; without them, what they are for is not measured.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from sassl.data import ImageFolder, Images, as_images
 
-#: The names of the sets that only measures need.
+#: The archives that are only for measurements, not for training.
 CIFAR10, CUE_CONFLICT = "cifar10_subset_jpeg.zip", "cue_conflict_96.tar"
 
 
 @dataclass(frozen=True)
 class Data:
-    """The folders of the study; None: not there.
+    """The images of the study.
 
     Attributes:
-        train, val: images to pretrain and to fit heads on, and to measure on; a folder for each class.
-        cifar10: with `train` and `test`.
-        cue_conflict: in Geirhos' layout, `<shape>/<shape>1-<texture>2.jpg`.
+        train: images to pretrain on and to fit heads on, with a folder for each class.
+        val: images to measure on, with a folder for each class.
+        cifar10: a folder with `train` and `test`; None: there is none.
+        cue_conflict: a folder in Geirhos' layout, `<shape>/<shape>1-<texture>2.jpg`; None: there is none.
     """
 
     train: Path | Images
@@ -40,11 +41,11 @@ class Data:
     cue_conflict: Path | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What identifies the images: their numbers, and checksums of their names and sizes."""
+        """Identify the images of `train` and `val`: their counts, and checksums of their names and sizes."""
         return {part: as_images(getattr(self, part)).identity() for part in ("train", "val")}
 
     def first(self, n: int | None) -> Data:
-        """The same with the first n training images of each class, in the order of their names; None: all."""
+        """Return a copy with only the first n training images of each class, in the order of their names; None: all."""
         if n is None:
             return self
         train = as_images(self.train)
@@ -58,12 +59,12 @@ def find(root: Path, scratch: Path, cifar10: Path | None = None, cue_conflict: P
     """Find the images.
 
     Args:
-        root: a folder with `train` and `val`, or a .tar or .zip file of one.
+        root: a folder with `train` and `val`, or a .tar or .zip file of such a folder.
         scratch: a folder into which archives are unpacked.
-        cifar10, cue_conflict: folders or archives; None: those next to `root`, if they exist.
+        cifar10, cue_conflict: folders or archives; None: the archives next to `root`, if they exist.
 
     Raises:
-        OSError: a folder or file that does not exist.
+        OSError: a folder or file does not exist.
     """
     top = unpacked(root, scratch)
     for part in ("train", "val"):
@@ -77,14 +78,14 @@ def find(root: Path, scratch: Path, cifar10: Path | None = None, cue_conflict: P
 
 
 def unpacked(path: Path, scratch: Path) -> Path:
-    """The folder itself, or the one into which an archive is unpacked; a second call finds it."""
+    """Return a folder unchanged, or unpack an archive into a folder and return that; an archive is unpacked only once."""
     if path.is_dir():
         return path
     folder = scratch / path.stem
     if folder.is_dir():
         return folder
     scratch.mkdir(parents=True, exist_ok=True)
-    # Unpacked under another name first: a folder with the final name is whole.
+    # Unpack under another name first, so that a folder with the final name is always complete.
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=scratch))
     try:
         if path.suffix == ".zip":
@@ -104,7 +105,7 @@ def unpacked(path: Path, scratch: Path) -> Path:
 
 
 def squares(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
-    """The middle squares of a folder's images, (N, side, side, 3) uint8; their classes; and the names of all classes."""
+    """The center squares of a folder's images, resized to (N, side, side, 3) uint8; their class indices; the class names."""
     images = ImageFolder(folder)
     made = np.empty((len(images), side, side, 3), np.uint8)
     for i in range(len(images)):

@@ -1,7 +1,7 @@
-"""What is measured of a cell: each measure is a function of `sassl.evaluation` on frozen features.
+"""The measures of a cell, computed by functions of `sassl.evaluation` on frozen features.
 
-A measure is a line as `sassl eval transfer` writes it, so that `sassl.evaluation.compare` reads the results of arms. The linear
-probe on `val` is primary; all others are exploratory.
+A measure is a dict like a line that `sassl eval transfer` writes, so that `sassl.evaluation.compare` can compare arms. The
+linear probe on `val` is the primary measure; all others are exploratory.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from sassl.pretraining import Pretraining
 
 #: The name of the primary measure.
 PRIMARY = "linear probe"
-#: Neighbors of the kNN classifier, images a class, draws of them, and 1 / penalty of a head that is fitted once.
+#: The number of neighbors of kNN; for few-shot probes, the images per class and the number of draws; and the inverse penalty,
+#: as scikit-learn's C, of logistic heads whose penalty is not searched.
 K, SHOTS, DRAWS, C = 20, (5, 50), 5, 0.1
 
 
 def of_features(train: Features, val: Features) -> dict[str, float]:
-    """The measures that make up the curves: top-1 accuracies in per cent."""
+    """Compute the measures of the curves from features: top-1 accuracies in per cent."""
     return {
         "linear": evaluation.linear_probe(train, val)["top1"],
         "knn": evaluation.knn(train, val, k=K)["top1"],
@@ -32,12 +33,12 @@ def of_features(train: Features, val: Features) -> dict[str, float]:
 
 
 def curve(model: Pretraining, data: Data) -> dict[str, float]:
-    """The measures after one of the epochs of the curve."""
+    """Compute the measures of the curves for a model after an epoch."""
     return of_features(evaluation.extract(model, data.train), evaluation.extract(model, data.val))
 
 
 def final(model: Pretraining, data: Data) -> list[dict[str, Any]]:
-    """All measures at the end of a run, a line each."""
+    """Compute all measures at the end of a run; return a dict for each."""
     train, val = (evaluation.extract(model, folder) for folder in (data.train, data.val))
     sizes = {"classes": len(train.classes or ()), "train": len(train.targets), "test": len(val.targets)}
     found = of_features(train, val)
@@ -73,7 +74,7 @@ def _shape_bias(model: Pretraining, train: Features, data: Data) -> list[dict[st
 
 
 def _corruption_error(model: Pretraining, train: Features, data: Data, sizes: dict[str, int]) -> dict[str, Any]:
-    """The mean error over corruptions and severities, and those of each corruption."""
+    """The mean error over corruptions and severities, in per cent, and the errors of each corruption by severity."""
     images, targets, names = squares(data.val, model.transform.size[0])
     if names != train.classes:
         raise ValueError(f"{data.val}: expected the classes of {data.train}")

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 HERE = Path(__file__).resolve().parent
 Results = dict[str, dict[str, Any]]
 
-#: The columns of the exploratory table: protocol, metric and title.
+#: The protocol, metric and title of each column of measures in the exploratory table.
 COLUMNS = (
     (measure.PRIMARY, "top1", "linear"),
     (f"kNN, k = {measure.K}", "top1", "kNN"),
@@ -35,19 +35,19 @@ COLUMNS = (
     ("logistic head", "shape_bias", "shape bias"),
     ("corruption error", "mean_error", "corrupted, error"),
 )
-#: Curves are level where the mean over seeds changes by less than this many points between the last two measured epochs.
+#: A curve is level if the mean over seeds changes by less than this between the last two measured epochs, in percentage points.
 LEVEL = 0.5
 
 
 def load(folder: Path) -> Results:
-    """All results of a folder, by the cell's name, in the order of the study."""
+    """Load all results in a folder, by the cell's name, in the order of the study."""
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     known = [name for name in study.CELLS if name in found]
     return {name: found[name] for name in known}
 
 
 def compared(results: Results) -> Any:
-    """The arms of these results side by side, paired by seed; None: there are not two arms."""
+    """Compare the arms of these results with "none", paired by seed; return None unless there are "none" and another arm."""
     arms: dict[str, list[str]] = {}
     for one in results.values():
         lines = arms.setdefault(one["cell"]["arm"], [])
@@ -62,12 +62,12 @@ def compared(results: Results) -> Any:
 
 
 def value(one: dict[str, Any], protocol: str, metric: str) -> float | None:
-    """A measure of a result; None: not measured."""
+    """The value of a measure in a result; None if it was not measured."""
     return next((x["value"] for x in one["measures"] if (x["protocol"], x["metric"]) == (protocol, metric)), None)
 
 
 def headline(comparison: Any) -> str:
-    """The primary measure in a sentence."""
+    """A sentence about the difference in the primary measure, with its interval and what that shows."""
     row = next(row for row in comparison.rows if row.measurement.protocol == measure.PRIMARY)
     found = row.differences["paper"]
     if found.half is None:
@@ -83,7 +83,7 @@ def headline(comparison: Any) -> str:
 
 
 def level(results: Results) -> list[str]:
-    """For each arm a sentence on whether its curve is level."""
+    """A sentence for each arm on whether the curve of its linear probe is level at the end."""
     lines = []
     for arm in dict.fromkeys(one["cell"]["arm"] for one in results.values()):
         curves = [one["curve"] for one in results.values() if one["cell"]["arm"] == arm]
@@ -96,7 +96,7 @@ def level(results: Results) -> list[str]:
 
 
 def exploratory(results: Results) -> str:
-    """A Markdown table with a row for each cell, and the difference of its linear probe from the cell without style."""
+    """A Markdown table with a row for each cell: its measures, and its linear probe minus that of the cell without style."""
     head = ["method", "arm", "pixels", "seed", *(title for *_, title in COLUMNS), "linear, minus none"]
     rows = [head, ["---"] * len(head)]
     for one in results.values():
@@ -110,7 +110,7 @@ def exploratory(results: Results) -> str:
 
 
 def costs(results: Results) -> str:
-    """A Markdown table of the time of a step and of the memory."""
+    """A Markdown table of the time per step and the memory of each cell."""
     rows = ["| cell | s a step | first and last quarter of the epochs | MiB in the first and in the last epoch |"]
     rows.append("|---|---|---|---|")
     for name, one in results.items():
@@ -124,7 +124,7 @@ def costs(results: Results) -> str:
 
 
 def curves(results: Results, path: Path) -> None:
-    """Plot the linear probe and kNN over epochs: a thin line for each seed, a thick one for the mean of an arm."""
+    """Plot the linear probe and kNN over the epochs: a thin line for each seed, a thick one for the mean of each arm."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, (key, title) in zip(
         figure.subplots(1, 2), (("linear", "linear probe"), ("knn", f"kNN, k = {measure.K}")), strict=True
@@ -144,7 +144,7 @@ def curves(results: Results, path: Path) -> None:
 
 
 def strength(results: Results, path: Path) -> bool:
-    """Plot the linear probe by p, alpha and beta in the short SimCLR cells; return whether there was anything to plot."""
+    """Plot the linear probe against p, alpha and beta in the short SimCLR cells; return False if there is nothing to plot."""
     panels = {}
     for name, arms in study.SWEEPS.items():
         cells = {at: study.Cell("simclr", arm, "short").name for at, arm in arms.items()}
@@ -162,7 +162,7 @@ def strength(results: Results, path: Path) -> bool:
 
 
 def pairs(results: Results, out: Path, is_primary: bool) -> list[str]:
-    """The parts of the report on two arms with several seeds."""
+    """The parts of the report that compare two arms over several seeds; the figures are written to `out`."""
     if (comparison := compared(results)) is None:
         return []
     name = "difference" if is_primary else "difference_large"

@@ -2,7 +2,7 @@
 
     python examples/evidence/run.py --list
     python examples/evidence/run.py --data tiny_imagenet_40.tar --cells 'simclr_none_full_*' --threads 1
-    python examples/evidence/run.py --data tiny_imagenet_40.tar --cells 'quick*' ...      # see README.md
+    python examples/evidence/run.py --data tiny_imagenet_40.tar --cells 'simclr_*_quick_*'
 
 A cell with a result is skipped. A cell that was stopped or killed at any moment resumes bit-identically: start the same command
 again. The exit code is 75 if the time limit ended a run, as for `sassl pretrain`.
@@ -34,11 +34,11 @@ RESULTS = HERE / "results"
 
 
 class Record:
-    """What is measured while a cell runs: a JSON file in the run's folder, written after each epoch.
+    """The measurements during a cell's run, which are stored in a JSON file in the run's folder after each epoch.
 
     Attributes:
-        curve: the measures by epoch.
-        memory: the resident memory in MiB by epoch.
+        curve: the measures of the curves, by epoch.
+        memory: the resident memory in MiB, by epoch; None where it is unknown.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,10 @@ class Record:
         self.memory = {int(epoch): value for epoch, value in found["memory"].items()}
 
     def add(self, model: Pretraining, cell: study.Cell, data: images.Data | None) -> None:
-        """Measure a model after an epoch, unless that epoch has been measured or is not to be."""
+        """Record the memory after an epoch, and measure the model if its size lists the epoch and it is not measured yet.
+
+        Without `data`, only the memory is recorded.
+        """
         epoch = len(model.history)
         if data is not None and epoch in study.SIZES[cell.size].measured and epoch not in self.curve:
             self.curve[epoch] = measure.curve(model, data)
@@ -64,17 +67,20 @@ def write(path: Path, value: Any) -> None:
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, the newest last: names hold the epoch and the batch."""
+    """The checkpoints in a run's folder, the newest last, by the epoch and the batch in their names."""
     return sorted(folder.glob("checkpoint-*.safetensors"))
 
 
 def train(cell: study.Cell, data: images.Data, folder: Path, args: argparse.Namespace, left: float | None) -> Any:
-    """Train a cell to its last epoch, from its last checkpoint if there is one; return the model and the record."""
+    """Train a cell to its last epoch, from its last checkpoint if there is one; return the model and the record.
+
+    `left` is the time that is left in seconds; None: no limit.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "record.json")
     measured = None if args.train_only else data
     if checkpoints := checkpoints_of(folder):
-        # A kill may have come between an epoch's checkpoint and its measures.
+        # The process may have been killed between an epoch's checkpoint and its measures.
         last = Pretraining.load(checkpoints[-1], threads=args.threads)
         if len(last.history):
             record.add(last, cell, measured)
@@ -93,7 +99,7 @@ def train(cell: study.Cell, data: images.Data, folder: Path, args: argparse.Name
 
 
 def result(cell: study.Cell, model: Pretraining, record: Record, data: images.Data, args: argparse.Namespace) -> Any:
-    """Everything about a finished cell, as JSON values."""
+    """Measure a finished cell, and return its result as JSON values: measures, curve, settings, data, cost and origin."""
     weights = measure.checksum(model)
     own = {"model": cell.arm, "checkpoint": cell.name, "weights": weights, "pretraining_seed": cell.seed}
     rows = model.history
@@ -118,13 +124,17 @@ def result(cell: study.Cell, model: Pretraining, record: Record, data: images.Da
 
 
 def command(cell: study.Cell, args: argparse.Namespace) -> str:
-    """The command that makes this result, without the folders of this machine."""
+    """The command that reproduces the result, without the folders of this machine."""
     words = ["--data", args.data.name, "--cells", cell.name, "--engine", args.engine]
     return shlex.join(["python", "examples/evidence/run.py", *words])
 
 
 def cost(rows: Any, batch_size: int, record: Record) -> dict[str, Any]:
-    """Seconds of a step with everything that belongs to it, and the memory, over the epochs."""
+    """The cost of a run: the seconds per step, with and without data loading and the like, and the memory, by epoch.
+
+    "seconds_per_step" is the time per batch from the throughput of an epoch, "step_seconds" the engine's time for a step; both
+    are medians over epochs.
+    """
     seconds = [batch_size / row["images_per_second"] for row in rows]
     return {
         "seconds_per_step": median(seconds),
@@ -135,7 +145,7 @@ def cost(rows: Any, batch_size: int, record: Record) -> dict[str, Any]:
 
 
 def _resident() -> int | None:
-    """The resident memory of this process in MiB; None where the system has no /proc."""
+    """The resident memory of this process in MiB; None on systems without /proc."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20 if statm.exists() else None
 
@@ -147,7 +157,7 @@ def _processor() -> str:
 
 
 def run(cell: study.Cell, data: images.Data, args: argparse.Namespace, left: float | None) -> None:
-    """Run a cell to its result."""
+    """Train and measure a cell, and write its result, unless it has one already; `left` is as in `train`."""
     file = args.results / f"{cell.name}.json"
     if file.exists():
         print(f"{cell.name}: has a result, {file}", flush=True)
@@ -165,7 +175,7 @@ def run(cell: study.Cell, data: images.Data, args: argparse.Namespace, left: flo
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """Return the parser of the command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
         "--data", type=Path, metavar="ROOT", help="train/ and val/ with a folder for each class; or a tar of them"
@@ -209,7 +219,7 @@ def show(cells: list[study.Cell], args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Run the program; the exit code."""
+    """Run the program; return the exit code."""
     options = parser()
     args = options.parse_args()
     try:

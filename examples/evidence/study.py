@@ -1,7 +1,8 @@
-"""The study as data: arms, methods, sizes and cells. A cell is a method, an arm, a size, a resolution and a seed.
+"""The study as data: arms, methods, sizes and cells. A cell is a run: a method, an arm, a size, a resolution and a seed.
 
-All cells of a seed share the first weights, the order of the images, the crops and all other draws: each operation has its own
-random stream, so that arms differ in style alone. Nothing here was tuned for an arm; docs/evidence.md has the plan.
+All cells with the same seed share the initial weights, the order of the images, the crops and all other random draws: each
+operation has its own random stream, so that arms differ only in style. Nothing was tuned for an arm; docs/evidence.md has the
+plan.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from sassl.transforms import IMAGENET_NORMALIZE, SASSL, Views
 
 @dataclass(frozen=True)
 class Arm:
-    """What is done to the left view after its crop.
+    """An experimental condition: the style, or another operation, that the left view receives after its crop.
 
     Attributes:
-        title: for tables.
-        style: keywords of `SASSL`; None: no style. Epochs in `p` are fractions of the run.
-        operation: an operation in the place of `SASSL`.
-        gaussian: draw styles from the Gaussian of the default bank, as Jackson et al. 2019 do, and not from the bank.
+        title: the title in tables.
+        style: keywords of `SASSL`; None: no style. If `p` is a tuple of pairs, they are (fraction of the run, probability).
+        operation: an operation in place of `SASSL`; None: no such operation.
+        gaussian: whether styles are drawn from a Gaussian fitted to the default bank, as in Jackson et al. 2019, instead of
+            from the bank itself.
     """
 
     title: str
@@ -36,14 +38,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Size:
-    """How large a run is.
+    """The size of a run.
 
     Attributes:
-        epochs: of the run; the learning rate falls to 0 by a cosine at their end, so that sizes are not prefixes of each other.
-        measured: epochs after which the linear probe and kNN are measured.
-        width: factor of ResNet-18's channels.
-        batch_size: images of a batch.
-        images: training images of a class; None: all.
+        epochs: the number of epochs. The learning rate decays to 0 over them, so that a short run is not the start of a longer
+            one.
+        measured: the epochs after which the linear probe and kNN are measured.
+        width: the factor for ResNet-18's channels.
+        batch_size: images per batch.
+        images: training images per class; None: all.
         settings: changes to the settings of every method.
     """
 
@@ -57,7 +60,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A method: a preset of sassl, and what is changed for 64-pixel images and ImageNet's stem."""
+    """The settings of a method: a preset of sassl, with changes for 64-pixel images and ImageNet's stem."""
 
     preset: str
     views: dict[str, Any]
@@ -68,13 +71,13 @@ ARMS = {
     # The two arms of the primary comparison.
     "none": Arm("without style"),
     "paper": Arm("SASSL as in the paper", {}),
-    # Exploratory: what of it acts.
+    # Exploratory: which part of SASSL has an effect.
     "beta-1": Arm("the stylized view alone (beta = 1)", {"beta": 1.0}),
     "in-batch": Arm("styles of the same batch", {"styles": "batch"}),
     "color": Arm("color transfer only", operation=ColorTransfer(p=0.8)),
     "jackson": Arm("strength of Jackson et al. 2019", {"alpha": 0.5, "beta": 1.0}, gaussian=True),
     "warm-up": Arm("p rises from 0.2 to 0.4 of the run", {"p": ((0, 0.0), (0.2, 0.0), (0.4, 0.8))}),
-    # Exploratory: how strong.
+    # Exploratory: the strength of SASSL.
     "p-0.4": Arm("p = 0.4", {"p": 0.4}),
     "p-1": Arm("p = 1", {"p": 1.0}),
     "alpha-0.5": Arm("alpha from 0.4 to 0.6", {"alpha": (0.4, 0.6)}),
@@ -83,7 +86,7 @@ ARMS = {
     "beta-0.8": Arm("beta from 0.7 to 0.9", {"beta": (0.7, 0.9)}),
 }
 
-#: The exploratory curves: a setting, and the arm at each of its values (the middle of a range); 0 is no style.
+#: The exploratory curves: for each setting of SASSL, the arm at each value (the middle of a range); at 0, there is no style.
 SWEEPS = {
     "p": {0.0: "none", 0.4: "p-0.4", 0.8: "paper", 1.0: "p-1"},
     "alpha": {0.2: "paper", 0.5: "alpha-0.5", 1.0: "alpha-1"},
@@ -101,19 +104,19 @@ RECIPES = {
 SIZES = {
     "full": Size(100, (5, 10, 20, 40, 60, 80, 90, 100)),
     "short": Size(25, (5, 10, 15, 20, 25)),
-    # On a GPU, with `--engine torch --train-only`; what comes back is measured on CPUs.
+    # For a GPU, with `--engine torch --train-only`; the checkpoints are then measured on CPUs.
     "large": Size(100, (100,), width=1.0, batch_size=256, images=None),
-    # To try the program: seconds.
+    # For trying the program, in seconds.
     "quick": Size(2, (1, 2), width=0.125, batch_size=8, images=10, settings={"warmup_epochs": 0}),
 }
 
-#: Seeds of the primary comparison.
+#: The seeds of the primary comparison.
 SEEDS = range(6)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A run and its measures."""
+    """A run with its measures, identified by a method, an arm, a size, the side of images in pixels, and a seed."""
 
     method: str
     arm: str
@@ -123,22 +126,22 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The name of its folder and of its result."""
+        """The name of the cell, of its folder and of its file of results."""
         return f"{self.method}_{self.arm}_{self.size}_{self.side}px_seed{self.seed}"
 
     @property
     def reference(self) -> Cell:
-        """The cell without style that it is compared with."""
+        """The cell without style with which this one is compared."""
         return Cell(self.method, "none", self.size, self.side, self.seed)
 
     @property
     def is_primary(self) -> bool:
-        """Whether it is of the comparison that was named in advance."""
+        """True if the cell belongs to the primary comparison, which was fixed in advance."""
         return self.size == "full"
 
 
 def _cells() -> Iterator[Cell]:
-    """Every cell, in the order in which they run: the primary ones seed by seed, then the exploratory ones."""
+    """Yield all cells in the order in which they run: the primary ones, seed by seed, then the exploratory ones."""
     for seed in SEEDS:
         for arm in ("none", "paper"):
             yield Cell("simclr", arm, "full", seed=seed)
@@ -162,7 +165,7 @@ CELLS = {cell.name: cell for cell in _cells()}
 
 
 def select(pattern: str | None) -> list[Cell]:
-    """The cells whose names match any of several patterns, separated by commas; None: all of the plan for CPUs.
+    """The cells whose names match one of the comma-separated patterns in `pattern`; None: all "full" and "short" cells.
 
     Raises:
         ValueError: no cell matches.
@@ -176,7 +179,7 @@ def select(pattern: str | None) -> list[Cell]:
 
 
 def style_of(arm: Arm, epochs: int) -> SASSL | None:
-    """The `SASSL` of an arm in a run of these epochs."""
+    """The `SASSL` of an arm in a run of this number of epochs; None: the arm has no style."""
     if arm.style is None:
         return None
     given = dict(arm.style)
@@ -188,13 +191,13 @@ def style_of(arm: Arm, epochs: int) -> SASSL | None:
 
 
 def build(cell: Cell, *, threads: int | None = None, engine: Any = "native") -> Pretraining:
-    """The model of a cell before its first step: all of it follows from this file and the cell."""
+    """Build the untrained model of a cell, which is determined by this file and the cell alone."""
     arm, size, recipe = ARMS[cell.arm], SIZES[cell.size], RECIPES[cell.method]
     keywords = {**PRESETS[recipe.preset].data.views, **recipe.views}
     views: Any = keywords
     own: dict[str, Any] = {"style": style_of(arm, size.epochs), "input_size": cell.side}
     if arm.operation is not None:
-        # An operation from outside stands in a list, where the recipe would put SASSL: after the crop of the left view.
+        # A custom operation is put where the recipe would put SASSL: after the crop of the left view.
         made = METHODS[cell.method].recipe(input_size=cell.side, **keywords, output="numpy", channels_last=True)
         (crop, *rest), right = made.views
         views, own = Views([crop, arm.operation, *rest], right, output="numpy", channels_last=True), {}

@@ -1,4 +1,4 @@
-"""Parse arguments: return the value, or raise a ValueError "{name} must be {expected}, got {value}"."""
+"""Parsing of arguments: each function returns the value, or raises a ValueError "{name} must be {expected}, got {value}"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def wrong(name: str, value: Any, expected: str) -> ValueError:
-    """The ValueError for an invalid argument, which the caller raises; a remedy may follow in `expected` after "; "."""
+    """Create the ValueError for an invalid argument, for the caller to raise; `expected` may end in "; " and a remedy."""
     text = repr(value)
     expected, semicolon, remedy = expected.partition("; ")
     got = text if len(text) <= 100 else text[:97] + "..."
@@ -42,7 +42,7 @@ def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
 
 
 def pair(name: str, value: Any, expected: str = "a pair of values") -> tuple[float, float]:
-    """Return two floats."""
+    """Return a pair as two floats."""
     try:
         low, high = value
         return number(name, low), number(name, high)
@@ -51,12 +51,12 @@ def pair(name: str, value: Any, expected: str = "a pair of values") -> tuple[flo
 
 
 def span(name: str, value: Any, expected: str) -> tuple[float, float]:
-    """Return a range (low, high) as two floats; a single value is both ends."""
+    """Return a range (low, high) as two floats; a single number is both `low` and `high`."""
     return pair(name, (value, value) if isinstance(value, Real) else value, expected)
 
 
 def flag(name: str, value: Any) -> bool:
-    """Return a bool; anything but True and False is rejected."""
+    """Return the value as a bool; anything but True and False is rejected."""
     if not isinstance(value, (bool, np.bool_)):
         raise wrong(name, value, "True or False")
     return bool(value)
@@ -73,7 +73,7 @@ def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value after a round trip through JSON; arrays and tensors become lists."""
+    """Return the value after a round trip through JSON; tuples, arrays and tensors become lists."""
 
     def listed(value: Any) -> Any:
         if hasattr(value, "tolist"):

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     AnyImage = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 
-#: Pixels that `from_images` encodes at a time: enough to keep all threads busy, at little memory.
+#: Approximate number of pixels that `from_images` encodes at a time: enough to keep all threads busy, in little memory.
 _PIXELS = 2**23
-#: Default number of axes of a Gaussian.
+#: Default number of axes of `StyleBank.gaussian`.
 _RANK = 20
 
 
@@ -34,14 +34,14 @@ class StyleBank:
     Args:
         vectors: (n, dim) finite floats.
         space: id of the model that computed the vectors, `Stylizer.space`.
-        names: name of each vector, such as its image's path, or None; bytes of a file name that are not UTF-8 are escaped, as
-            in \\udcff.
+        names: name of each vector, such as the path of its image, or None; bytes of a file name that are not valid UTF-8 are
+            escaped, as in \\udcff.
 
     Raises:
         ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
 
-    A bank is read from its file into memory, so that the file may be overwritten afterwards. Forked workers share the memory;
-    a pickle holds the path of the file.
+    `load` reads the whole file into memory, so that the file may be overwritten afterwards. Forked workers share the memory.
+    The pickle of a loaded bank holds only the path of the file, and unpickling fails if the file has changed.
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:
@@ -56,7 +56,7 @@ class StyleBank:
 
     @classmethod
     def default(cls) -> StyleBank:
-        """The bank inside the package, in the style space of the model `lite`."""
+        """Return the bank that is part of the package, in the style space of the model `lite`."""
         return cls._wrap(Bank.default(), "")
 
     @classmethod
@@ -76,11 +76,11 @@ class StyleBank:
         model: str | os.PathLike[str] | Stylizer = "lite",
         names: Iterable[str] | None = None,
     ) -> StyleBank:
-        """Create a bank from vectors that this model's `encode` returned.
+        """Create a bank from vectors that `Stylizer.encode` returned.
 
         Args:
             vectors: (n, dim) or (dim,) finite floats.
-            model: "lite", a .safetensors file, or a `Stylizer`.
+            model: the model that computed the vectors: "lite", a .safetensors file, or a `Stylizer`.
             names: name of each vector, or None.
 
         Raises:
@@ -108,8 +108,9 @@ class StyleBank:
             images: a folder (searched with its subfolders), or an iterable of paths, bytes of files, PIL images, and uint8
                 arrays (H, W, 3) or tensors (3, H, W).
             model: "lite", a .safetensors file, or a `Stylizer`; its predictor F encodes each image at its own size.
-            exif: turn files upright, as in `sassl.transforms.functional.decode`; PIL images are used as they are.
-            progress: function that wraps the iteration; None: a bar on a terminal if tqdm is installed; False: no progress.
+            exif: rotate files upright, as in `sassl.transforms.functional.decode`; PIL images are used as they are.
+            progress: function that wraps the iterable of images, such as `tqdm`; None: a bar on a terminal or in a notebook if
+                tqdm is installed; False: no bar.
 
         Raises:
             OSError: no image in the folder, or a file that cannot be read; no file is skipped.
@@ -156,24 +157,24 @@ class StyleBank:
 
         Args:
             file: path of the file.
-            exact: write float32, as the vectors are in memory, instead of float16, which halves the file.
+            exact: write float32, as in memory; False: float16, which halves the size of the file.
 
         Raises:
             OSError: the file cannot be written.
-            ValueError: a value outside the range of float16.
+            ValueError: a value is outside the range of float16, and `exact` is False.
         """
         self._core.save(file, flag("exact", exact))
 
     def gaussian(self, rank: int | None = None) -> Gaussian:
         """Fit a Gaussian along the bank's principal axes, from which new styles can be sampled.
 
-        Independent noise in each dimension would not be a style.
+        Vectors with independent noise in each dimension would not be plausible styles.
 
         Args:
             rank: number of axes; None: 20.
 
         Raises:
-            ValueError: rank above the number of axes that the vectors span: n - 1, and at most `dim`.
+            ValueError: a rank below 1, or above the number of axes that n vectors can span: the smaller of n - 1 and `dim`.
         """
         most = min(self.dim, len(self) - 1)
         if rank is None and most < _RANK:
@@ -230,7 +231,7 @@ class StyleBank:
 
 
 def _load(path: str, space: str, checksum: int) -> StyleBank:
-    """Read a pickled bank's file, which must not have changed since."""
+    """Restore a pickled bank from its file, which must not have changed since it was pickled."""
     bank = StyleBank.load(path)
     if bank.space != space or _checksum(bank) != checksum:
         raise ValueError(f"{path}: the bank in this file has changed since it was pickled; create the transform again")
@@ -242,7 +243,7 @@ def _checksum(bank: StyleBank) -> int:
 
 
 def _read(items: Iterable[AnyImage], exif: bool) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield each image with its name."""
+    """Yield the name and the pixels of each image."""
     for i, item in enumerate(items):
         name = str(item) if isinstance(item, (str, os.PathLike)) else getattr(item, "filename", "") or f"image {i}"
         yield name, pixels(item, f"images[{i}]", exif=exif)

@@ -35,7 +35,7 @@ __all__ = ["DeviceFinish", "DeviceViews", "Kernels", "info"]
 #: A tensor's dtype, height, width, and strides of image, row, column and channel, in elements.
 Layout = tuple[str, int, int, tuple[int, int, int, int]]
 
-#: An example of uint8 images, to choose kernels by.
+#: The layout of some uint8 images, for which kernels are loaded in advance.
 _BYTES: Layout = ("uint8", 64, 64, (3 * 64 * 64, 64, 1, 64 * 64))
 
 _devices: dict[int, CudaDevice] = {}
@@ -49,7 +49,7 @@ class Kernels:
     Args:
         stylizer: the model and its precision.
         device: a `torch.device` of type "cuda".
-        styles: a bank's vectors (n, dim) float32; None: styles of the batch.
+        styles: a bank's vectors (n, dim) float32; None: other images of the batch are the styles.
 
     Raises:
         RuntimeError: no driver, no NVRTC, or an unsupported GPU; a process forked from one that uses the GPU.
@@ -76,11 +76,12 @@ class Kernels:
             dtype: dtype of the result; None: that of the images.
 
         Returns:
-            (N, 3, H, W) in the images' layout; images with apply = False are unchanged.
+            (N, 3, H, W) with the strides of the images; images with apply = False are unchanged.
 
         Raises:
             ValueError: a number of draws that differs from the number of images; an unsupported dtype or size.
-            torch.OutOfMemoryError: no memory is kept, so that a smaller call may follow.
+            torch.OutOfMemoryError: the GPU's memory is exhausted; the call releases what it allocated, so that a smaller batch
+                can be tried.
         """
         import torch
 
@@ -94,11 +95,11 @@ class Kernels:
         return out
 
     def parts(self) -> tuple[CudaStylizer, Any, Any, int | None]:
-        """The kernels, their weights, the bank's vectors and the number of vectors; None without a bank."""
+        """The kernels, their weights, the bank's vectors and the number of vectors; the last two are None without a bank."""
         return self._core, self._weights, self._styles, None if self._styles is None else len(self._styles)
 
     def encode(self, images: Any) -> Any:
-        """Apply F to images (N, 3, H, W), as in `apply`; returns style vectors (N, dim) float32 on the device."""
+        """Apply F to images (N, 3, H, W), as in `apply`, and return style vectors (N, dim) float32 on the device."""
         import torch
 
         _check(images, self._device)
@@ -109,7 +110,7 @@ class Kernels:
 
 
 class _ViewsOn:
-    """Views on one device: the whole computation, or its second half.
+    """Computation of views on one device, from start to finish or only its second half.
 
     Args:
         transform: the recipe or other `Views`, with its style.
@@ -139,7 +140,7 @@ class _ViewsOn:
         raise NotImplementedError
 
     def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
-        """A plan that uses every kernel."""
+        """Plan a computation with parameters that together need every kernel."""
         raise NotImplementedError
 
     def _parts(self) -> tuple[Any, Any, Any, Any]:
@@ -229,18 +230,18 @@ class DeviceFinish(_ViewsOn):
         return cuda_finish(self._transform.core, draws, places, core, bank, pixels=pixels)
 
     def apply(self, pixels: Any, draws: Draws) -> list[Any]:
-        """Compute all views on the device's current stream, which waits for the copy of the pixels only.
+        """Compute all views on the device's current stream, which waits for nothing but the copy of the pixels.
 
         Args:
-            pixels: (bytes,) uint8 array, as in `sassl.data.HalfViews`. If they are in page-locked memory of torch, torch does
-                not reuse that memory before the copy has finished, even if the array is released earlier.
+            pixels: flat uint8 array, as in `sassl.data.HalfViews`. If it is in page-locked memory of torch, torch
+                does not reuse that memory before the copy has finished, even if the array is released earlier.
             draws: the draws of the same batch.
 
         Returns:
             As in `DeviceViews.apply`.
 
         Raises:
-            ValueError: pixels of another number of images.
+            ValueError: pixels that do not match the draws, such as those of another batch.
         """
         out, views, places = self._room(len(draws))
         plan = self._plan(draws, pixels.nbytes, places)
@@ -256,12 +257,12 @@ def _check(images: Any, device: Any) -> None:
         raise ValueError(f"images must have shape (N, 3, H, W) on {device}, where the kernels are, got {got}")
 
 
-#: The streams of copies to each device.
+#: The stream on which data is copied to each device, by device.
 _copies: dict[Any, Any] = {}
 
 
 def _copied(pixels: Any, device: Any) -> Any:
-    """Copy bytes from the host to a device on a stream of their own; the current stream waits for the copy."""
+    """Copy bytes from the host to a device on a separate stream; the current stream waits for the copy."""
     import torch
 
     _check_process()
@@ -326,7 +327,7 @@ def _device(index: int) -> CudaDevice:
 
 
 def info() -> dict[str, Any]:
-    """The driver, NVRTC, the GPUs and the folder of compiled kernels; for each that is missing, the reason."""
+    """Describe the driver, NVRTC, the GPUs and the folder of compiled kernels; for each that is missing, give the reason."""
     _preload()
     return cuda_info()
 

@@ -1,4 +1,4 @@
-"""The contact sheet of `sassl demo`: photographs, styles, views, and the differences made by style, amplified."""
+"""The contact sheet of `sassl demo`: photographs, styles, views, and amplified differences between views and photographs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .grids import Row
 from .images import Array
 from .transforms.plain import SASSL
 
-#: Side of each image in pixels, photographs on a sheet, draws for each of them, and maximum size of the sheet in bytes.
+#: Side of each image in pixels, number of photographs on a sheet, number of draws for each, and maximum size of the sheet in
+#: bytes.
 SIDE, PHOTOGRAPHS, DRAWS, MOST_BYTES = 224, 5, 2, 600_000
 
 
@@ -30,7 +31,7 @@ class Style(NamedTuple):
 
 
 def photographs() -> dict[str, Array]:
-    """Return photographs that are part of scikit-learn and scikit-image, (224, 224, 3) uint8.
+    """Return the photographs that are part of scikit-learn and scikit-image, by name, (224, 224, 3) uint8 each.
 
     Raises:
         ImportError: one of the packages is missing.
@@ -55,13 +56,13 @@ def _sklearn(bunch: Any) -> tuple[list[str], list[Array]]:
 
 
 def square(image: Array, side: int = SIDE) -> Array:
-    """Return the centre of an image, side x side pixels."""
+    """Return the centre square of an image, resized to side x side pixels."""
     pil = image_files.pillow()
     return np.array(pil.ImageOps.fit(pil.Image.fromarray(image), (side, side)))
 
 
 def styles() -> dict[str, Array]:
-    """Generate patterns with different palettes and textures from a fixed seed, (224, 224, 3) uint8."""
+    """Generate patterns with different palettes and textures from a fixed seed, by name, (224, 224, 3) uint8 each."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     pil = image_files.pillow()
@@ -92,13 +93,14 @@ def styles() -> dict[str, Array]:
 
 
 def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]) -> list[Path]:
-    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder: all of them, or nothing.
+    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder; if one fails, none is left there.
 
-    The sheet is a JPEG: a PNG is seven times as large, and with 256 colours its error is as large as the effect of style.
+    The sheet is a JPEG, because a PNG would be seven times as large, and one with a palette of 256 colours would have errors as
+    large as the effect of style.
 
     Args:
-        out: the folder, which is created.
-        sassl: the transform; for views with fixed alpha and beta, these are the centres of its ranges.
+        out: the folder, which is created if it is missing.
+        sassl: the transform; views with fixed alpha and beta have the centres of its ranges.
         photos: names and images, (224, 224, 3) uint8.
         chosen: styles, assigned to the photographs in turn.
 
@@ -134,7 +136,7 @@ def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Se
 
 
 def _write(out: Path, sheet: bytes, beside: dict[Path, Array]) -> list[Path]:
-    """Write all files; on an error, remove those and the folders that did not exist before."""
+    """Write all files; on an error, remove the files and folders that did not exist before."""
     first = out / "contact_sheet.jpg"
     new = [path for path in (*beside, first, out, *out.parents) if not path.exists()]
     try:

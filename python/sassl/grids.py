@@ -20,9 +20,9 @@ from .transforms.views import STYLE, Views
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-#: Factor of a difference: at the paper's strength a view differs from its image by about 5 of 255 levels.
+#: Factor by which differences are amplified: at the paper's strength a view differs from its image by about 5 of 255 levels.
 GAIN = 8
-#: Pixels between images, above a title, and between lines of text; sizes of the fonts, which are Pillow's own.
+#: Pixels between images, above a title, and between lines of text; sizes of captions and titles, in Pillow's default font.
 _GAP, _ABOVE, _LEADING, _CAPTION, _TITLE = 8, 6, 5, 13, 16
 #: JPEG qualities that `jpeg` tries, best first.
 _QUALITIES = range(95, 4, -5)
@@ -40,8 +40,8 @@ def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: floa
     """Amplify a difference: 128 + gain (image - original), clipped to [0, 255], so that mid-gray means no change.
 
     Args:
-        image, original: uint8 of the same shape.
-        gain: the factor, which belongs in a caption.
+        image, original: uint8 arrays of the same shape.
+        gain: the factor, which a caption should state.
 
     Raises:
         ValueError: different shapes.
@@ -65,11 +65,11 @@ def full_strength(params: StyleParams) -> StyleParams:
 
 
 def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
-    """Return the name of each draw's style, or its index as in "style 17"; "" for a vector.
+    """Return the name of each draw's style; "style 17" for index 17 if `names` is None; "" if styles are vectors.
 
     Args:
         params: the draws.
-        names: names of the bank's styles, see `StyleBank.names`; of a file name, the stem is used.
+        names: names of the bank's styles, see `StyleBank.names`; folders and suffixes of file names are dropped.
     """
     if params.style.ndim > 1:
         return [""] * len(params)
@@ -98,7 +98,7 @@ def strengths(
     title: str = "views",
     gain: float = GAIN,
 ) -> list[Row]:
-    """Return three rows that make style visible: views, their amplified difference, and the same draws at full strength.
+    """Return three rows that make style visible: views, their amplified differences, and the same draws at full strength.
 
     Args:
         views, originals, full: uint8 images (H, W, 3): stylized, without style, and with alpha = beta = 1.
@@ -139,7 +139,7 @@ def styled(
 def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> list[Row]:
     """Return a row for each view of a recipe, with a draw for each image; for a view with style, the rows of `strengths`.
 
-    Differences are from views with the same draws but without style.
+    Differences are taken from views with the same draws but without style.
 
     Args:
         transform: a recipe of `sassl.transforms`.
@@ -175,14 +175,14 @@ def _full(params: ViewParams) -> ViewParams:
 
 
 def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
-    """Return the rows one below the other, on white, as an RGB image of Pillow's.
+    """Draw the rows one below the other on a white background; return an RGB image of Pillow.
 
     Args:
-        rows: rows with one caption for each image, or none.
+        rows: rows with one caption for each image, or without captions.
         height: height in pixels to which each image is resized.
 
     Raises:
-        ValueError: no image at all; a number of captions other than that of images; a height below 1.
+        ValueError: no image at all; a number of captions that differs from the number of images; a height below 1.
     """
     height = whole("height", height, 1)
     pil = image_files.pillow()
@@ -225,7 +225,7 @@ def jpeg(image: Image, most: int) -> bytes:
     """Encode a JPEG of at most `most` bytes, at the best quality that fits.
 
     Raises:
-        ValueError: it does not fit even at quality 5.
+        ValueError: the image does not fit even at quality 5.
     """
     for quality in _QUALITIES:
         file = io.BytesIO()
@@ -241,7 +241,7 @@ def _resized(image: Any, height: int) -> Image:
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
-    """Return the lines of a text wrapped between words; a word that is too long for a line is cut."""
+    """Return the lines of a text wrapped between words; a word that is too long for a line is truncated."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

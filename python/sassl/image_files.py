@@ -24,7 +24,7 @@ WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
 def pillow() -> Any:
-    """Import Pillow.
+    """Import Pillow and return the package `PIL`.
 
     Raises:
         ImportError: Pillow is not installed; the message says how to install it.
@@ -38,13 +38,14 @@ def pillow() -> Any:
 
 
 def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> list[Path]:
-    """Find the images of files, folders (with their subfolders) and glob patterns; each image once, sorted within an input.
+    """Find images by files, folders (with their subfolders) and glob patterns; each is listed once, sorted within an input.
 
     In a folder, images are the files with one of `SUFFIXES` whose names do not start with a dot.
 
     Args:
         inputs: files, folders and patterns.
-        left_out: counts the "hidden" and "other" files left out of folders; None: hidden files cause a warning.
+        left_out: a counter, to which the "hidden" and "other" files that are skipped in folders are added; None: hidden files
+            cause a warning.
 
     Raises:
         OSError: an input without an image; a subfolder that cannot be listed.
@@ -70,7 +71,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
 
 def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
-    """List a folder by the rules of `sassl.data.ImageFolder`: no hidden files, links followed, each folder once."""
+    """List a folder by the rules of `sassl.data.ImageFolder`: hidden files are skipped, links followed, folders read once."""
     found, hidden, others = list_images(root)
     if left_out is not None:
         left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
@@ -98,7 +99,7 @@ def write(path: str | os.PathLike[str], image: NDArray[np.uint8], profile: bytes
         profile: ICC profile to embed.
 
     Raises:
-        ValueError: another suffix.
+        ValueError: a suffix that is not among `WRITABLE`.
         OSError: the file cannot be written.
     """
     path = Path(path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = NDArray[Any]
-#: Maps the core's result and a mask of the stylized rows to an image of the original's type.
+#: A function of the core's result and a mask of the stylized images, which returns an image or batch of the original type.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
 
 #: PIL modes with 8 bits per channel.
@@ -30,7 +30,7 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV
 WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-#: How far rounding may take a float out of [0, 1]: antialiased resizing can return 1 + 6e-7.
+#: Largest distance of a float from [0, 1] that is attributed to rounding: antialiased resizing can return 1 + 6e-7.
 _ROUNDING = 1e-5
 
 
@@ -38,10 +38,10 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     """Convert an image, or a batch of images of one size, to the core's layout.
 
     Args:
-        image: PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), not turned by its EXIF orientation; numpy array
-            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Rounding errors (1e-5, or
-            the spacing at 1 of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in the modes I;16 and I, are
-            scaled to 8 bits and rounded; in mode F, 1 is white. A batch may be empty.
+        image: PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), whose EXIF orientation is ignored; numpy array
+            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Floats outside by no more
+            than a rounding error (1e-5, or the spacing at 1 of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in
+            the modes I;16 and I, are scaled to 8 bits and rounded; in mode F, 1 is white. A batch may be empty.
         name: name of the argument in error messages.
 
     Returns:
@@ -51,7 +51,7 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
         TypeError: not an image; a tensor that is not dense or has no storage.
         ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; values above white.
 
-    A tensor that requires a gradient causes a warning: the result has none.
+    A tensor that requires a gradient causes a warning, because the result has no gradient.
     """
     kind = _kind(image)
     if kind is None:
@@ -71,8 +71,8 @@ def pixels(
             `unpack`.
         name: name of the argument in error messages.
         min_decode_size: smallest side to which a JPEG may be reduced while decoding; None: full size.
-        exif: turn files upright. PIL images are used as they are, as in torchvision; turn them with
-            `ImageOps.exif_transpose` after opening.
+        exif: rotate files upright by their EXIF orientation. PIL images are used as they are, as in torchvision; rotate them
+            with `ImageOps.exif_transpose` after opening.
 
     Raises:
         TypeError: not an image.
@@ -96,7 +96,7 @@ def is_image(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str | None:
-    """ "PIL", "array" for numpy, "tensor" for torch, or None for any other value."""
+    """Return "PIL", "array" for numpy, "tensor" for torch, or None for any other value."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return "tensor"
@@ -145,7 +145,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
     Raises:
         TypeError, ValueError: as in `unpack`, except that the values of floats are not checked.
-        ImportError: an array of CuPy or JAX, without torch.
+        ImportError: torch, which is needed for arrays of CuPy and JAX as well, is not installed.
     """
     try:
         import torch.utils.dlpack
@@ -310,7 +310,7 @@ def _unpack_pil(image: Image, name: str) -> tuple[Array, Restore]:
 
 
 def _rgb(image: Image, name: str) -> NDArray[np.uint8]:
-    """A PIL image as (H, W, 3) uint8."""
+    """Convert a PIL image to (H, W, 3) uint8."""
     if image.mode in WHITE:
         return _eight_bits(image, name)
     if image.mode not in MODES:
@@ -337,7 +337,7 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
 
 
 def _spacing(dtype: np.dtype[Any]) -> float | None:
-    """The spacing of an image dtype at 1; None for a dtype that images do not have."""
+    """Return the spacing of a floating-point dtype at 1, or 0 for uint8; None for a dtype that images do not have."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).eps)
     # bfloat16 of TensorFlow and JAX is not a dtype of numpy itself.
@@ -345,7 +345,7 @@ def _spacing(dtype: np.dtype[Any]) -> float | None:
 
 
 def _three_channels(batch: Array, spacing: float, name: str) -> Array:
-    """A contiguous batch of three channels, with floats as float32 in [0, 1]; `spacing` is that of the dtype at 1."""
+    """Return a contiguous batch of three channels, with floats as float32 in [0, 1]; for `spacing`, see `_spacing`."""
     if batch.dtype != np.uint8:
         batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, spacing), name)
     if batch.shape[-1] == 1:

@@ -48,14 +48,15 @@ def show(
 
     Args:
         images: images of any sizes; each is resized to `height`.
-        captions: one for each image; None: none.
-        columns: images in a row; None: all of them, at most five.
+        captions: one for each image; None: no captions.
+        columns: number of images in a row; None: all of them, but at most five.
         height: height of an image, in pixels.
         original: an image of the same size; each row is followed by the amplified differences of its images from it.
         gain: factor of the differences; mid-gray means no difference.
 
     Raises:
-        ValueError: no image; not one caption per image; a value below 1; an original of another size.
+        ValueError: no image; a number of captions that differs from the number of images; a number of columns or a height
+            below 1; an original of another size.
     """
     if not len(images):
         raise ValueError("images must contain at least one image, got []")
@@ -85,15 +86,15 @@ def compare(
     height: int = 224,
     gain: float = GAIN,
 ) -> Image:
-    """Show Algorithm 1 step by step: content and style, T at full strength and at alpha, the view, and its difference.
+    """Show Algorithm 1 step by step: content and style, T's output at full strength and at alpha, the view, its difference.
 
     Args:
         content: an image.
         style: an image; the index of a style of the default bank; or a vector (dim,).
-        alpha, beta: feature blending and pixel interpolation, in [0, 1].
+        alpha, beta: coefficients of feature blending and of pixel interpolation, in [0, 1].
         model: see `SASSL`.
         height: height of each image, in pixels.
-        gain: factor of the difference; mid-gray means no difference.
+        gain: factor of the difference between view and content; mid-gray means no difference.
     """
     stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
     photo = pixels(content, "content")
@@ -201,7 +202,7 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
 
 
 def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, gain: float = GAIN) -> Image:
-    """Show the views of an image by a recipe: left ones above, right ones below.
+    """Show several draws of a recipe's views of an image, left views above and right views below.
 
     Views with style are followed by their amplified differences from views without it, and the same draws at full strength.
 
@@ -222,7 +223,7 @@ def explore(
 ) -> Any:
     """Return sliders for alpha, beta, style and seed above content, view, amplified difference and the full-strength style.
 
-    The seed draws the other three as `SASSL` does.
+    Moving the seed's slider draws alpha, beta and style as `SASSL` does.
 
     Args:
         content: an image.
@@ -277,7 +278,7 @@ def explore(
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """Return the vector, its name, and its image, if any."""
+    """Return the style's vector, its name, and its image; None if there is no image."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None

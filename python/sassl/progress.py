@@ -13,8 +13,8 @@ from typing import Any
 
 from . import terminal
 
-#: False: nothing. True: bars or lines on sys.stderr. Or a function of the name of the work, the amount done, and the total
-#: (None if unknown).
+#: How progress is shown. False: not at all; True: by bars or lines on sys.stderr; or a function that is called with the name of
+#: the work, the amount done, and the total (None if unknown).
 Shown = bool | Callable[[str, int, int | None], object]
 
 #: Metrics that a bar shows.
@@ -49,7 +49,7 @@ def shown(how: Shown, what: str, total: int | None = None, unit: str = "") -> It
     """Show the progress of the work in a `with` block.
 
     Args:
-        how: whether and where progress is shown.
+        how: see `Shown`.
         what: name of the work.
         total: amount of work; None: unknown, so that only the elapsed time is shown.
         unit: unit of the amount, such as "images".
@@ -123,7 +123,7 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Progress of a training run in images, some of which may be done already."""
+    """Progress of a training run, counted in images; a run that resumes starts with those already done."""
 
     def __init__(self, epochs: int, images: int, done: int, quiet: bool) -> None:
         self._epochs, self._images, self._done, self._quiet = epochs, images, done, quiet

@@ -1,4 +1,4 @@
-"""Algorithm 1 and both of its networks in plain numpy: slow, readable, and the reference of the tests.
+"""Algorithm 1 and both of its networks in plain numpy: slow and readable, as a reference for the tests.
 
 This module shares no code with the rest of the package, not even to read model files. Images are (H, W, 3) float arrays in
 [0, 1].
@@ -150,12 +150,12 @@ class Reference:
         return 1 / (1 + np.exp(-x[:height, :width]))
 
     def _norm(self, name: str, x: Array, z: Array) -> Array:
-        """Conditional instance normalization, scaled by gamma (not 1 + gamma), with the biased variance."""
+        """Apply conditional instance normalization, scaled by gamma (not 1 + gamma), with the biased variance."""
         gamma, beta = self._linear(f"{name}.gamma", z), self._linear(f"{name}.beta", z)
         return gamma * (x - x.mean((0, 1))) / np.sqrt(x.var((0, 1)) + 1e-5) + beta
 
     def _site(self, name: str, x: Array) -> Array:
-        """A convolution without bias, dense or separable."""
+        """Apply a convolution without bias, dense or depthwise separable."""
         if f"{name}.weight" in self.tensors:
             return convolve(x, self.tensors[f"{name}.weight"])
         x = depthwise(x, self.tensors[f"{name}.depthwise.weight"])
@@ -189,7 +189,7 @@ def pad(x: Array, n: int, mode: Any) -> Array:
 
 
 def pad_same(x: Array, kernel: int, stride: int) -> Array:
-    """Pad with zeros as TensorFlow's SAME does, with an odd pixel at the bottom and right."""
+    """Pad with zeros as TensorFlow's SAME does; if the padding is odd, the extra pixel is at the bottom or right."""
     total = [max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[:2]]
     return np.pad(x, [(t // 2, t - t // 2) for t in total] + [(0, 0)])
 
@@ -220,9 +220,9 @@ def mean_pool(x: Array, counts_zeros: bool) -> Array:
 
 
 def resize(image: Array, height: int, width: int, tensorflow_1: bool = False) -> Array:
-    """Resize as Pillow's BILINEAR: a triangle filter of half width max(1, input / output) around each output pixel's centre.
+    """Resize like Pillow's BILINEAR: a triangle filter of half width max(1, input / output) around each output pixel's centre.
 
-    With `tensorflow_1`, interpolate linearly at o * input / output instead, without antialiasing and half-pixel offset.
+    With `tensorflow_1`, interpolate linearly at o * input / output instead, without antialiasing and without half-pixel offset.
     """
 
     def matrix(n: int, size: int) -> Array:
@@ -239,10 +239,10 @@ def resize(image: Array, height: int, width: int, tensorflow_1: bool = False) ->
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0)"""
+    """Compute max(x, 0)."""
     return np.maximum(x, 0)
 
 
 def relu6(x: Array) -> Array:
-    """min(max(x, 0), 6)"""
+    """Compute min(max(x, 0), 6)."""
     return np.clip(x, 0, 6)

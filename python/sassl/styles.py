@@ -19,14 +19,14 @@ Root = str | os.PathLike[str]
 
 
 def painter_by_numbers(root: Root, split: str | None = None) -> list[Path]:
-    """The paintings of Kaggle's Painter by Numbers: 79,433 for training and 23,817 for test.
+    """Return the paths of the paintings of Kaggle's Painter by Numbers: 79,433 for training and 23,817 for test.
 
     Ten files of these archives are damaged; replacements_for_corrupted_files.zip contains replacements. Unpack them over the
-    damaged files, or into a folder of that name beside `train/` and `test/`.
+    damaged files, or into a folder `replacements_for_corrupted_files/` beside `train/` and `test/`.
 
     Args:
         root: the folder that contains `train/` and `test/`, or the one that contains `painter-by-numbers/`.
-        split: "train", "test" or "train+test"; None: those that exist.
+        split: "train", "test" or "train+test"; None: whichever of the two folders exist.
 
     Raises:
         ValueError: an unknown split.
@@ -45,10 +45,10 @@ def painter_by_numbers(root: Root, split: str | None = None) -> list[Path]:
 
 
 def dtd(root: Root, split: str | None = None, partition: int = 1) -> list[Path]:
-    """The Describable Textures Dataset (Cimpoi et al. 2014), 1,880 images in each split of each partition.
+    """Return the paths of the Describable Textures Dataset (Cimpoi et al. 2014): 1,880 images in each split of a partition.
 
     Args:
-        root: the folder that contains `images/` and `labels/`, or one above, such as the `root` of torchvision's `DTD`.
+        root: the folder that contains `images/` and `labels/`, or a folder above it, such as the `root` of torchvision's `DTD`.
         split: "train", "val" or "test", or several, such as "train+val"; None: all. If a backbone is also evaluated on DTD,
             "train" or "train+val" keep the test images out of the bank.
         partition: one of the ten partitions, 1 to 10.
@@ -65,13 +65,13 @@ def dtd(root: Root, split: str | None = None, partition: int = 1) -> list[Path]:
 
 
 def wikiart(root: Root, split: str | None = None) -> list[Path]:
-    """WikiArt as ArtGAN distributes it (Tan et al. 2019), 81,446 paintings in 27 styles.
+    """Return the paths of WikiArt as ArtGAN distributes it (Tan et al. 2019): 81,446 paintings in 27 styles.
 
     Args:
         root: the folder that contains `Baroque/` and the other styles, or the one that contains `wikiart/`.
         split: "train", "val" or "train+val", as listed by `style_train.csv` and `style_val.csv` of wikiart_csv.zip. These
-            files are searched beside the styles, one folder above, and in a folder `wikiart_csv` in either place. None: all
-            images, without these files. Names with accents are found however the archive was unpacked.
+            files are searched for beside the folders of the styles, one folder above, and in a folder `wikiart_csv` in either
+            place. None: all images; these files are not needed. Names with accents are found however the archive was unpacked.
 
     Raises:
         ValueError: an unknown split.
@@ -93,7 +93,7 @@ DATASETS = {"painter-by-numbers": painter_by_numbers, "dtd": dtd, "wikiart": wik
 
 
 def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
-    """Parse a split argument."""
+    """Return the parts of a split argument, such as "train+val"; all of `known` for None."""
     parts = list(known) if split is None else split.split("+")
     if not set(parts) <= set(known) or len(parts) != len(set(parts)):
         every = ", ".join(f'"{name}"' for name in known)
@@ -103,7 +103,7 @@ def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
 
 
 def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str) -> Path:
-    """The first folder of `places` in `root` that contains a file matching one of `patterns`."""
+    """Return the first folder of `places` in `root` that contains a file matching one of `patterns`."""
     bases = [Path(root, place) for place in places]
     for base in bases:
         if any(next(base.glob(pattern), None) for pattern in patterns):
@@ -115,7 +115,7 @@ def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str
 
 
 def _listed(lists: list[Path], folder: Path) -> list[Path]:
-    """The images below a folder that list files name, one per line, optionally followed by a class."""
+    """Return the images below a folder that are named in the files `lists`, one per line, optionally followed by a class."""
     found = {_spelling(path.relative_to(folder).as_posix()): path for path in image_files.find([folder], Counter())}
     images = []
     for file in lists:

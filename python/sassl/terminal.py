@@ -1,6 +1,6 @@
 """Output to the terminal. `sys.stdout` and `sys.stderr` may be None, closed, full, or objects with little more than `write`.
 
-Only this module uses them, and a line on stderr that cannot be written never stops the work that reports it.
+Other modules write to them only through this one. A line on stderr that cannot be written never stops the work that reports it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SILENT = [0]
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Suppress all output in a `with` block, such as in all but one of several processes that would report the same."""
+    """Suppress all output in a `with` block, such as in all but one of several processes that would report the same thing."""
     _SILENT[0] += 1
     try:
         yield
@@ -42,7 +42,7 @@ def message(error: BaseException) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line of results to sys.stdout; it is dropped without a stdout or if the reader has closed the pipe.
+    """Write a line of results to sys.stdout; it is dropped if there is no stdout or the reader has closed the pipe.
 
     Raises:
         OSError: the line cannot be written, as on a full disk.
@@ -58,7 +58,7 @@ def say(text: str) -> None:
 
 
 def _give_up() -> None:
-    """Redirect sys.stdout's buffered output to /dev/null: Python would try to write it again on exit, and report an error."""
+    """Redirect sys.stdout to /dev/null: Python would otherwise try again on exit to write the buffer, and report an error."""
     with suppress(Exception):
         out = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -67,7 +67,7 @@ def _give_up() -> None:
 
 
 def printable(text: str) -> str:
-    r"""Escape what UTF-8 cannot encode: undecodable bytes of a file name become \udcff and the like."""
+    r"""Escape what UTF-8 cannot encode: undecodable bytes of a file name, which become \udcff and the like."""
     return text.encode(errors="backslashreplace").decode()
 
 
@@ -81,7 +81,7 @@ def is_watched() -> bool:
 
 
 def bar(**options: Any) -> Any:
-    """A tqdm bar; None if stderr is not a terminal or notebook, or tqdm is not installed."""
+    """Create a tqdm bar; return None if stderr is not a terminal or notebook, or tqdm is not installed."""
     if _SILENT[0] or not is_watched():
         return None
     try:

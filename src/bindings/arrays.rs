@@ -1,4 +1,4 @@
-//! The only conversion between numpy arrays and the core.
+//! Conversions between numpy arrays and the core; no other file has any.
 use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::memory::zeros;
@@ -72,7 +72,7 @@ impl<'py> HeldImages<'py> {
         Ok(Images::new(pixels, shape)?)
     }
 
-    /// Allocates a result of the same shape and type.
+    /// Allocates a result with the shape and type of the images.
     pub(super) fn room(&self) -> Result<Made> {
         let len = self.shape().iter().product();
         Ok(match self {
@@ -114,7 +114,7 @@ pub(super) fn floats<'py>(name: &str, numbers: &Bound<'py, PyAny>) -> PyResult<H
     Held::new(array.cast::<PyArrayDyn<f32>>()?)
 }
 
-/// Checks style vectors: `(dim,)` or `(n, dim)`.
+/// Converts style vectors to float32, after a check that their shape is `(dim,)` or `(n, dim)`.
 pub(super) fn vectors<'py>(name: &str, z: &Bound<'py, PyAny>, dim: usize) -> PyResult<Held<'py, f32>> {
     let z = floats(name, z)?;
     match z.shape() {

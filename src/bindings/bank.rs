@@ -17,8 +17,8 @@ pub(super) struct Bank(pub(super) Arc<style::Bank>);
 impl Bank {
     /// Args:
     ///     vectors: (n, dim) floats.
-    ///     space: id of the predictor that computed them.
-    ///     names: one for each vector, or None.
+    ///     space: id of their style space, that of the predictor that computed them.
+    ///     names: a name for each vector, e.g. of the image it was computed from; or None.
     #[new]
     #[pyo3(signature = (vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None))]
     fn new(vectors: &Bound<'_, PyAny>, space: &str, names: Option<Vec<String>>) -> PyResult<Self> {
@@ -29,13 +29,13 @@ impl Bank {
         Ok(Self(Arc::new(style::Bank::new(vectors.slice()?.to_vec(), dim, space, names)?)))
     }
 
-    /// Return the bank inside the package, in the style space of `lite`.
+    /// Return the bank that ships with the package, in the style space of the model "lite".
     #[staticmethod]
     fn default(py: Python<'_>) -> PyResult<Self> {
         Ok(Self(Arc::new(run(py, style::Bank::embedded)?)))
     }
 
-    /// Read a bank file into memory: later changes to the file have no effect.
+    /// Read a bank file into memory; later changes to the file have no effect on the bank.
     #[staticmethod]
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
@@ -61,19 +61,19 @@ impl Bank {
         self.0.dim()
     }
 
-    /// The id of the predictor that computed the vectors.
+    /// The id of the vectors' style space, that of the predictor that computed them.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
     }
 
-    /// The image that each vector was computed from, or None.
+    /// The name of the image that each vector was computed from, or None if the bank has no names.
     #[getter]
     fn names(&self) -> Option<Vec<String>> {
         self.0.names().map(<[String]>::to_vec)
     }
 
-    /// Fit a Gaussian along the bank's principal axes.
+    /// Fit a Gaussian to the vectors, with their mean and their first `rank` principal axes.
     #[pyo3(signature = (rank = 20))]
     fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
         Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))
@@ -88,7 +88,7 @@ impl Bank {
     }
 }
 
-/// A low-rank Gaussian over the style vectors of a bank; see `Bank.gaussian`.
+/// A low-rank Gaussian fitted to the style vectors of a bank; see `Bank.gaussian`.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Gaussian(pub(super) Arc<style::Gaussian>);
 
@@ -96,8 +96,8 @@ pub(super) struct Gaussian(pub(super) Arc<style::Gaussian>);
 impl Gaussian {
     /// Args:
     ///     mean: (dim,) floats.
-    ///     axes: (rank, dim), each with its standard deviation as length.
-    ///     space: id of the predictor that computed the bank.
+    ///     axes: (rank, dim) floats, the principal axes; the length of each is the standard deviation along it.
+    ///     space: id of the style space, that of the predictor that computed the bank.
     #[new]
     #[pyo3(signature = (mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str"))]
     fn new(mean: &Bound<'_, PyAny>, axes: &Bound<'_, PyAny>, space: &str) -> PyResult<Self> {
@@ -106,7 +106,7 @@ impl Gaussian {
         Ok(Self(Arc::new(style::Gaussian::from_parts(mean, axes, space)?)))
     }
 
-    /// Number of axes.
+    /// Number of principal axes.
     #[getter]
     fn rank(&self) -> usize {
         self.0.rank()
@@ -118,7 +118,7 @@ impl Gaussian {
         self.0.dim()
     }
 
-    /// The id of the predictor that computed the bank.
+    /// The id of the style space, that of the predictor that computed the bank.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
@@ -130,7 +130,7 @@ impl Gaussian {
         into_array(py, self.0.mean().to_vec(), &[self.0.dim()])
     }
 
-    /// The principal axes, (rank, dim) float32, each with its standard deviation as length.
+    /// The principal axes, (rank, dim) float32; the length of each is the standard deviation along it.
     #[getter]
     fn axes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.axes().to_vec(), &[self.0.rank(), self.0.dim()])

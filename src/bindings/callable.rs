@@ -11,12 +11,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rand::Rng;
 
-/// A function from an (H, W, 3) uint8 array to one of the same shape.
+/// A function from an (H, W, 3) uint8 array to an array of the same shape and dtype.
 #[derive(Debug)]
 pub(super) struct Callable {
     name: String,
     function: Py<PyAny>,
-    /// Whether it takes a seed in addition to the image.
+    /// True if the function takes a seed in addition to the image.
     seeded: bool,
 }
 

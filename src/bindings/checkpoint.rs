@@ -1,4 +1,4 @@
-//! Checkpoints and files of tensors, also for engines outside this crate.
+//! Checkpoints and files of tensors, for the native engine and those written in Python.
 use super::arrays::{floats, into_array};
 use super::run::run_on;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Write the state of any engine to a checkpoint with a checksum, atomically.
+/// Write the state of a run, of any engine, and its metadata to a checkpoint file with a checksum, atomically.
 ///
 /// Raises:
 ///     OSError: the file cannot be written.
@@ -34,7 +34,7 @@ pub(super) fn save_checkpoint(
 ///
 /// Raises:
 ///     OSError: the file cannot be read.
-///     ValueError: not a checkpoint, one of another version, or a damaged one.
+///     ValueError: the file is not a checkpoint, is damaged, or has an unsupported version.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.typing.NDArray[numpy.float32]], dict[str, str]]")]
 pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyDict>, Metadata)> {
@@ -42,7 +42,10 @@ pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<
     Ok((into_dict(py, state)?, metadata))
 }
 
-/// Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
+/// Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's own tensors.
+///
+/// Args:
+///     config: JSON of a `sassl.pretraining.Config`.
 ///
 /// Raises:
 ///     ValueError: an invalid setting.
@@ -53,7 +56,10 @@ pub(super) fn initial_state<'py>(py: Python<'py>, config: &str) -> PyResult<Boun
     into_dict(py, run_on(py, "config", || Trainer::new(config, 1)?.state())?)
 }
 
-/// Return the names and shapes of the initial state.
+/// Return the shapes of the tensors in the initial state, by name.
+///
+/// Args:
+///     config: JSON of a `sassl.pretraining.Config`.
 ///
 /// Raises:
 ///     ValueError: an invalid setting.
@@ -63,8 +69,13 @@ pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<
     run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
 }
 
-/// Return the order in which MoCo distributes the keys of a view (0: left, 1: right) over the parts of a batch of n, at a step
-/// counted from 0.
+/// Return the random order of the rows of a batch in which MoCo computes its keys (shuffling batch norm).
+///
+/// Args:
+///     seed: the seed of the run.
+///     step: the step, counted from 0.
+///     view: the view that the keys are computed from: 0 for the left one, 1 for the right one.
+///     n: number of rows of the batch.
 #[pyfunction]
 #[pyo3(signature = (seed, step, view, n) -> "numpy.typing.NDArray[numpy.uint32]")]
 pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usize) -> Bound<'_, PyArray1<u32>> {
@@ -77,18 +88,19 @@ pub(super) fn read_config(json: &str) -> Result<Config> {
         .map_err(|error| Error::invalid(format!("config is invalid: {error}; give a sassl.pretraining.Config")))
 }
 
-/// Return the metadata of a checkpoint; its tensors are not read.
+/// Return the metadata of a checkpoint without reading its tensors.
 ///
 /// Raises:
 ///     OSError: the file cannot be read.
-///     ValueError: not a checkpoint, or one with damaged metadata.
+///     ValueError: the file is not a checkpoint, or its metadata is damaged.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]"))]
 pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
     run_on(py, path.display(), || checkpoint::metadata(&path))
 }
 
-/// Write tensors to a .safetensors file, atomically: int64 tensors as int64 (exact up to 2**24), all others as float32.
+/// Write tensors to a .safetensors file, atomically: int64 tensors as int64 (values are exact up to 2**24), all others as
+/// float32.
 ///
 /// Raises:
 ///     OSError: the file cannot be written.

@@ -33,7 +33,7 @@ pub(super) struct CudaPlan(Plan);
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaDevice(device::Device);
 
-/// A tensor's layout: dtype, height, width, and the strides of image, row, column and channel in values.
+/// A tensor's layout: dtype, height, width, and the strides of image, row, column and channel in elements.
 type Layout = (String, usize, usize, [i64; 4]);
 
 fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<DeviceImages> {
@@ -61,15 +61,15 @@ impl CudaStylizer {
         PyArray1::from_slice(py, self.0.weights()).into_any()
     }
 
-    /// Plan Algorithm 1.
+    /// Plan the kernel launches of Algorithm 1 for a batch.
     ///
     /// Args:
-    ///     images, out: dtype, height, width, and the strides of image, row, column and channel in values.
-    ///     params: one draw for each image.
-    ///     styles: number of vectors of the bank, or None for in-batch styles.
+    ///     images, out: dtype, height, width, and the strides of image, row, column and channel in elements.
+    ///     params: the parameters drawn for these images.
+    ///     styles: number of vectors in the bank, or None for in-batch styles.
     ///
     /// Raises:
-    ///     ValueError: an unsupported dtype, size or style.
+    ///     ValueError: an unsupported dtype or image size, or a style index out of range.
     #[pyo3(signature = (
         images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
         out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None,
@@ -81,7 +81,7 @@ impl CudaStylizer {
         Ok(CudaPlan(caught("images", plan)?))
     }
 
-    /// Plan F of `count` images into (count, dim) float32.
+    /// Plan the kernel launches of F for `count` images; the output is (count, dim) float32.
     #[pyo3(signature = (images: "tuple[str, int, int, tuple[int, int, int, int]]", count))]
     fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
         let images = self::images(Space::Images, images)?;
@@ -89,18 +89,19 @@ impl CudaStylizer {
     }
 }
 
-/// Plan the views of a batch of uint8 images.
+/// Plan the kernel launches that compute the views of a batch of uint8 images.
 ///
 /// Args:
-///     views: their recipe.
-///     images: dtype, height, width, and the strides of image, row, column and channel in values.
-///     params: the draws of each image's views.
-///     out: for each view, its offset in bytes from the first, and its layout as in `images`.
-///     stylizer: the stylizer of the recipe's style, if it has one.
-///     styles: number of vectors of its bank, or None for in-batch styles.
+///     views: the views to compute.
+///     images: dtype, height, width, and the strides of image, row, column and channel in elements.
+///     params: for each image, the parameters drawn for each view.
+///     out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
+///     stylizer: the stylizer of the views' style, if any of them has one.
+///     styles: number of vectors in the style's bank, or None for in-batch styles.
 ///
 /// Raises:
-///     ValueError: images or parameters of other views.
+///     ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
+///         kernel, which the error names.
 #[pyfunction]
 #[pyo3(signature = (
     views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
@@ -120,17 +121,18 @@ pub(super) fn cuda_views(
     Ok(CudaPlan(caught("images", plan)?))
 }
 
-/// Plan the remaining operations on the crops or regions of a `Loader`, whose pixels are on the device. Crops are changed in
-/// place.
+/// Plan the kernel launches that compute the views of a batch from the crops or regions of a `Loader`, copied to the device.
+/// Crops are changed in place.
 ///
 /// Args:
-///     views: their recipe.
+///     views: the views to compute.
 ///     draws: the loader's draws.
 ///     out, stylizer, styles: as in `cuda_views`.
-///     pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
+///     pixels: size of the crops or regions in bytes, which is checked against the draws; None: not checked.
 ///
 /// Raises:
-///     ValueError: draws of other views, or pixels of another size; an operation without CUDA kernels, by its name.
+///     ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel,
+///         which the error names.
 #[pyfunction]
 #[pyo3(signature = (
     views, draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None,
@@ -179,7 +181,8 @@ impl CudaPlan {
         self.0.launches.len()
     }
 
-    /// Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes; needs no GPU.
+    /// Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes, by name; needs
+    /// no GPU.
     #[pyo3(signature = (arch) -> "dict[str, int]")]
     fn compile<'py>(&self, py: Python<'py>, arch: u32) -> PyResult<Bound<'py, PyDict>> {
         let kernels: HashSet<&Arc<Kernel>> = self.0.launches.iter().map(|launch| &launch.kernel).collect();
@@ -196,24 +199,24 @@ impl CudaPlan {
 
     /// Compile and load the kernels in advance, so that `run` does not have to.
     ///
-    /// Returns and raises as `run`.
+    /// The result and the errors are those of `run`.
     fn load(&self, py: Python<'_>, device: &CudaDevice) -> PyResult<Option<String>> {
         let unkept = super::run::run(py, || device.0.load(&self.0.launches))?;
         Ok(unkept.map(|error| error.to_string()))
     }
 
-    /// Enqueue the launches on a stream, without waiting for them.
+    /// Enqueue the kernel launches on a stream, without waiting for them to finish.
     ///
     /// Args:
     ///     device: the device that holds all buffers.
-    ///     addresses: of the weights, the workspace, the images, the output and the style vectors.
-    ///     stream: a `cudaStream_t`.
+    ///     addresses: the device addresses of the weights, the workspace, the images, the output and the style vectors.
+    ///     stream: a `cudaStream_t`, as an integer.
     ///
     /// Returns:
-    ///     The reason why compiled kernels could not be kept in files, or None.
+    ///     The reason why compiled kernels could not be cached on disk, or None.
     ///
     /// Raises:
-    ///     RuntimeError: no NVRTC, or the driver's error.
+    ///     RuntimeError: NVRTC is missing, or the CUDA driver reports an error.
     fn run(
         &self,
         py: Python<'_>,
@@ -237,8 +240,8 @@ impl CudaDevice {
     }
 }
 
-/// Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled
-/// kernels; for each that is missing, the reason.
+/// Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
+/// compiled kernels are cached; for a driver, NVRTC or GPU that is not found, the reason.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -8,27 +8,28 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::{Path, PathBuf};
 
-/// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
+/// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
 ///
-/// Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen
-/// bits is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC
+/// Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
+/// is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Of an animation, the first frame is decoded. ICC
 /// profiles are ignored.
 ///
 /// Args:
-///     file: a path, or the bytes of a file.
-///     min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
-///         shorter than this, as PIL's `Image.draft` does.
-///     exif: True rotates the image upright by the orientation in EXIF or, without one there, in XMP: in JPEG, PNG (chunks and
-///         texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`,
-///         except that unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
-///         torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
+///     file: the path of a file, or its bytes.
+///     min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
+///         which no side is shorter than this, as by PIL's `Image.draft`; if there is none, or with None, at its full size.
+///     exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
+///         metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
+///         error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False
+///         returns the image as stored, as torchvision's `ImageFolder` does. TIFF is always rotated, because Pillow rotates it
+///         while reading.
 ///
 /// Returns:
 ///     uint8, (H, W, 3).
 ///
 /// Raises:
-///     ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels, or more
-///         than its bytes can encode.
+///     ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels in total, or
+///         more pixels than a file of its size can encode.
 ///     OSError: the file cannot be read.
 #[pyfunction]
 #[pyo3(signature = (
@@ -59,14 +60,14 @@ pub(super) fn decode<'py>(
     into_array(py, bytes, &[height, width, 3])
 }
 
-/// Return the ICC profile in the bytes of a file, or None.
+/// Return the ICC profile of an image, given the bytes of its file, or None if it has no profile.
 #[pyfunction]
 #[pyo3(signature = (file: "bytes") -> "bytes | None")]
 pub(super) fn color_profile<'py>(py: Python<'py>, file: &[u8]) -> Option<Bound<'py, PyBytes>> {
     image::color_profile(file).map(|profile| PyBytes::new(py, &profile))
 }
 
-/// Return the suffixes of image files in folders and shards.
+/// Return the suffixes, without dots, by which image files in folders and shards are recognized.
 #[pyfunction]
 pub(super) fn image_suffixes() -> Vec<&'static str> {
     SUFFIXES.to_vec()

@@ -6,19 +6,20 @@ use crate::eval::{self, Features, Knn, LinearSettings};
 use crate::nn::Engine;
 use pyo3::prelude::*;
 
-/// Rank the classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), best first.
+/// Rank the classes of each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
 ///
 /// Args:
 ///     bank: (N, dim) features.
-///     targets: N labels, any integers of at least 0.
+///     targets: N labels, integers >= 0.
 ///     queries: (M, dim) features.
 ///     k: number of neighbours.
-///     temperature: temperature of their weights, exp(cosine / temperature).
+///     temperature: the weight of a neighbour's vote is exp(cosine similarity / temperature).
 ///     top: number of labels to return per query.
 ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
+///     Labels, (M, top) int64, with fewer columns if there are fewer classes; a row is padded with -1 if a query's neighbours
+///     belong to fewer classes than there are columns.
 ///
 /// Raises:
 ///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
@@ -45,15 +46,16 @@ pub(super) fn knn<'py>(
     ranks(py, ranked)
 }
 
-/// Rank the classes of `queries` by softmax regression, trained on `features` with SGD, best first.
+/// Rank the classes of each query, best first, by softmax regression trained on `features` with SGD.
 ///
 /// Args:
-///     features: (N, dim).
-///     targets: N labels, any integers of at least 0.
-///     queries: (M, dim).
-///     lr: the initial and largest learning rate, for a batch of 256; it decays to 0 along a cosine.
+///     features: (N, dim) features.
+///     targets: N labels, integers >= 0.
+///     queries: (M, dim) features.
+///     lr: the initial learning rate for a batch size of 256, scaled linearly to other batch sizes; it decays to 0 along a
+///         cosine.
 ///     epochs, batch_size, momentum, nesterov: settings of SGD.
-///     seed: seed of the initial weights and the order.
+///     seed: seed of the initial weights and of the order of the features in each epoch.
 ///     top: number of labels to return per query.
 ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///

@@ -1,4 +1,4 @@
-//! `FineTuner`, which `sassl.evaluation.finetune` trains without torch.
+//! `FineTuner`, with which `sassl.evaluation.finetune` trains without torch.
 use super::arrays::{floats, into_array, wrong_type};
 use super::checkpoint::{from_dict, into_dict};
 use super::run::{checked_threads, run_on, threads};
@@ -21,10 +21,10 @@ pub(super) struct FineTuner {
 #[pymethods]
 impl FineTuner {
     /// Args:
-    ///     backbone: JSON of its name and its settings, as in `backbone_info`.
+    ///     backbone: JSON with the backbone's name and settings, as in `backbone_info`.
     ///     classes: number of classes, at least 2.
-    ///     momentum, nesterov, weight_decay: settings of SGD; all parameters are decayed.
-    ///     norm_momentum: the fraction of their running statistics that norms replace in a step.
+    ///     momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
+    ///     norm_momentum: weight of a batch in the running statistics of batch norms, as `momentum` in torch's `BatchNorm2d`.
     ///     frozen: True trains only the classifier; the backbone is then used in eval mode.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///
@@ -68,18 +68,18 @@ impl FineTuner {
         self.features
     }
 
-    /// Take one step.
+    /// Take one training step.
     ///
     /// Args:
     ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
-    ///     targets: N class indices, from 0.
+    ///     targets: N class indices in [0, classes).
     ///     lr: the learning rate.
     ///
     /// Returns:
     ///     The loss before the step; if it is not finite, no weight has changed.
     ///
     /// Raises:
-    ///     ValueError: images or classes that do not match the network.
+    ///     ValueError: images of an unsupported shape, or class indices out of range.
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr
     ))]
@@ -107,7 +107,8 @@ impl FineTuner {
         into_array(py, made, &[n, self.classes])
     }
 
-    /// Return both networks, under `backbone.` and `head.`, and the state of SGD, under `optimizer.`.
+    /// Return the tensors of the backbone, the classifier and SGD by name, with the prefixes `backbone.`, `head.` and
+    /// `optimizer.`.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)

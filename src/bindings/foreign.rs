@@ -20,7 +20,7 @@ pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyT
     // Hides the function from the compiler, which assumes that the original never unwinds, and would remove the guard.
     let call = black_box(call);
     let waits = Waits;
-    // SAFETY: both objects are held, and this thread is attached to the interpreter.
+    // SAFETY: both objects are kept alive by the arguments, and this thread is attached to the interpreter.
     let made = unsafe { call(function.as_ptr(), arguments.as_ptr()) };
     std::mem::forget(waits);
     // SAFETY: the result is a new reference, or null with an error set.

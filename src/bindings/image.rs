@@ -1,4 +1,4 @@
-//! Operations on one image, under torchvision's names: numpy arrays `(H, W, 3)` of uint8 in and out.
+//! Operations on one image, named as in torchvision; they take and return numpy arrays `(H, W, 3)` of uint8.
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result, tuple};
@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 ///     interpolation: "bilinear" (default) or "bicubic"; or Pillow's or torchvision's constant for one of these.
 ///
 /// Raises:
-///     ValueError: a crop that is empty or reaches beyond the image; another interpolation.
+///     ValueError: an empty crop or size, a crop that extends beyond the image, or an unknown interpolation.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int",
@@ -77,8 +77,8 @@ pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
     into_array(py, made, &[height, width, 3])
 }
 
-/// Rotate counter-clockwise about the centre with nearest-neighbour interpolation and black corners; bit-identical to
-/// torchvision's `rotate` on a PIL image.
+/// Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black. Bit-identical
+/// to torchvision's `rotate` on a PIL image.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
@@ -93,6 +93,9 @@ pub(super) fn rotate<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, angle: f64
 }
 
 /// Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
+///
+/// Raises:
+///     ValueError: a factor that is negative or not finite.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_brightness<'py>(
@@ -104,7 +107,11 @@ pub(super) fn adjust_brightness<'py>(
     changed_bytes(py, image, |isa, bytes| image::brighten(isa, bytes, factor))
 }
 
-/// Scale contrast around the mean luma; bit-identical to Pillow's `ImageEnhance.Contrast`.
+/// Scale contrast around the mean luma: 0 gives a uniform gray, 1 the image itself; bit-identical to Pillow's
+/// `ImageEnhance.Contrast`.
+///
+/// Raises:
+///     ValueError: a factor that is negative or not finite.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_contrast<'py>(
@@ -115,7 +122,11 @@ pub(super) fn adjust_contrast<'py>(
     adjusted(py, image, factor, Factor::Contrast)
 }
 
-/// Scale saturation around each pixel's luma; bit-identical to Pillow's `ImageEnhance.Color`.
+/// Scale saturation around each pixel's luma: 0 gives a grayscale image, 1 the image itself; bit-identical to Pillow's
+/// `ImageEnhance.Color`.
+///
+/// Raises:
+///     ValueError: a factor that is negative or not finite.
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_saturation<'py>(
@@ -126,10 +137,11 @@ pub(super) fn adjust_saturation<'py>(
     adjusted(py, image, factor, Factor::Saturation)
 }
 
-/// Shift the hue by a fraction of the circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL image.
+/// Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL
+/// image.
 ///
 /// Raises:
-///     ValueError: a shift outside [-0.5, 0.5].
+///     ValueError: a factor outside [-0.5, 0.5].
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor: f32) -> PyResult<Bound<'py, PyAny>> {
@@ -139,14 +151,14 @@ pub(super) fn adjust_hue<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, factor
     changed(py, image, |isa, planes| Factor::Hue(factor).apply(isa, planes, &mut vec![]))
 }
 
-/// Convert to grayscale: three equal channels of the luma (ITU-R 601-2).
+/// Convert to grayscale: all three channels become the luma (ITU-R 601-2).
 #[pyfunction]
 #[pyo3(signature = (image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]")]
 pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     changed(py, image, |isa, planes| image::grayscale(isa, planes, &mut vec![]))
 }
 
-/// Invert all values of at least `threshold`, which is between 0 (all values) and 256 (none).
+/// Invert all values >= `threshold`, which is in [0, 256]: 0 inverts all values, 256 none.
 ///
 /// Raises:
 ///     ValueError: a threshold outside [0, 256].
@@ -169,12 +181,13 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
-///     kernel_size: number of taps, odd, with reflected edges, as in torchvision; or "pillow" or None for Pillow's
-///         `ImageFilter.GaussianBlur(sigma)`, bit-identical: three boxes in each direction, edges repeated.
+///     kernel_size: an odd number of taps, for a blur with reflected edges as in torchvision; or "pillow" or None for one that
+///         is bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`: three box blurs in each direction, with repeated
+///         edges.
 ///     sigma: standard deviation in pixels, above 0.
 ///
 /// Raises:
-///     ValueError: an even number of taps, more taps than the reflected image allows, a sigma that is not positive.
+///     ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float",
@@ -192,7 +205,7 @@ pub(super) fn gaussian_blur<'py>(
     })
 }
 
-/// Compute `(x / 255 - mean) / std` for each channel.
+/// Normalize an image to `(x / 255 - mean) / std`, with a mean and a standard deviation for each channel.
 ///
 /// Returns:
 ///     float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
@@ -231,7 +244,7 @@ fn adjusted<'py>(
     changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
 }
 
-/// Checks a number of pixels, rows or columns.
+/// Converts a number of pixels, rows or columns after a check that it is not negative.
 fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "must be an integer >= 0"))
 }
@@ -270,7 +283,7 @@ fn changed<'py>(
     })
 }
 
-/// Like [`changed`], for a change of single bytes, which needs no planes.
+/// Like [`changed`], for a change that treats each byte by itself, so that no planes are needed.
 fn changed_bytes<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -305,7 +318,7 @@ fn try_changed<'py>(
     into_array(py, made, &[height, width, 3])
 }
 
-/// An interpolation as a string, as Pillow's constant (`Image.Resampling`), or as an enum of either (torchvision's).
+/// An interpolation, given as a string, Pillow's constant (an integer or `Image.Resampling`), or torchvision's enum.
 pub(super) struct InterpolationMode(pub(super) Interpolation);
 
 impl Default for InterpolationMode {

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A source of images, the order of its epochs, and the views of each image.
+/// A data loader, which reads the images of a source in the order of each epoch and computes their views.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Loader {
     core: Arc<data::Loader>,
@@ -28,11 +28,11 @@ pub(super) struct Loader {
 /// The memory that a batch needs.
 #[derive(Clone)]
 enum Room {
-    /// Views of these shapes and this type.
+    /// An array for each view, with the shape of one image's view, and the dtype.
     Views(Vec<[usize; 3]>, &'static str),
-    /// The crops of these views.
+    /// One array of bytes for the crops of these views.
     Crops(Arc<data::Views>),
-    /// No memory before the batch is computed.
+    /// No memory in advance: the regions are copied to a new array once they are decoded.
     Regions,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Epoch {
 
 struct Running {
     core: data::Epoch,
-    /// The arrays of each open batch.
+    /// The arrays of each batch in progress.
     arrays: VecDeque<Vec<Py<PyAny>>>,
 }
 
@@ -59,11 +59,12 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[pymethods]
 impl Loader {
     /// Args:
-    ///     source: the images.
-    ///     views: the views of each image.
-    ///     on_error: "raise" or "report".
-    ///     on_damage: "use", "replace" or "raise".
-    ///     makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
+    ///     source: the dataset.
+    ///     views: the views to compute from each image.
+    ///     on_error: "raise", or "report" to replace unreadable images by others and list them in `report`.
+    ///     on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
+    ///     makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
+    ///         the decoded images that the views need, also for `Views.finish`.
     ///
     /// The other arguments are those of `sassl.data.TwoViewLoader`.
     #[new]
@@ -125,14 +126,15 @@ impl Loader {
         self.core.sampler().batches()
     }
 
-    /// Images that could not be read or were damaged: name to (reason, count, True if the image was used nevertheless).
+    /// Images that could not be read or were damaged, by name: (reason, number of occurrences, True if the image was used
+    /// nevertheless).
     #[getter]
     fn report(&self) -> BTreeMap<OsString, (String, usize, bool)> {
         let faults = self.core.faults().into_iter();
         faults.map(|(name, fault)| (name, (fault.reason, fault.count, fault.used))).collect()
     }
 
-    /// Start an epoch at a given batch, with batches in new arrays, page-locked if `pinned`.
+    /// Start an epoch at the given batch. Each batch is returned in new arrays, which are page-locked if `pinned`.
     fn start(&self, py: Python<'_>, epoch: u64, batch: usize, pinned: bool) -> PyResult<Epoch> {
         let threads = threads(py, self.threads)?;
         let core = self.core.start(epoch, batch, threads, self.prefetch)?;
@@ -148,16 +150,20 @@ impl Loader {
     }
 }
 
-/// (views, indices, targets, names, draws) of a batch.
+/// A batch: (views, indices, targets, names, draws).
 type Made<'py> = (Vec<Bound<'py, PyAny>>, Bound<'py, PyAny>, Bound<'py, PyAny>, Vec<OsString>, Draws);
 
 #[pymethods]
 impl Epoch {
-    /// Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets;
-    /// names; and the draws of the remaining operations. None at the end.
+    /// Return the next batch, or None at the end of the epoch.
+    ///
+    /// Returns:
+    ///     (views, indices, targets, names, draws): an array for each view, or one array of the bytes from which `Views.finish`
+    ///     computes the views; the images' int64 indices and targets, and their names; and the draws for `Views.finish`.
     ///
     /// Raises:
     ///     ValueError, OSError: an image cannot be read; the next call returns the following batch.
+    ///     ValueError: another process started the epoch, or another thread is waiting for its next batch.
     #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
         if self.process != std::process::id() {
@@ -175,7 +181,7 @@ impl Epoch {
         made
     }
 
-    /// Number of batches returned so far, including those that raised an error.
+    /// Number of batches taken so far, including those for which `next` raised an error.
     #[getter]
     fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)

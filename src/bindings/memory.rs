@@ -12,11 +12,11 @@ use pyo3::types::PyDict;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Creates an array for each view of `n` images, with these shapes and this type, and returns them with their memory split into
-/// parts, one per image. Page-locked memory is allocated by torch, other memory by numpy.
+/// Creates an array for each view of `n` images, where `shapes` are those of single images, and returns the arrays with their
+/// memory split into parts, one per image. Page-locked memory is allocated by torch, other memory by numpy.
 ///
 /// # Errors
-/// There is not enough memory; or numpy or torch has returned an array of another kind, or the same memory twice.
+/// There is not enough memory; or numpy or torch has returned an array of another shape or dtype, or the same memory twice.
 pub(super) fn views(
     py: Python<'_>,
     n: usize,
@@ -58,7 +58,7 @@ pub(super) fn crops(py: Python<'_>, n: usize, views: &data::Views, pinned: bool)
     Ok((vec![array.unbind()], memory))
 }
 
-/// Copies images, one after the other, to a new array of bytes; returns it with their offsets.
+/// Copies images, one after the other, to a new array of bytes, and returns the array with the offset of each image.
 ///
 /// # Errors
 /// As in [`views`].
@@ -86,7 +86,7 @@ pub(super) fn packed(py: Python<'_>, images: &[Arc<RgbImage>], pinned: bool) -> 
     Ok((array.unbind(), begins))
 }
 
-/// Creates an array; returns it with its address range.
+/// Creates an array, and returns it with its address range.
 fn new<'py>(
     py: Python<'py>,
     shape: &[usize],
@@ -107,7 +107,7 @@ fn new<'py>(
     Ok((array, place))
 }
 
-/// Returns the address range of an array, after a check that it is writable, contiguous, and of this shape and type.
+/// Returns the address range of an array, after a check that it is writable, contiguous, and of this shape and dtype.
 fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<Range<usize>> {
     let wrong = |got: String| {
         let requirement = format!("must be a contiguous, writable array of {dtype} and shape {}", tuple(shape));

@@ -73,10 +73,10 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(cores())
 }
 
-/// More than any machine has, but few enough to start.
+/// The largest accepted number of threads: more than any machine has cores for, but few enough to start.
 const MOST_THREADS: isize = 1024;
 
-/// Checks the user's `threads`.
+/// Checks the argument `threads` passed by the user.
 pub(super) fn checked_threads(threads: Option<isize>) -> Result<Option<usize>> {
     match threads {
         Some(n) if !(1..=MOST_THREADS).contains(&n) => {

@@ -24,8 +24,8 @@ impl<T> Shared<T> {
     /// Locks the value; waits while another thread uses it.
     ///
     /// # Errors
-    /// The calling thread already uses the value, because this is a signal handler that has interrupted it; or the process was
-    /// forked while another thread used the value.
+    /// The calling thread is already using the value, and has been interrupted by the signal handler that makes this call; or
+    /// the process was forked while another thread was using the value.
     pub(super) fn lend(&self) -> Result<Lent<'_, T>> {
         let (here, name) = (std::process::id(), self.name);
         if self.process == here {

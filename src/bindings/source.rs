@@ -16,11 +16,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Indexed images, each with a class; the classes of `sassl.data` wrap it.
+/// A sequence of images, each with a class index. The dataset classes of `sassl.data` wrap it.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Source {
     pub(super) core: Arc<dyn data::Source>,
-    /// Whether images are rotated upright.
+    /// True if images are rotated upright by their EXIF orientation.
     pub(super) exif: bool,
     classes: Vec<OsString>,
     has_classes: bool,
@@ -29,8 +29,9 @@ pub(super) struct Source {
     damaged: Vec<(PathBuf, String)>,
 }
 
-/// Return the images below a folder, sorted by name, and the numbers of hidden files and folders and of other files, which are
-/// skipped.
+/// Return the paths of all images below a folder, and how many hidden entries and how many other files were skipped.
+///
+/// The images of a folder are sorted by name and precede those of its subfolders.
 ///
 /// Raises:
 ///     OSError: a folder cannot be read.
@@ -43,7 +44,7 @@ pub(super) fn list_images(py: Python<'_>, folder: PathBuf) -> PyResult<(Vec<OsSt
 
 #[pymethods]
 impl Source {
-    /// Create a source from a folder of classes, `root/<class>/**/image.jpg`.
+    /// Create a source from a folder with one subfolder per class, `root/<class>/**/image.jpg`.
     #[staticmethod]
     #[pyo3(signature = (root: "str | os.PathLike[str]", exif = true))]
     fn folder(py: Python<'_>, root: PathBuf, exif: bool) -> PyResult<Self> {
@@ -52,14 +53,15 @@ impl Source {
         Ok(Self { exif, classes, hidden, others, ..Self::of(folder) })
     }
 
-    /// Create a source from paths, with a class for each.
+    /// Create a source from image files, with a class index for each.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif = true))]
     fn files(py: Python<'_>, paths: Vec<PathBuf>, targets: Vec<i64>, exif: bool) -> PyResult<Self> {
         Ok(Self { exif, ..Self::of(run_on(py, "paths", || Files::new(paths, targets))?) })
     }
 
-    /// Create a source from binary records, "cifar10", "cifar100" or "stl10"; `targets` for records without classes.
+    /// Create a source from the binary files of "cifar10", "cifar100" or "stl10"; `targets` are the classes of STL-10, whose
+    /// files contain none.
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]", targets = None))]
     fn records(py: Python<'_>, layout: &str, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> PyResult<Self> {
@@ -67,7 +69,7 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Records::new(layout, paths, targets))?))
     }
 
-    /// Create a source from files of CIFAR's Python version, "cifar10" or "cifar100".
+    /// Create a source from the pickle files of the Python version of "cifar10" or "cifar100".
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]"))]
     fn pickles(py: Python<'_>, layout: &str, paths: Vec<PathBuf>) -> PyResult<Self> {
@@ -75,7 +77,8 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
-    /// Create a source from WebDataset tar files; with keep_going, unreadable shards contribute the images before the fault.
+    /// Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
+    /// the images before it; otherwise it is an error.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -84,8 +87,10 @@ impl Source {
         Ok(Self { exif, damaged, has_classes, hidden: set.hidden(), others: set.others(), ..Self::of(set) })
     }
 
-    /// Create a source from a Python callable: `get(index)` returns (image, class), the image as bytes, a path, or an array (H, W, 3) of
-    /// uint8. The images are named by `names`, or `name[index]` without them.
+    /// Create a source from a Python callable: `get(index)` returns (image, class).
+    ///
+    /// The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. Images are named by `names`, or `name[index]` if
+    /// that is None.
     #[staticmethod]
     #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true, names: "list[str] | None" = None))]
     fn python(get: Py<PyAny>, len: usize, name: String, exif: bool, names: Option<Vec<OsString>>) -> Result<Self> {
@@ -95,8 +100,8 @@ impl Source {
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
 
-    /// Create a source from images of several concatenated sources: those at the indices `rows`, in this order and with the
-    /// classes `targets`. They are rotated upright if those of the first source are.
+    /// Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
+    /// order, with the class indices `targets`. Images are rotated upright if the first source rotates its images.
     #[staticmethod]
     #[pyo3(signature = (sources: "list[Source]", rows: "list[int]", targets: "list[int]"))]
     fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
@@ -105,18 +110,18 @@ impl Source {
         Ok(Self { exif, ..Self::of(Selection::new(cores, rows, targets)?) })
     }
 
-    /// Return the class of each image, or None if the classes are unknown before images are read.
+    /// Return the class index of each image, or None if classes are unknown until the images are read.
     fn targets(&self) -> Option<Vec<i64>> {
         (0..self.core.len()).map(|index| self.core.target(index)).collect()
     }
 
-    /// Names of the classes; empty if they have none.
+    /// Names of the classes, by class index; empty if the classes have no names.
     #[getter]
     fn classes(&self) -> Vec<OsString> {
         self.classes.clone()
     }
 
-    /// True if the shards hold classes.
+    /// True if the samples of the shards have classes; False for sources other than shards.
     #[getter]
     fn has_classes(&self) -> bool {
         self.has_classes
@@ -134,20 +139,22 @@ impl Source {
         self.hidden
     }
 
-    /// Number of files that are not images by their name, or in a shard belong to no image.
+    /// Number of files ignored because they do not have an image suffix or, in shards, belong to no image.
     #[getter]
     fn others(&self) -> usize {
         self.others
     }
 
-    /// Shards that are only partly readable, with the reason.
+    /// Paths of shards that are only partly readable, each with the reason.
     #[getter]
     fn damaged(&self) -> Vec<(OsString, String)> {
         self.damaged.iter().map(|(path, reason)| (path.as_os_str().to_owned(), reason.clone())).collect()
     }
 
-    /// Return a fingerprint of the images: FNV-1a of their names relative to their common folder; and FNV-1a of their sizes in
-    /// bytes, with the sum of the sizes, or None if the sizes are unknown.
+    /// Return a fingerprint of the dataset: (hash of names, (hash of sizes, total size)).
+    ///
+    /// The hashes are FNV-1a. Names are relative to the common folder of the images, sizes are in bytes; if they are unknown,
+    /// the second item is None.
     fn identity(&self, py: Python<'_>) -> PyResult<(u64, Option<(u64, u64)>)> {
         run_on(py, "source", || Ok(identity(self.core.as_ref())))
     }
@@ -159,7 +166,7 @@ impl Source {
         Ok(self.core.name(index))
     }
 
-    /// Return an image, (H, W, 3) uint8, and its class.
+    /// Return an image, (H, W, 3) uint8, and its class index.
     #[pyo3(signature = (index) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]")]
     fn get<'py>(&self, py: Python<'py>, index: i64) -> PyResult<(Bound<'py, PyAny>, i64)> {
         let index = self.check(index)?;
@@ -225,7 +232,7 @@ fn identity(source: &dyn data::Source) -> (u64, Option<(u64, u64)>) {
     (names.0, sizes.map(|sizes| (sizes.0, sum)))
 }
 
-/// FNV-1a.
+/// A 64-bit FNV-1a hash.
 struct Fnv(u64);
 
 impl Default for Fnv {
@@ -251,7 +258,7 @@ fn layout_named(name: &str) -> Result<Layout> {
     }
 }
 
-/// Images from a Python callable, which is called with the GIL; they are decoded without it.
+/// Images from a Python callable, which is called with the GIL held; the images are decoded without it.
 struct Objects {
     get: Py<PyAny>,
     len: usize,
@@ -307,7 +314,8 @@ impl Objects {
     }
 }
 
-/// Converts an exception of the user's data set to an error with the image's name, which the exception may already have.
+/// Converts an exception raised by the user's dataset to an error that names the image; if the exception's message already
+/// starts with the name, it is not repeated.
 fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
     let name = Path::new(name);
     let said = error.value(py).to_string();

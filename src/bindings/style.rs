@@ -1,4 +1,4 @@
-//! `StyleParams` and `Block`: the draws for a batch, and Algorithm 1.
+//! `StyleParams` and `Block`: the style parameters drawn for a batch, and Algorithm 1.
 use super::arrays::{HeldImages, floats, into_array, vectors};
 use super::bank::{Bank, Gaussian};
 use super::run::{caught, run_on, threads};
@@ -12,13 +12,13 @@ use numpy::{PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-/// The draws for a batch of n images: a plain value to inspect, store and replay.
+/// The style parameters drawn for a batch of n images: a plain value to inspect, store and replay.
 ///
 /// Args:
-///     apply: (n,) bool, True for images that are stylized.
-///     alpha: (n,) float32 in [0, 1], feature blending.
-///     beta: (n,) float32 in [0, 1], pixel interpolation.
-///     style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
+///     apply: (n,) bool, True for images that are to be stylized.
+///     alpha: (n,) float32 in [0, 1], the weights of feature blending.
+///     beta: (n,) float32 in [0, 1], the weights of pixel interpolation.
+///     style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, style vectors.
 #[pyclass(frozen, eq, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
 pub(super) struct StyleParams(pub(super) Vec<style::StyleParams>);
@@ -70,19 +70,19 @@ impl StyleParams {
         Ok(Self(styles.into_iter().enumerate().map(one).collect()))
     }
 
-    /// True for images that are stylized, (n,) bool.
+    /// True for images that are to be stylized, (n,) bool.
     #[getter]
     fn apply<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.iter().map(|params| params.apply).collect(), &[self.0.len()])
     }
 
-    /// Feature blending, (n,) float32.
+    /// The weights of feature blending, (n,) float32.
     #[getter]
     fn alpha<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.iter().map(|params| params.alpha).collect(), &[self.0.len()])
     }
 
-    /// Pixel interpolation, (n,) float32.
+    /// The weights of pixel interpolation, (n,) float32.
     #[getter]
     fn beta<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.iter().map(|params| params.beta).collect(), &[self.0.len()])
@@ -138,17 +138,17 @@ impl StyleParams {
     }
 }
 
-/// Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
+/// Algorithm 1 of the paper, with its settings; `sassl.transforms.SASSL` wraps it.
 ///
 /// Args:
 ///     stylizer: the networks F and T.
 ///     styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
 ///     p: probability of stylizing an image.
-///     alpha: range of feature blending.
-///     beta: range of pixel interpolation.
+///     alpha: range (low, high) from which the weight of feature blending is drawn.
+///     beta: range (low, high) from which the weight of pixel interpolation is drawn.
 ///
 /// Raises:
-///     ValueError: a value outside [0, 1], a reversed range, styles of another space.
+///     ValueError: a value outside [0, 1], a reversed range, or styles of another style space than the stylizer's.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Block {
     pub(super) stylizer: Py<Stylizer>,
@@ -201,7 +201,7 @@ impl Block {
         Ok(Self { stylizer, sassl })
     }
 
-    /// Draw parameters for n images; image i has the random stream (seed, epoch, index + i, view).
+    /// Draw parameters for n images: those for image i from the random stream with the key (seed, epoch, index + i, view).
     #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
     fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
         let draw = || self.sassl.sample(Key { seed, epoch, index, view }, n);
@@ -211,8 +211,9 @@ impl Block {
     /// Return the style vector z_s of each image, (n, dim) float32.
     ///
     /// Args:
-    ///     params: the draws.
-    ///     z_content: (n, dim), F of the batch's images; required if styles are taken from the batch.
+    ///     params: the drawn parameters.
+    ///     z_content: (n, dim), the style vectors of the batch's images, as computed by F; required if styles are taken from
+    ///         the batch.
     #[pyo3(signature = (params, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]")]
     fn vectors<'py>(
         &self,
@@ -227,15 +228,15 @@ impl Block {
         into_array(py, z, &[params.0.len(), dim])
     }
 
-    /// Apply Algorithm 1, a pure function of images and parameters.
+    /// Apply Algorithm 1 to a batch. The result is a pure function of the images and the parameters.
     ///
     /// Args:
     ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8.
-    ///     params: one draw for each image.
+    ///     params: the parameters drawn for these images.
     ///
     /// Returns:
-    ///     An array of the shape and dtype of the images; images with apply = False are unchanged, and the
-    ///     input array itself is returned if all are.
+    ///     An array of the shape and dtype of the images; images with apply = False are unchanged. If no image is to be
+    ///     stylized, the input array itself.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", params) -> "numpy.typing.NDArray[typing.Any]")]
     fn apply<'py>(
         &self,

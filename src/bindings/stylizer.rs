@@ -16,17 +16,18 @@ use std::sync::Arc;
 /// A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
 ///
 /// Args:
-///     model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` writes one).
+///     model: "lite", the network that ships with the package, or the path of a model file (.safetensors), as written by the
+///         command `sassl convert`.
 ///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
 ///         DataLoader worker, else all cores. Results do not depend on it.
-///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
-///         VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB
-///         on average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were
-///         not measured.
-///     space: required id of the style space.
+///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512 VNNI.
+///         With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB on
+///         average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, for which the effect of "fast"
+///         has not been measured with trained weights.
+///     space: the id of the style space that the model must have; None accepts any.
 ///
 /// Raises:
-///     ValueError: an unknown model or precision, a file that is not a model, or a model of another style space.
+///     ValueError: an unknown model or precision, a file that is not a model, or a model whose style space is not `space`.
 ///     OSError: the file cannot be read.
 ///
 /// A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
@@ -36,7 +37,7 @@ pub(super) struct Stylizer {
     /// "lite" or the file's path.
     #[pyo3(get)]
     source: OsString,
-    /// The number of threads, as passed by the caller.
+    /// The argument `threads`: a number, or None.
     #[pyo3(get)]
     pub(super) threads: Option<usize>,
     precision: Precision,
@@ -66,7 +67,7 @@ impl Stylizer {
         Ok(Self { core: Arc::new(core), source: model.into_os_string(), threads, precision })
     }
 
-    /// The precision, as given or the model's default.
+    /// The precision, "exact" or "fast": the one passed, or the model's default.
     #[getter]
     pub(super) fn precision(&self) -> &str {
         self.precision.name()
@@ -119,7 +120,7 @@ impl Stylizer {
         into_array(py, z, if held.shape().len() == 3 { &shape[1..] } else { &shape })
     }
 
-    /// Compute T: images in the style z, before any interpolation.
+    /// Compute T: the images rendered in the style `z`, not interpolated with the originals.
     ///
     /// Args:
     ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
@@ -149,10 +150,10 @@ impl Stylizer {
     ///     images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
     ///     z_style: (N, dim), or (dim,) for all images.
     ///     alpha: feature blending in [0, 1], a scalar or (N,); None: 0.2, the middle of the paper's range.
-    ///     beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2.
+    ///     beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2, also the middle of the paper's range.
     ///
     /// Returns:
-    ///     An array of the shape and dtype of the images; uint8 rounds halves up.
+    ///     An array of the shape and dtype of the images; uint8 values are rounded to nearest, halves up.
     #[pyo3(signature = (
         images: "numpy.typing.NDArray[typing.Any]",
         z_style: "numpy.typing.ArrayLike",
@@ -167,7 +168,7 @@ impl Stylizer {
         alpha: Option<&Bound<'py, PyAny>>,
         beta: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        /// The middle of the paper's ranges.
+        /// The middle of the paper's range of alpha and beta.
         const DEFAULT: f32 = 0.2;
         let held = HeldImages::new(images)?;
         let (images, threads) = (held.images()?, threads(py, self.threads)?);
@@ -220,7 +221,7 @@ fn named(model: &Path) -> Result<Model> {
 
 #[cfg(feature = "cuda")]
 impl Stylizer {
-    /// Loads the model again, for its weights.
+    /// Loads the model again, because the stylizer does not keep its weights in their original form.
     pub(super) fn model(&self) -> Result<Model> {
         let model = named(Path::new(&self.source))?;
         check_space(&self.source.to_string_lossy(), &model.space, &self.core)?;
@@ -228,7 +229,7 @@ impl Stylizer {
     }
 }
 
-/// Checks that the style space of the vectors is the model's.
+/// Checks that style vectors, whose style space is `found`, are in the style space of the model.
 pub(super) fn check_space(what: &str, found: &str, stylizer: &style::Stylizer) -> Result<()> {
     let expected = stylizer.space();
     if found == expected {

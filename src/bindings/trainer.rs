@@ -13,7 +13,7 @@ use pyo3::types::PyDict;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// A method with its networks and optimizers.
+/// A pretraining method with its networks and optimizers.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Trainer {
     core: Shared<train::Trainer>,
@@ -26,8 +26,8 @@ impl Trainer {
     /// Args:
     ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-    ///     accumulate: number of pieces in which a step processes its rows, one after another; each consists of whole parts of
-    ///         the batch for the norms.
+    ///     accumulate: number of pieces of a batch that a step processes one after another (gradient accumulation); must divide
+    ///         the method's `splits`, so that batch norms compute the same statistics as without it.
     ///
     /// Raises:
     ///     ValueError: an invalid setting.
@@ -59,16 +59,18 @@ impl Trainer {
     /// Take one step on two views of a batch.
     ///
     /// Args:
-    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32; the left views are those of the query or online network.
+    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32; where the method treats them differently, the left views are the
+    ///         input of the query or online network.
     ///     lr: the learning rate.
     ///     momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
     ///     fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
     ///
     /// Returns:
-    ///     The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
+    ///     The loss before the step, a dict of other metrics, and the backbone's features of the left views, (N, features)
+    ///     float32.
     ///
     /// Raises:
-    ///     ValueError: views of another shape; a loss that is not finite, in which case no weight has changed.
+    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case no weight has changed.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
         fixed_lr=None
@@ -114,7 +116,7 @@ impl Trainer {
         self.features
     }
 
-    /// Return the whole state for a bit-exact resume, by name.
+    /// Return all tensors that are needed to resume bit-exactly, by name.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
@@ -123,14 +125,14 @@ impl Trainer {
     /// Load a state returned by `state`.
     ///
     /// Raises:
-    ///     ValueError: a state of another run; nothing has changed in that case.
+    ///     ValueError: the state of a run with other networks or another method; nothing has changed in that case.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
         run_on(py, "state", || self.core.lend()?.load_state(&state))
     }
 
-    /// Write the whole state to a .safetensors file with a checksum, atomically.
+    /// Write the state and metadata to a .safetensors file with a checksum, atomically.
     ///
     /// Raises:
     ///     OSError: the file cannot be written.
@@ -142,11 +144,12 @@ impl Trainer {
         })
     }
 
-    /// Load the state from such a file, and return its metadata.
+    /// Load the state from a file written by `save`, and return the file's metadata.
     ///
     /// Raises:
     ///     OSError: the file cannot be read.
-    ///     ValueError: not a checkpoint, a damaged one, or one of another run; nothing has changed in that case.
+    ///     ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method; nothing
+    ///         has changed in that case.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
         run_on(py, path.display(), || {
@@ -163,7 +166,7 @@ impl Trainer {
         into_dict(py, run_on(py, "state", || self.core.lend()?.backbone_state())?)
     }
 
-    /// Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
+    /// Load the backbone from tensors with the names of torchvision or timm; those of the classifier, `fc.*`, are ignored.
     ///
     /// Raises:
     ///     ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
@@ -180,10 +183,11 @@ pub(super) fn backbone_names() -> Vec<&'static str> {
     encoders::BACKBONES.iter().map(|row| row.name).collect()
 }
 
-/// Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all settings that it has.
+/// Describe a backbone as JSON: "features" (the dimension of its features), "stem_stride", "least_side" (the shortest side of
+/// an image that it accepts, in pixels), and "settings" (all of its settings, including defaults).
 ///
 /// Args:
-///     json: its name and those settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+///     json: the backbone's name and the settings that differ from torchvision's: `{"name": "resnet18", "small_stem": true}`.
 ///
 /// Raises:
 ///     ValueError: an unknown backbone, or an unknown or invalid setting.
@@ -197,17 +201,17 @@ pub(super) fn backbone_info(json: &str) -> Result<String> {
     Ok(told.to_string())
 }
 
-/// Return the learning rate of step (or epoch) `k` of `total`, counted from 0: linear warm-up, then cosine decay to 0 (SimCLR,
-/// BYOL; MoCo by epoch).
+/// Return the learning rate of step (or, for MoCo, epoch) `k` of `total`, counted from 0: a linear warm-up to `lr` over
+/// `warmup` steps, followed by cosine decay to 0.
 ///
 /// Raises:
-///     ValueError: a negative rate, or a warm-up as long as the schedule.
+///     ValueError: a negative rate, or a warm-up that is not shorter than the schedule.
 #[pyfunction]
 pub(super) fn cosine_rate(lr: f64, warmup: u64, total: u64, k: u64) -> Result<f64> {
     Ok(Schedule::new(lr, warmup, total)?.at(k))
 }
 
-/// Return BYOL's tau at step `k` of `total`, from `tau` to 1 along a cosine.
+/// Return BYOL's EMA coefficient at step `k` of `total`, counted from 0: it increases from `tau` to 1 along a cosine.
 ///
 /// Raises:
 ///     ValueError: tau outside [0, 1], or no steps.

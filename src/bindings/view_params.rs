@@ -1,4 +1,4 @@
-//! `ViewParams`: the draws for one view, for Python.
+//! `ViewParams` and `Draws`: the parameters drawn for one view, and for a batch.
 use super::style::StyleParams;
 use crate::data;
 use crate::data::{Drawn, Region};
@@ -8,8 +8,10 @@ use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-/// The draws for one view: a plain value to inspect and replay. A mapping from the names of its operations to a dict
-/// of values, to a `StyleParams` of one image, or to None for an operation that was not applied.
+/// The parameters drawn for one view: a plain value to inspect and replay.
+///
+/// A mapping from the names of the view's operations to a dict of values, to a `StyleParams` of one image, or to None for an
+/// operation that is not applied.
 #[pyclass(frozen, eq, mapping, from_py_object, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
 pub(super) struct ViewParams(pub(super) data::ViewParams);
@@ -17,11 +19,13 @@ pub(super) struct ViewParams(pub(super) data::ViewParams);
 #[pymethods]
 impl ViewParams {
     /// Args:
-    ///     drawn: values by operation name, in the order of the operations; missing operations are not applied. A crop is
-    ///         {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter, the order matters.
+    ///     drawn: values by operation name, in the order of the operations; operations without an entry are not applied. A crop
+    ///         is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The factors of a colour jitter are applied
+    ///         in the order of their dict.
     ///
     /// Raises:
-    ///     TypeError, ValueError: a value of the wrong type, a style of several images.
+    ///     TypeError: a value of the wrong type.
+    ///     ValueError: a `StyleParams` of several images.
     #[new]
     #[pyo3(signature = (drawn: "dict[str, dict[str, float] | StyleParams | None]"))]
     fn new(drawn: &Bound<'_, PyDict>) -> PyResult<Self> {
@@ -57,7 +61,7 @@ impl ViewParams {
         Ok(PyList::new(py, self.keys())?.try_iter()?.into_any())
     }
 
-    /// Return the names in the order of the operations.
+    /// Return the names of the operations, in order.
     fn keys(&self) -> Vec<String> {
         self.0.0.iter().map(|(name, _)| name.clone()).collect()
     }
@@ -78,11 +82,12 @@ impl ViewParams {
     }
 }
 
-/// The draws for all views of each image of a batch.
+/// The parameters drawn for all views of each image of a batch.
 ///
 /// Args:
-///     params: for each image, the draws of each view.
-///     regions: for decoded images, the offset of their pixels and the region they cover: top, left, height, width; None for crops.
+///     params: for each image, the parameters drawn for each view.
+///     regions: if the loader returns regions of decoded images: for each image, the byte offset of its pixels and the region
+///         that they cover, (top, left, height, width). None if it returns crops.
 #[pyclass(frozen, eq, sequence, module = "sassl._sassl")]
 #[derive(PartialEq)]
 pub(super) struct Draws {
@@ -90,7 +95,7 @@ pub(super) struct Draws {
     pub(super) regions: Vec<Region>,
 }
 
-/// The offset of a region's pixels, and its top, left, height and width in the image.
+/// The byte offset of a region's pixels, and the region's top, left, height and width in the image.
 type Place = (usize, (usize, usize, usize, usize));
 
 #[pymethods]
@@ -104,7 +109,7 @@ impl Draws {
         Self { params, regions: regions.into_iter().flatten().map(region).collect() }
     }
 
-    /// True for decoded images, False for crops.
+    /// True if these draws are for regions of decoded images, False if for crops.
     #[getter]
     fn of_images(&self) -> bool {
         !self.regions.is_empty()
@@ -130,10 +135,10 @@ impl Draws {
 }
 
 impl Draws {
-    /// Checks the size in bytes of the pixels for these draws.
+    /// Checks that the pixels for these draws have the right size, in bytes.
     ///
     /// # Errors
-    /// The pixels have another size.
+    /// The pixels have a different size.
     pub(super) fn check(&self, views: &data::Views, bytes: usize) -> Result<()> {
         let expected = match self.regions.is_empty() {
             true => views.crops(self.params.len()).1,

@@ -43,10 +43,11 @@ impl TryFrom<Chance> for Probability {
 
 #[pymethods]
 impl Step {
-    /// Create a random crop, resized to the view, as in torchvision's `RandomResizedCrop`.
+    /// Create a step that crops at random and resizes the crop to the size of the view, as torchvision's `RandomResizedCrop`
+    /// does.
     ///
     /// Raises:
-    ///     ValueError: a reversed range, an unknown interpolation.
+    ///     ValueError: a range (low, high) that is reversed or out of bounds, or an unknown interpolation.
     #[staticmethod]
     #[pyo3(signature = (name, scale, ratio, interpolation: "typing.Any"))]
     fn crop(name: String, scale: (f32, f32), ratio: (f32, f32), interpolation: InterpolationMode) -> Result<Self> {
@@ -64,10 +65,10 @@ impl Step {
         }
     }
 
-    /// Create a step of Algorithm 1, with `p` instead of the block's probability.
+    /// Create a step that applies Algorithm 1 with the settings of `block`, except for the probability, which is `p`.
     ///
     /// Args:
-    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
     ///
     /// Raises:
     ///     ValueError: an invalid probability.
@@ -79,11 +80,13 @@ impl Step {
         Ok(Self(data::Step { name, action: Action::Style(styling) }))
     }
 
-    /// Create a step from one of the kinds in `operations()`.
+    /// Create a step that applies an image operation.
     ///
     /// Args:
-    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
-    ///     settings: a JSON object.
+    ///     kind: one of `operations()`.
+    ///     name: the step's name, unique within the view.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+    ///     settings: the operation's settings as a JSON object.
     ///
     /// Raises:
     ///     ValueError: an unknown kind, or invalid settings.
@@ -94,7 +97,8 @@ impl Step {
         Ok(Self(data::Step { name, action }))
     }
 
-    /// Create a step from a Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
+    /// Create a step that calls a Python function with an (H, W, 3) uint8 array and, if `seeded`, an integer seed. The function
+    /// returns an array of the same shape and dtype.
     ///
     /// Raises:
     ///     ValueError: an invalid probability.
@@ -106,7 +110,7 @@ impl Step {
     }
 }
 
-/// Return the kinds of `Step.operation`.
+/// Return the kinds of operations that `Step.operation` accepts.
 #[pyfunction]
 pub(super) fn operations() -> Vec<&'static str> {
     OPERATIONS.iter().map(|(name, _)| *name).collect()
@@ -121,13 +125,14 @@ type Listed<'py> = (Vec<PyRef<'py, Step>>, (usize, usize), Option<MeanAndStd>);
 /// The views of an image.
 ///
 /// Args:
-///     views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or
-///         None for 0 and 1.
+///     views: for each view, its steps, its (height, width), and (mean, std) of the channels for normalizing values in [0, 1],
+///         or None for no normalization.
 ///     dtype: "uint8", "float16" or "float32".
-///     channels_last: True for (H, W, 3), False for (3, H, W).
+///     channels_last: True for views of shape (H, W, 3), False for (3, H, W).
 ///
 /// Raises:
-///     ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
+///     ValueError: an invalid list of steps; a view too small for one of its steps; an unknown dtype; uint8 views with
+///         normalization.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Views(pub(super) Arc<data::Views>);
 
@@ -148,7 +153,7 @@ impl Views {
         Ok(Self(Arc::new(data::Views::new(Isa::detect()?, made.collect::<Result<_>>()?)?)))
     }
 
-    /// True if the style of a view is another image of the batch.
+    /// True if a view takes its style from another image of the batch.
     #[getter]
     fn needs_batch(&self) -> bool {
         self.0.needs_batch()
@@ -160,27 +165,29 @@ impl Views {
         self.shapes().into_iter().map(Into::into).collect()
     }
 
-    /// Draw all views of an image: view v from the random streams (seed, epoch, index, v), one stream for each operation name.
+    /// Draw the parameters for all views of an image: those for view v from the random streams with the key (seed, epoch,
+    /// index, v), one stream per operation name.
     ///
     /// Raises:
-    ///     ValueError: an image without pixels.
+    ///     ValueError: a height or width of 0.
     #[pyo3(signature = (seed, height, width, *, epoch = 0, index = 0))]
     fn sample(&self, seed: u64, height: usize, width: usize, epoch: u64, index: u64) -> Result<Vec<ViewParams>> {
         checked("image", height, width)?;
         Ok(of_views(self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1))))
     }
 
-    /// Draw all views of an image of this size with every operation applied.
+    /// Draw the parameters for all views of an image of this size, with every operation applied, whatever its probability.
     fn sample_every(&self, height: usize, width: usize) -> Result<Vec<ViewParams>> {
         checked("image", height, width)?;
         let every = |view: &View| view.sample_every(Key::default(), (height, width));
         Ok(of_views(self.0.views().iter().map(every).collect()))
     }
 
-    /// Draw all views of each image of a batch: image i as in `sample` with index i, in-batch styles among the n images.
+    /// Draw the parameters for all views of each image of a batch: for image i as in `sample` with index i, but with in-batch
+    /// styles from the n images.
     ///
     /// Raises:
-    ///     ValueError: images without pixels.
+    ///     ValueError: a height or width of 0.
     #[pyo3(signature = (seed, n, height, width, *, epoch = 0))]
     fn sample_batch(
         &self,
@@ -195,14 +202,15 @@ impl Views {
         Ok((0..n).map(|i| of_views(self.0.sample(key(i), (height, width), (i, n)))).collect())
     }
 
-    /// Compute all views, a pure function of image and parameters.
+    /// Compute all views of an image. The result is a pure function of the image and the parameters.
     ///
     /// Args:
     ///     image: (H, W, 3) uint8.
-    ///     params: the draws of each view.
+    ///     params: the parameters drawn for each view.
     ///
     /// Raises:
-    ///     ValueError: parameters of other views; a crop outside the image; an image too small for style.
+    ///     ValueError: parameters that do not match the views' steps; a crop outside the image; an image too small to be
+    ///         stylized.
     #[pyo3(signature = (
         image: "numpy.typing.NDArray[numpy.uint8]", params
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]
@@ -219,25 +227,26 @@ impl Views {
         self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
     }
 
-    /// Check that a loader can leave the second half of the work on batches shared by `world_size` ranks, or, with `images`,
-    /// all work except decoding.
+    /// Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
+    /// with `images`, that it can stop after decoding.
     ///
     /// Raises:
-    ///     ValueError: a style that does not permit this.
+    ///     ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
     fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
         self.0.check_halves(world_size)?;
         if images { self.0.check_regions() } else { Ok(()) }
     }
 
-    /// Compute the views of a batch from the crops or regions of a `Loader`, with the images as the first axis.
+    /// Compute the views of a batch from the crops or regions that a `Loader` returns: an array for each view, whose first axis
+    /// is that of the images.
     ///
     /// Args:
-    ///     pixels: the loader's pixels, uint8.
+    ///     pixels: the loader's crops or regions, as one array of uint8.
     ///     draws: the loader's draws.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: pixels of a different number of images, draws of other views.
+    ///     ValueError: pixels whose size does not match the draws, or draws that do not match the views' steps.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]

@@ -1,4 +1,4 @@
-//! `convert` and `info`: files of weights, and information about this installation.
+//! `convert`, `version` and `info`: conversion of weight files, and information about this installation.
 use super::run::run_on;
 use crate::error::Error;
 use crate::kernels::isa::Isa;
@@ -8,20 +8,22 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-/// Convert a third-party style network to one .safetensors file, written atomically.
+/// Convert a third-party style network, its style predictor F and its transformer T, to one .safetensors file, written
+/// atomically.
 ///
-/// Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and styleaug from
-/// PyTorch's .pth files, without executing their code.
+/// Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and
+/// styleaug from PyTorch's .pth files, without executing their code.
 ///
 /// Args:
 ///     paths: files, folders or archives that hold F and T, together or separately.
 ///     out: the file to write.
 ///     name: the model's name, stored in the file.
-///     as_is: InceptionV3 sees images at their original size, at least 43 pixels, instead of a shorter side of 256.
+///     as_is: True if Magenta's InceptionV3 is to encode styles at their original size (sides of at least 43 pixels) instead of
+///         resized to a shorter side of 256.
 ///     any_pair: accept F and T that were not trained together.
 ///
 /// Raises:
-///     ValueError: a file that is not such a network, or only one part of it.
+///     ValueError: a file is not part of such a network, or F or T is missing.
 ///     OSError: a file cannot be read or written.
 #[pyfunction]
 #[pyo3(signature = (
@@ -49,8 +51,9 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the numbers of
-/// cores and of default threads, and the embedded models.
+/// Return the version of the package ("version"), the instruction sets that this machine supports ("supported"), the one in use
+/// ("isa") and whether it has instructions for products of 8-bit integers ("multiplies_bytes"), the number of cores ("cores")
+/// and of threads by default ("threads"), and the names of the embedded models ("models").
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -1,4 +1,4 @@
-//! The views of a batch of images on CUDA, with the same draws and the same arithmetic as on the CPU.
+//! The views of a batch of images on CUDA, with the same draws and the same rules of arithmetic as on the CPU.
 use super::lowering::Lowering;
 use super::regions::Region;
 use super::view::{Action, Drawn, Step, View, ViewParams};
@@ -13,16 +13,16 @@ use crate::style::cuda::{DeviceStylizer, StyleSource};
 /// The largest number of values in a plane, limited by the kernels' counters.
 const MOST: usize = 1 << 30;
 
-/// The stylizer, and the source of its styles.
+/// A stylizer, and the source of its styles.
 type DeviceStyle<'a> = (&'a DeviceStylizer, StyleSource);
 
 impl Views {
-    /// Plans all views of a batch of bytes into `out`, one place per view; `params` holds the draws of each image. `style` is
-    /// the source of styles, if there are any.
+    /// Plans the computation of all views of a batch of images of bytes. `out` holds the location of each view in the output,
+    /// and `params` the draws of each image. `style` is required if a view is stylized.
     ///
     /// # Errors
-    /// Images that are not bytes or too large, parameters of other views, an operation without kernels, in-batch styles for
-    /// a step other than the first.
+    /// Images are not bytes, or are too large; the parameters do not match the views' steps; an operation has no CUDA kernels;
+    /// or a style step other than the first has in-batch styles.
     pub fn plan(
         &self,
         images: &DeviceImages,
@@ -43,7 +43,7 @@ impl Views {
     }
 
     /// Plans the second half of the views of a batch, from crops at [`Space::Images`] in the layout of [`Views::crops`], which
-    /// are changed in place; otherwise as [`Views::plan`].
+    /// are changed in place. The other arguments are those of [`Views::plan`].
     ///
     /// # Errors
     /// The same as [`Views::plan`].
@@ -60,12 +60,12 @@ impl Views {
         })
     }
 
-    /// Plans all views of a batch of decoded images of any sizes, from their regions at [`Space::Images`]; otherwise as
-    /// [`Views::plan`].
+    /// Plans all views of a batch of decoded images of any sizes, from their regions at [`Space::Images`]. The other arguments
+    /// are those of [`Views::plan`].
     ///
     /// # Errors
-    /// The same as [`Views::plan`]; the number of regions differs from that of the parameters, a crop beyond its region, a style
-    /// before the crop.
+    /// Those of [`Views::plan`]; or there is not exactly one region for each image, a crop extends beyond its region, or a
+    /// style precedes a crop.
     pub fn plan_regions(
         &self,
         regions: &[Region],
@@ -95,7 +95,7 @@ impl Views {
         })
     }
 
-    /// Returns a plan with the launches that `push` adds for each view; `largest` is the size of the largest image.
+    /// Returns a plan with the launches that `push` adds for each view; `largest` is the (height, width) of the largest image.
     fn each_view(
         &self,
         params: &[Vec<ViewParams>],
@@ -133,7 +133,7 @@ struct Lowered<'a> {
     params: &'a [ViewParams],
     out: &'a DeviceImages,
     style: Option<DeviceStyle<'a>>,
-    /// The view and the step with in-batch styles.
+    /// The indices of the view and of the step with in-batch styles, if any.
     of_batch: Option<(usize, usize)>,
 }
 
@@ -188,7 +188,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Plans step i, a style.
+    /// Plans step `i`, a style.
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
         let Some((stylizer, source)) = self.style else {
@@ -232,7 +232,7 @@ fn planar(at: At, (height, width): (usize, usize)) -> DeviceImages {
     DeviceImages { at, pixels: PixelType::U8, strides: [3 * h * w, w, 1, h * w].into(), height, width }
 }
 
-/// Returns a step's crops of images of one size.
+/// Returns the crop of each image for a step, from images of equal size.
 fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let Strides { image, row, column, .. } = images.strides;
     let crop = |(i, params): (usize, &ViewParams)| {
@@ -244,7 +244,7 @@ fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result
     params.iter().enumerate().map(crop).collect()
 }
 
-/// Returns a step's crops of consecutive regions of pixels.
+/// Returns the crop of each image for a step, from consecutive regions of pixels.
 fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let crop = |(region, params): (&Region, &ViewParams)| {
         let crop = region.within(View::crop_of(step, params)?)?;
@@ -254,7 +254,7 @@ fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> R
     regions.iter().zip(params).map(crop).collect()
 }
 
-/// Returns the style parameters of an image; without any, it is not stylized.
+/// Returns the style parameters of an image for a step; it is an error if there are none.
 fn style_of(step: &Step, params: &ViewParams) -> Result<StyleParams> {
     match params.of(&step.name) {
         Some(Drawn::Style(style)) => Ok(style.clone()),

@@ -30,7 +30,7 @@ pub enum OnDamage {
 /// The options with which a loader reads images.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// The same as in [`crate::image::DecodeOptions`].
+    /// The minimum side of a reduced JPEG, as in [`crate::image::DecodeOptions`].
     pub least: Option<u16>,
     /// True rotates images upright by their EXIF orientation.
     pub exif: bool,
@@ -41,7 +41,7 @@ pub struct Reading {
 }
 
 impl Default for Reading {
-    /// Images are upright and in full size; unreadable ones are errors, damaged ones are used.
+    /// Images are rotated upright and decoded at full size; unreadable images are errors, and damaged ones are used.
     fn default() -> Self {
         Self { least: None, exif: true, on_error: OnError::default(), on_damage: OnDamage::default() }
     }
@@ -74,7 +74,7 @@ impl Faults {
 }
 
 impl OnError {
-    /// Returns the error as `Ok` if another image may replace the one that failed with it, as `Err` otherwise.
+    /// Returns the error as `Ok` if the image that caused it may be replaced by another, and as `Err` otherwise.
     pub(super) fn replaces(self, error: Error) -> Result<Error> {
         match self == Self::Report && !error.is_fatal() {
             true => Ok(error),

@@ -9,7 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Paths, each with a class.
+/// Image files, each with a class.
 #[derive(Debug, Default)]
 pub struct Files {
     paths: Paths,
@@ -23,7 +23,8 @@ struct Paths {
     ends: Vec<usize>,
 }
 
-/// `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`; or images directly in `root`, of a single class.
+/// A folder with one subfolder per class, `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`; or a folder with
+/// images directly in it, which form a single class.
 #[derive(Debug)]
 pub struct ImageFolder {
     root: PathBuf,
@@ -39,7 +40,7 @@ impl Files {
     /// Creates a source from paths, with a class for each.
     ///
     /// # Errors
-    /// The number of classes differs from that of the paths.
+    /// There is not exactly one class for each path.
     pub fn new(paths: impl IntoIterator<Item = PathBuf>, targets: Vec<i64>) -> Result<Self> {
         let mut files = Self { targets, ..Self::default() };
         paths.into_iter().for_each(|path| files.paths.push(&path));
@@ -92,7 +93,7 @@ impl Source for Files {
         self.paths.ends.len()
     }
 
-    /// The path as given: a list has no root.
+    /// Returns the path as given, because a list of paths has no root.
     fn name(&self, index: usize) -> OsString {
         relative(Path::new(&self.paths.get(index)), Path::new(""))
     }
@@ -114,8 +115,8 @@ impl ImageFolder {
     /// Lists a folder, with classes and images in the order of their names.
     ///
     /// # Errors
-    /// A folder that cannot be read or has no image; a class without images; images next to class folders; class names that
-    /// differ only in case.
+    /// A folder cannot be read or has no image; a class has no images; there are images next to the folders of classes; or
+    /// names of classes differ only in case.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;
         let (mut targets, mut classes) = (vec![], vec![]);
@@ -159,7 +160,7 @@ impl ImageFolder {
     }
 }
 
-/// Checks for classes whose names differ only in case: they would be one class on another system.
+/// Checks that no two names of classes differ only in case: on another operating system, they would be one class.
 fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
     let mut seen: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
     for name in folders.iter().filter_map(|folder| folder.file_name()) {

@@ -1,11 +1,12 @@
-//! Views in two halves: the steps that need the source image, and those that work on bytes in the size of the view.
+//! Computation of views in two halves: the steps up to the crop, which need the source image, and all others, which work on
+//! bytes in the size of the view.
 //!
 //! ```text
 //! image -- [style], crop --> crops, bytes of [3][height][width] -- all other steps --> view
 //! ```
 //!
-//! The first half runs on the threads that decode; the second may run on a GPU, a batch at a time. The draws are those of the
-//! whole views, so that the two halves in sequence are bit-identical to the views.
+//! The first half runs on the threads that decode; the second may run on a GPU, a batch at a time. The same parameters are
+//! drawn as for undivided views, so that the two halves in sequence give bit-identical views.
 use super::view::ViewParams;
 use super::views::{BatchStyles, Content, Views};
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::kernels::threads::lock::locked;
 use crate::kernels::threads::pool;
 use std::sync::{Mutex, PoisonError};
 
-/// Alignment of each view's crops, equal to that of the frameworks' caching allocators.
+/// Alignment of each view's crops in bytes, equal to that of the caching allocators of deep learning frameworks.
 const ALIGN: usize = 256;
 
 impl Views {
@@ -35,11 +36,11 @@ impl Views {
         self.encoded().is_some_and(|(_, step)| step == 0)
     }
 
-    /// Checks that views can be computed in two halves, of batches that are shared by this number of ranks.
+    /// Checks that views can be computed in two halves if each batch is divided among `ranks` ranks.
     ///
     /// # Errors
-    /// In-batch styles in both halves, because the encodings of the first are not kept for the second; or in-batch styles in
-    /// the second half if the batch has images of other ranks.
+    /// There are in-batch styles in both halves, although the style vectors of the first half are not available in the second;
+    /// or there are in-batch styles in the second half, which would need the images of other ranks.
     pub fn check_halves(&self, ranks: usize) -> Result<()> {
         let after = |view: &super::View| view.steps()[view.crop_at()..].iter().any(super::Step::is_of_batch);
         if !self.views().iter().any(after) {
@@ -62,7 +63,7 @@ impl Views {
     /// Computes the first half of all views of an image: their crops as `[3][height][width]`.
     ///
     /// # Errors
-    /// The same as [`Views::apply`].
+    /// Those of [`Views::apply`].
     ///
     /// # Panics
     /// If `out` does not have one item per view, each of the right size.
@@ -87,7 +88,7 @@ impl Views {
     /// into `out`, one item per view.
     ///
     /// # Errors
-    /// Crops of another size in bytes; otherwise as [`Views::apply`].
+    /// The crops have another size in bytes; or one of the errors of [`Views::apply`].
     ///
     /// # Panics
     /// If `out` does not have one item per view, each of the right size.

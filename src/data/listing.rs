@@ -1,5 +1,6 @@
-//! Selects the images among the files of a folder or an archive, with one rule for all readers. Names that start with a dot are
-//! hidden, and so is `__MACOSX`, in which macOS stores metadata in archives; the other files are selected by their suffix.
+//! Selects the images among the files of a folder or an archive, with one rule for all readers. Files and folders whose names
+//! start with a dot are hidden, and so is `__MACOSX`, in which macOS stores metadata in archives; the other files are selected
+//! by their suffix.
 use super::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -26,12 +27,13 @@ pub(super) struct Folder {
 }
 
 impl Listing {
-    /// Lists all images below a folder: its own, then those of one subfolder after another, each in the order of their names.
+    /// Lists all images below a folder: first those directly in it, then those below one subfolder after another, in the order
+    /// of the names.
     ///
     /// Links are followed, and each folder is read only once, so that cycles end.
     ///
     /// # Errors
-    /// A folder that cannot be read.
+    /// A folder cannot be read.
     pub fn below(folder: &Path) -> Result<Self> {
         let mut found = Self::default();
         found.walk(folder, &mut HashSet::new())?;
@@ -56,7 +58,7 @@ impl Listing {
 }
 
 impl Folder {
-    /// Lists the contents of a folder, in the order of the names.
+    /// Lists the contents of a folder itself, in the order of the names.
     pub fn list(folder: &Path) -> Result<Self> {
         let (mut folders, mut listing) = (vec![], Listing::default());
         for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {
@@ -70,7 +72,7 @@ impl Folder {
             if told.as_ref().is_some_and(fs::Metadata::is_dir) {
                 folders.push(path);
             } else if is_image(&path) {
-                // A broken link is an image that cannot be read.
+                // A broken link is listed as an image, which then cannot be read.
                 listing.images.push((path, told.map_or(0, |told| told.len())));
             } else {
                 listing.others += 1;
@@ -82,7 +84,7 @@ impl Folder {
     }
 }
 
-/// Returns `true` if a part of a path with this name is hidden.
+/// Returns `true` if a file or a folder of this name is hidden.
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".") || name == "__MACOSX"
 }

@@ -1,5 +1,5 @@
-//! Lowers lists of operations to launches, a batch at a time: consecutive colour operations are fused into one launch, and so
-//! are the last solarize and flip with the normalization.
+//! Lowers lists of operations to kernel launches, a batch at a time. Consecutive colour operations are fused into one launch; a
+//! solarize and a flip at the end are fused with the normalization.
 use crate::image::DeviceStep;
 use crate::kernels::cuda::{At, DeviceImages, Plan};
 use crate::kernels::image::color::cuda::{Chain, ChainBuilder, DeviceFactor, FactorKind, jitter};
@@ -7,24 +7,24 @@ use crate::kernels::image::finish::cuda::{Finish, finish};
 use crate::kernels::image::gaussian_blur::cuda::{box_blur, gaussian_blur, put_back};
 use crate::kernels::image::rotation::cuda::{Axes, turn};
 
-/// The pending launches of one view of each image.
+/// The operations on one view of each image that are still to be launched.
 pub(super) struct Lowering {
-    /// The views of all images, planar.
+    /// The location of the views of all images, as planes.
     views: At,
     size: (usize, usize),
     pending: Vec<Pending>,
-    /// Views that were blurred into separate memory, and the indices of their images.
+    /// The location of views that were blurred into separate memory, and the indices of their images.
     blurred: Option<(At, Vec<u32>)>,
 }
 
-/// The pending operations of one image, in this order.
+/// The pending operations on one image, to be applied in the order of the fields.
 #[derive(Clone, Default)]
 struct Pending {
     /// Colour operations.
     chains: Vec<ChainBuilder>,
-    /// The threshold from which bytes are inverted.
+    /// The threshold of a pending solarize: bytes >= this are inverted.
     solarize: Option<u8>,
-    /// Horizontal and vertical flip; it commutes with all operations but affine transforms and styles.
+    /// True for a horizontal and for a vertical flip. A flip commutes with all operations but affine transforms and styles.
     flip: (bool, bool),
 }
 
@@ -51,7 +51,7 @@ impl Lowering {
         Self { views, size, pending: vec![Pending::default(); images], blurred: None }
     }
 
-    /// Adds an operation, with its steps for each image.
+    /// Adds an operation, given as its steps for each image.
     pub(super) fn push(&mut self, of_images: Vec<Vec<DeviceStep>>, plan: &mut Plan) {
         let (mut turns, mut boxes, mut taps, mut longest) = (vec![], vec![], vec![], 0);
         for (i, step) in
@@ -100,7 +100,7 @@ impl Lowering {
         }
     }
 
-    /// Returns the pending operations of an image whose colours are about to be changed in place.
+    /// Returns the pending operations on an image, to which a colour operation in place is about to be added.
     fn colours(&mut self, i: usize, plan: &mut Plan) -> &mut Pending {
         self.put_back(plan);
         self.pending[i].settle_solarize();
@@ -114,14 +114,14 @@ impl Lowering {
         }
     }
 
-    /// Launches all pending operations but flips.
+    /// Launches all pending operations except flips.
     fn settle_colours(&mut self, plan: &mut Plan) {
         self.put_back(plan);
         self.pending.iter_mut().for_each(Pending::settle_solarize);
         self.chains(plan);
     }
 
-    /// Launches all pending operations, so that the views are up to date in their place.
+    /// Launches all pending operations, so that the pixels at `views` are up to date.
     pub(super) fn settle(&mut self, plan: &mut Plan) {
         self.settle_colours(plan);
         let flips = self.pending.iter_mut().enumerate().filter(|(_, pending)| pending.flip != (false, false));
@@ -146,7 +146,7 @@ impl Lowering {
         }
     }
 
-    /// Launches the last steps, into `out`.
+    /// Launches the remaining operations and the normalization, which write to `out`.
     pub(super) fn finish(mut self, out: &DeviceImages, normalization: ([f32; 3], [f32; 3]), plan: &mut Plan) {
         if self.pending.iter().any(|pending| !pending.chains.is_empty()) {
             self.put_back(plan);
@@ -163,7 +163,7 @@ impl Lowering {
     }
 }
 
-/// Returns the source coordinates of a flip, as for an affine transform.
+/// Returns the source coordinates of a flip in the form used for affine transforms.
 fn flip_axes((horizontally, vertically): (bool, bool), height: usize, width: usize) -> Axes {
     let axis = |flipped: bool, n: usize| if flipped { (-1.0, n as f64) } else { (1.0, 0.0) };
     let ((by_x, from_x), (by_y, from_y)) = (axis(horizontally, width), axis(vertically, height));

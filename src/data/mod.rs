@@ -33,16 +33,16 @@ pub use view::{Action, Drawn, Step, Styling, View, ViewParams};
 pub use views::{BatchStyles, Views};
 pub use webdataset::WebDataset;
 
-/// Suffixes of image files in folders and shards: torchvision's `IMG_EXTENSIONS`, so that both count the same files. GIF is not
-/// among them, though explicitly listed GIF files are read (their first frame).
+/// Suffixes of image files in folders and shards: torchvision's `IMG_EXTENSIONS`, so that torchvision finds the same files. GIF
+/// is not among them, but the first frame of GIF files is read if their paths are listed explicitly.
 pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
-/// An image of a source.
+/// An image of a source, with its class.
 #[derive(Clone, Debug, Default)]
 pub struct Item {
     /// The pixels, with the decoder's warning if the file is damaged.
     pub image: Decoded,
-    /// The class.
+    /// The class index.
     pub target: i64,
 }
 
@@ -56,21 +56,22 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// Returns the name of an image: its path relative to the common folder, with forward slashes, or its position in a file.
+    /// Returns the name of an image: its path relative to the common folder of all images, with forward slashes; or, for an
+    /// image in a larger file, the name of that file and the image's position in it.
     fn name(&self, index: usize) -> OsString;
 
-    /// Returns the stored size of an image in bytes; `None` if it is not known without reading the image. Names and sizes form
-    /// the fingerprint of a dataset.
+    /// Returns the stored size of an image in bytes; `None` if it is only known after the image is read. The fingerprint of a
+    /// dataset is computed from its names and sizes.
     fn bytes(&self, _index: usize) -> Option<u64> {
         None
     }
 
-    /// Returns the class of an image, or None if it is not known without reading the image.
+    /// Returns the class of an image; `None` if it is only known after the image is read.
     fn target(&self, _index: usize) -> Option<i64> {
         None
     }
 
-    /// Returns an image with its class, or 0 if there are no classes.
+    /// Returns an image with its class, which is 0 if the source has no classes.
     ///
     /// # Errors
     /// The image cannot be read or decoded; the error names it.

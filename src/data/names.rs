@@ -1,9 +1,9 @@
-//! Names of images: paths relative to their common folder, with forward slashes, as in lightly's `LightlyDataset`. So names do
-//! not depend on the location of the data.
+//! Names of images: paths relative to the common folder of all images, with forward slashes, as in lightly's `LightlyDataset`.
+//! So names do not depend on the location of the data.
 use std::ffi::OsString;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
-/// Returns the common folder of all files; empty if there is none.
+/// Returns the deepest folder that contains all files; an empty path if there is none.
 pub(super) fn root<'a>(paths: impl IntoIterator<Item = &'a Path>) -> PathBuf {
     let mut paths = paths.into_iter();
     let mut root = paths.next().and_then(Path::parent).map(Path::to_owned).unwrap_or_default();
@@ -22,7 +22,7 @@ pub(super) fn relative(path: &Path, root: &Path) -> OsString {
     }
 }
 
-/// Returns the name of a record of a file.
+/// Returns the name of a record in a file: the file's name, "#" and the record.
 pub(super) fn numbered(file: impl Into<OsString>, record: impl std::fmt::Display) -> OsString {
     let mut name = file.into();
     name.push(format!("#{record}"));

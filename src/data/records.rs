@@ -1,4 +1,4 @@
-//! CIFAR-10, CIFAR-100 and STL-10 in their original binary formats: planar records of one size.
+//! CIFAR-10, CIFAR-100 and STL-10 in their original binary formats: records of equal size, with pixels as planes.
 use super::names::{numbered, relative, root};
 use super::{Item, Source};
 use crate::error::{Error, Result};
@@ -13,11 +13,11 @@ use std::path::PathBuf;
 pub struct Layout {
     /// Number of bytes before the pixels.
     pub header: usize,
-    /// The position of the class among them, if there is one, and the number of classes.
+    /// The position of the class among the bytes of the header, and the number of classes; `None` if records have no class.
     pub target: Option<(usize, u8)>,
-    /// Height and width in pixels.
+    /// Height and width of an image in pixels.
     pub side: usize,
-    /// True if planes are stored column by column.
+    /// True if each plane is stored column by column, False if row by row.
     pub columns_first: bool,
 }
 
@@ -43,15 +43,15 @@ pub struct Records {
     files: Vec<(usize, PathBuf)>,
     root: PathBuf,
     len: usize,
-    /// The classes of records that have none.
+    /// The classes of the records, if passed by the user.
     targets: Option<Vec<i64>>,
 }
 
 impl Records {
-    /// Opens these files, which are concatenated; `targets` for records without classes.
+    /// Opens files of records, which are concatenated. `targets` are the classes of records that do not contain them.
     ///
     /// # Errors
-    /// A file cannot be read, or does not consist of whole records; the number of classes differs from that of the records.
+    /// A file cannot be read, or its size is not a multiple of a record's; or there is not exactly one class for each record.
     pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
         let root = root(paths.iter().map(PathBuf::as_path));
         let mut records = Self { layout, files: vec![], root, len: 0, targets };
@@ -77,7 +77,7 @@ impl Records {
         }
     }
 
-    /// Returns the file of a record, and its index in the file.
+    /// Returns the file that contains a record, and the record's index in the file.
     fn place(&self, index: usize) -> (&PathBuf, usize) {
         let file = self.files.partition_point(|(first, _)| *first <= index) - 1;
         let (first, path) = &self.files[file];

@@ -1,5 +1,5 @@
-//! Decoded images of a batch, of any sizes, for computing all of their views on a GPU: for each, the region that its views
-//! need.
+//! Regions of the decoded images of a batch, from which all of their views are computed later, on a GPU or by
+//! [`Views::crop_regions`]: for each image, of any size, the region that its views need.
 use super::halves::collected;
 use super::view::{Drawn, View, ViewParams};
 use super::views::Views;
@@ -28,12 +28,12 @@ impl Region {
         Ok(moved)
     }
 
-    /// Returns the size of its pixels in bytes.
+    /// Returns the size of the region's pixels in bytes.
     pub fn bytes(&self) -> usize {
         3 * self.part.height * self.part.width
     }
 
-    /// Converts the parameters of a view of the image to those of the region.
+    /// Converts the parameters of a view of the image to those of the same view of the region.
     fn params(&self, view: &View, params: &ViewParams) -> Result<ViewParams> {
         let step = &view.steps()[view.crop_at()];
         let crop = self.within(View::crop_of(step, params)?)?;
@@ -65,7 +65,7 @@ impl Views {
     /// Checks that all views can be computed from regions of decoded images.
     ///
     /// # Errors
-    /// A style before a crop, for which a GPU needs images of one size.
+    /// A style precedes a crop; a GPU could only stylize whole images if all had the same size.
     pub fn check_regions(&self) -> Result<()> {
         match self.views().iter().any(View::styles_whole_image) {
             false => Ok(()),
@@ -80,7 +80,7 @@ impl Views {
     /// Computes the crops of all views of a batch, in the layout of [`Views::crops`], from its regions.
     ///
     /// # Errors
-    /// The same as [`Views::crop`]; regions outside `pixels`.
+    /// Those of [`Views::crop`]; or a region is outside `pixels`.
     pub fn crop_regions(
         &self,
         pixels: &[u8],

@@ -5,13 +5,13 @@ use crate::random::Key;
 use rand::seq::SliceRandom;
 use std::ops::Range;
 
-/// The order of the images, the batches of all ranks together, and this rank's rows of them.
+/// The order of the images, its division into global batches, and this rank's rows of each batch.
 ///
-/// Batches do not depend on the number of ranks, which only divide their rows.
+/// The contents of the batches do not depend on the number of ranks, among which only their rows are divided.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     len: usize,
-    /// The batch size of all ranks together.
+    /// The global batch size, i.e. that of all ranks together.
     batch_size: usize,
     shuffle: bool,
     drop_last: bool,
@@ -20,14 +20,15 @@ pub struct Sampler {
     world_size: usize,
 }
 
-/// A batch, and the rows of it on one rank.
+/// A batch, and one rank's rows of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The position of the batch's first image in the order of the epoch.
     pub first: usize,
-    /// The number of images, on all ranks together.
+    /// The number of images of the batch, on all ranks together.
     pub images: usize,
-    /// The rank's rows. Those beyond `images` repeat the epoch from its start, so that all ranks have the same number.
+    /// The rank's rows. Rows beyond `images` hold images from the start of the epoch again, so that all ranks have the same
+    /// number of rows.
     pub rows: Range<usize>,
 }
 
@@ -35,8 +36,8 @@ impl Sampler {
     /// Creates a sampler for `len` images in batches of `batch_size` on each rank.
     ///
     /// # Errors
-    /// No images, an empty batch, a rank outside the world; fewer images than one batch of all ranks if the last batch is
-    /// dropped.
+    /// There are no images, `batch_size` is 0, the rank is not below the world size, or the last incomplete batch is dropped
+    /// and there are fewer images than one global batch.
     pub fn new(
         len: usize,
         batch_size: usize,
@@ -81,7 +82,7 @@ impl Sampler {
         }
     }
 
-    /// Returns the number of ranks that share the batches.
+    /// Returns the number of ranks among which each batch is divided.
     pub fn world_size(&self) -> usize {
         self.world_size
     }
@@ -91,7 +92,7 @@ impl Sampler {
         self.seed
     }
 
-    /// Returns this rank's part of a batch: contiguous rows, which concatenated over the ranks are the batch.
+    /// Returns this rank's part of a batch: contiguous rows. Those of all ranks, concatenated in order, form the batch.
     pub fn share(&self, batch: usize) -> Share {
         let first = batch * self.batch_size;
         let images = self.batch_size.min(self.len - first);

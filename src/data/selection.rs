@@ -1,5 +1,5 @@
-//! Images of several sources, in a given order and with other classes: for example train and val as one set, or a subset of
-//! one.
+//! Images selected from several sources, in a given order and with new classes: for example, the train and val sets as one set,
+//! or a subset of a set.
 use super::{Item, Source};
 use crate::error::{Error, Result};
 use crate::image::DecodeOptions;
@@ -16,10 +16,10 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Selects images by their indices in the concatenation of the sources, each with a class.
+    /// Selects images by their indices `rows` in the concatenation of the sources; `targets` are their classes.
     ///
     /// # Errors
-    /// The number of classes differs from that of the images, or an index is out of range.
+    /// There is not exactly one class for each index, or an index is out of range.
     pub fn new(sources: Vec<Arc<dyn Source>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
         let lengths = sources.iter().map(|source| source.len());
         let ends: Vec<usize> = lengths.scan(0, |end, len| Some(std::mem::replace(end, *end + len) + len)).collect();

@@ -1,4 +1,4 @@
-//! One view of an image: a list of steps, and the parameters drawn for them.
+//! One view of an image: a list of steps, and the parameters drawn for the steps.
 //!
 //! ```text
 //! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; at last operations on the finished view
@@ -43,9 +43,9 @@ pub struct Step {
 /// The parameters drawn for a step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drawn {
-    /// The style, and whether it is applied.
+    /// The parameters of a style step, including whether it is applied.
     Style(StyleParams),
-    /// The parameters of another step (for a crop its position and size); `None` if it is skipped.
+    /// The parameters of any other step (for a crop, its position and size); `None` if the step is skipped.
     Values(Option<Values>),
 }
 
@@ -61,18 +61,18 @@ pub struct View {
     output: Output,
 }
 
-/// The longest side of a view.
+/// The maximum side of a view in pixels.
 const LARGEST: usize = 8192;
 
 impl Styling {
-    /// Returns `true` if the styles are other images of the batch.
+    /// Returns `true` if the styles are taken from other images of the batch.
     pub fn is_of_batch(&self) -> bool {
         matches!(self.sassl.styles(), Styles::Batch)
     }
 }
 
 impl Step {
-    /// Returns `true` if the styles are other images of the batch.
+    /// Returns `true` if this is a style step whose styles are taken from other images of the batch.
     pub(super) fn is_of_batch(&self) -> bool {
         matches!(&self.action, Action::Style(styling) if styling.is_of_batch())
     }
@@ -102,7 +102,7 @@ impl Step {
 }
 
 impl ViewParams {
-    /// Returns the parameters of the step of this name, unless it is skipped.
+    /// Returns the parameters of the step `name`; `None` if there are none, and the step is skipped.
     pub fn of(&self, name: &str) -> Option<&Drawn> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, drawn)| drawn)
     }
@@ -112,8 +112,8 @@ impl View {
     /// Creates a view of `size`, (height, width).
     ///
     /// # Errors
-    /// An invalid size; a list without exactly one crop, preceded at most by a style; repeated names; views that are too small
-    /// for a step; operations on bytes after those on the finished view.
+    /// The size is invalid; the list does not start with one crop, preceded at most by a style; there is another crop, or a
+    /// repeated name; the view is too small for a step; or an operation on bytes follows one on the finished view.
     pub fn new(steps: Vec<Step>, size: (usize, usize), output: Output) -> Result<Self> {
         let side = size.0.min(size.1);
         let crop = steps.iter().position(|step| matches!(step.action, Action::Crop(..)));
@@ -174,7 +174,7 @@ impl View {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
     }
 
-    /// Returns the index of the crop; a step before it works on whole images.
+    /// Returns the index of the crop: 0, or 1 if it is preceded by a style of the whole image.
     pub(super) fn crop_at(&self) -> usize {
         usize::from(self.styles_whole_image())
     }
@@ -184,7 +184,7 @@ impl View {
         matches!(self.steps[0].action, Action::Style(_))
     }
 
-    /// Returns the first step with in-batch styles.
+    /// Returns the first step with in-batch styles, and its index.
     pub(super) fn of_batch(&self) -> Option<(usize, &Styling)> {
         self.steps.iter().enumerate().find_map(|(i, step)| match &step.action {
             Action::Style(styling) if styling.is_of_batch() => Some((i, styling)),
@@ -192,13 +192,14 @@ impl View {
         })
     }
 
-    /// Draws the parameters for an image of this size, image `i` of a batch of `n`, from the streams of this key.
+    /// Draws the parameters from the streams of this key, for an image of (height, width) `image` that is image `i` of a batch
+    /// of `n`, where `place` is `(i, n)`.
     pub fn sample(&self, key: Key, image: (usize, usize), place: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| (step.name.clone(), step.sample(key, image, self.size, place));
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// The same as [`View::sample`], but skips no step; for compiling the kernels of a GPU.
+    /// Draws parameters as [`View::sample`] does, but so that no step is skipped; for compiling the kernels of a GPU.
     pub fn sample_every(&self, key: Key, image: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| {
             let drawn = match (&step.action, step.sample(key, image, self.size, (0, 1))) {
@@ -213,7 +214,7 @@ impl View {
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// Draws only the crop of [`View::sample`].
+    /// Draws only the crop, the same as in [`View::sample`].
     pub(super) fn sample_crop(&self, key: Key, image: (usize, usize)) -> Option<Crop> {
         let crop = self.steps.iter().find(|step| matches!(step.action, Action::Crop(..)))?;
         match &crop.action {
@@ -222,10 +223,10 @@ impl View {
         }
     }
 
-    /// Returns the drawn crop.
+    /// Returns the crop drawn for a step.
     ///
     /// # Errors
-    /// There is no crop.
+    /// There are no parameters for the step, or they are not a crop.
     pub(super) fn crop_of(step: &Step, params: &ViewParams) -> Result<Crop> {
         match params.of(&step.name) {
             Some(Drawn::Values(Some(values))) => values.try_into(),
@@ -239,7 +240,7 @@ impl View {
     /// Checks that the parameters belong to these steps.
     ///
     /// # Errors
-    /// A parameter of an unknown name or of another kind, or no crop.
+    /// There are parameters for an unknown step, or of the wrong kind for their step, or no parameters for the crop.
     pub(super) fn check(&self, params: &ViewParams) -> Result<()> {
         for (name, drawn) in &params.0 {
             let step = self.steps.iter().find(|step| step.name == *name);

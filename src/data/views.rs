@@ -10,12 +10,12 @@ use crate::random::Key;
 use crate::style::{Images, Strength, Style, StyleParams};
 use std::ops::Range;
 
-/// The encoded images of a batch, for in-batch styles.
+/// The style vectors of the images of a batch, for in-batch styles.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchStyles<'a> {
-    /// The output of [`Views::encode`] for each of its images.
+    /// The output of [`Views::encode`] for each image of the batch, concatenated.
     pub z: &'a [f32],
-    /// The index of the image to be stylized.
+    /// The index in the batch of the image to be stylized.
     pub place: usize,
 }
 
@@ -27,7 +27,7 @@ pub struct Views {
     idle: Idle<Workspace>,
 }
 
-/// Scratch memory of a thread for one image.
+/// Scratch memory with which a thread computes the views of one image.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
     /// The stylized image.
@@ -67,13 +67,13 @@ impl Views {
         &self.views
     }
 
-    /// Returns the step whose input is encoded for in-batch styles: the first with such styles.
+    /// Returns the first step with in-batch styles, and its place: the input of this step is encoded.
     pub(super) fn of_batch(&self) -> Option<(Place, &Styling)> {
         let views = self.views.iter().enumerate();
         views.filter_map(|(which, view)| view.of_batch().map(|(i, styling)| ((which, i), styling))).next()
     }
 
-    /// Returns the index of that step.
+    /// Returns the place of the step that [`Views::of_batch`] returns.
     pub(super) fn encoded(&self) -> Option<Place> {
         self.of_batch().map(|(place, _)| place)
     }
@@ -97,7 +97,7 @@ impl Views {
         self.views.iter().zip(params).flat_map(of_view).collect()
     }
 
-    /// Checks that views of an image can be computed.
+    /// Checks that the views of an image can be computed.
     ///
     /// # Errors
     /// The image is to be stylized as a whole, and is too small for that.
@@ -108,15 +108,15 @@ impl Views {
         }
     }
 
-    /// Draws the parameters for an image of this size, image `i` of a batch of `n`; the key's view is replaced by
-    /// the index of each view.
+    /// Draws the parameters of all views for an image of (height, width) `size` that is image `i` of a batch of `n`, where
+    /// `place` is `(i, n)`. The key's view is replaced by the index of each view.
     pub fn sample(&self, key: Key, size: (usize, usize), place: (usize, usize)) -> Vec<ViewParams> {
         let keys = (0..).map(|view| Key { view, ..key });
         self.views.iter().zip(keys).map(|(view, key)| view.sample(key, size, place)).collect()
     }
 
-    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read with the draws of
-    /// [`Views::sample`]: that of all crops, since only a style before the crop reads pixels outside them.
+    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read, with the parameters that
+    /// [`Views::sample`] draws: the smallest one that contains all crops, or the whole image if a style precedes a crop.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         let whole = Crop { top: 0, left: 0, height, width };
         if self.views.iter().any(View::styles_whole_image) {
@@ -135,7 +135,7 @@ impl Views {
     /// Computes the image's style vector for in-batch styles, from the input of the first step with such styles.
     ///
     /// # Errors
-    /// An image that is too small, or parameters of other views.
+    /// The image is too small, or the parameters do not match the views' steps.
     pub fn encode(&self, image: RgbView, params: &[ViewParams]) -> Result<Vec<f32>> {
         let Some(((which, step), styling)) = self.of_batch() else { return Ok(vec![]) };
         if step == 0 {
@@ -149,7 +149,7 @@ impl Views {
     /// batch for in-batch styles.
     ///
     /// # Errors
-    /// Parameters of other views, or an image that is too small for style.
+    /// The parameters do not match the views' steps, or the image is too small to be stylized.
     ///
     /// # Panics
     /// If `out` does not have one item per view.
@@ -175,10 +175,10 @@ impl Views {
         self.idle.take()
     }
 
-    /// Starts a view of `content`, before any of its steps.
+    /// Starts to compute the view with index `which` from `content`; no step is run yet.
     ///
     /// # Errors
-    /// Parameters of other views.
+    /// The parameters do not match the view's steps.
     pub(super) fn making<'a, 'w>(
         &'a self,
         which: usize,
@@ -210,7 +210,7 @@ pub(super) enum Content<'a> {
         height: usize,
         width: usize,
     },
-    /// The result of the first half, as bytes of `[3][height][width]`.
+    /// The view after the first half of its steps, as bytes of `[3][height][width]`.
     Crop(&'a [u8]),
     /// The workspace, as pixels or as planes.
     Pixels,
@@ -228,7 +228,8 @@ pub(super) struct Making<'a, 'w> {
 }
 
 impl<'a> Making<'a, '_> {
-    /// Runs these steps, which change bytes. The result is in `planes`, unless the last step is the style of a whole image.
+    /// Runs these steps, which are operations on bytes. The result is in `planes`, unless the last step is a style of the whole
+    /// image.
     pub(super) fn steps(&mut self, steps: Range<usize>) -> Result<()> {
         let (views, end) = (self.views, steps.end);
         let all = views.views[self.which].steps();
@@ -239,7 +240,7 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// Runs these steps, and computes F of the result for the next step.
+    /// Runs these steps, and returns the style vector of the result, as computed by F of the next step.
     pub(super) fn encode(&mut self, steps: Range<usize>, next: &Styling) -> Result<Vec<f32>> {
         let (views, end) = (self.views, steps.end);
         for i in steps {
@@ -248,7 +249,7 @@ impl<'a> Making<'a, '_> {
         next.stylizer.encode(images(self.pixels()?)?, 1)
     }
 
-    /// Writes the finished view, and runs the operations on it.
+    /// Writes the view to `out` in its output format, and runs the operations on the finished view there.
     pub(super) fn leave(&mut self, out: &mut [u8]) -> Result<()> {
         let (views, view) = (self.views, &self.views.views[self.which]);
         view.output().write(views.isa, &self.workspace.planes, out);
@@ -263,12 +264,12 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// Returns the view's planes.
+    /// Returns the view as planes.
     pub(super) fn planes(&mut self) -> &mut Planes {
         &mut self.workspace.planes
     }
 
-    /// Returns the style of a step, if it is to be applied.
+    /// Returns the style of a step and its parameters, if the step is a style that is to be applied.
     fn style_of<'s>(&self, step: &'s Step) -> Option<(&'s Styling, &'a StyleParams)> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Style(styling), Some(Drawn::Style(style))) if style.apply => Some((styling, style)),
@@ -276,7 +277,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Runs step i; with `pixels`, the next step is a style, which takes interleaved pixels.
+    /// Runs step `i`. With `pixels`, the next step is a style, so the result should be in interleaved pixels.
     fn step(&mut self, i: usize, step: &Step, pixels: bool) -> Result<()> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Crop(_, interpolation), _) => self.crop(View::crop_of(step, self.params)?, *interpolation, pixels),

@@ -1,7 +1,7 @@
 //! WebDataset: images in tar files ("shards"), in which consecutive files with a common base name form a sample
 //! (webdataset/webdataset).
 //!
-//! Shards are indexed once, so that any image can be read at any time and an epoch can be shuffled as a whole.
+//! Shards are indexed once, so that images can be read in any order and an epoch can be shuffled across all shards.
 use super::listing::{is_hidden, is_image};
 use super::names::{numbered, relative, root};
 use super::{Item, SUFFIXES, Source};
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::Archive;
 
-/// Limit of the size of an image file: the memory limit of a decoder.
+/// Limit of the size of an image file in bytes, equal to the memory limit of a decoder.
 const MOST_BYTES: u64 = 1 << 30;
-/// Limit of the bytes between two files of a shard: headers and long names.
+/// Limit of the number of bytes between two files of a shard, which hold headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Signatures of compressed files.
+/// Signatures of compressed files, which are refused, with the names of their formats.
 const COMPRESSED: [(&[u8], &str); 5] = [
     (b"\x1F\x8B", "gzip"),
     (b"BZh", "bzip2"),
@@ -43,11 +43,11 @@ pub struct WebDataset {
     damaged: Vec<(PathBuf, String)>,
     hidden: usize,
     others: usize,
-    /// True if samples have classes; unknown before the first sample.
+    /// True if samples have classes; `None` before the first sample is read.
     with_class: Option<bool>,
 }
 
-/// The sample of the last files: its name, image and class, and the number of its other files.
+/// The sample to which the last files of a shard belong: its name, image and class, and the number of its other files.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
@@ -65,12 +65,12 @@ struct Sample {
 }
 
 impl WebDataset {
-    /// Indexes shards. With `keep_going`, an unreadable shard contributes the samples before the fault; see
-    /// [`WebDataset::damaged`].
+    /// Indexes shards. With `keep_going`, a shard with an unreadable part contributes the samples before that part and is
+    /// listed in [`WebDataset::damaged`]; without, it is an error.
     ///
     /// # Errors
-    /// A shard that cannot be read to its end, or has no images; a class that is not an integer or has no image; two images or
-    /// classes of one sample; samples with and without a class.
+    /// A shard cannot be read to its end or has no images; a class is not an integer or has no image; a sample has two images
+    /// or two classes; or some samples have a class and others do not.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self { root: root(paths.iter().map(PathBuf::as_path)), ..Self::default() };
         for path in paths {
@@ -97,7 +97,8 @@ impl WebDataset {
         self.hidden
     }
 
-    /// Returns the number of files without an image, including images whose suffix has more than one part.
+    /// Returns the number of files that belong to no image, including images that are ignored because their suffix has several
+    /// parts.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -227,7 +228,7 @@ impl WebDataset {
     }
 }
 
-/// Checks that a shard ends regularly after the last entry: zeros to its end, at least one block.
+/// Checks that a shard ends regularly after the last entry: with at least one block of zeros and nothing else.
 fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     let io = |e| Error::io(path, e);
     if end + 512 > len {
@@ -251,7 +252,8 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     }
 }
 
-/// Splits a name into sample and suffix, at the first dot of its last part (the rule of webdataset's `base_plus_ext`).
+/// Splits a path into the name of a sample and a suffix, at the first dot of the file name (the rule of webdataset's
+/// `base_plus_ext`).
 fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     let bytes = name.as_encoded_bytes();
     let folder = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
@@ -259,7 +261,8 @@ fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     Some((&bytes[..dot], String::from_utf8_lossy(&bytes[dot + 1..]).to_lowercase()))
 }
 
-/// A shard's file that limits the bytes read between two files: the name of a file may claim to be as long as the shard.
+/// A reader of a shard that limits the number of bytes read between two files, because the name of a file may claim to be as
+/// long as the shard.
 struct Scarce {
     file: File,
     left: Rc<Cell<u64>>,

@@ -1,4 +1,4 @@
-//! Backbones: a file for each family, a row for each name.
+//! Backbones: one file per family, and a table with a row for each name.
 mod resnet;
 mod unit;
 mod vgg;
@@ -18,30 +18,31 @@ pub const BACKBONES: &[Row<dyn Backbone>] = &[
     Row { name: "vgg11_bn", read: vgg::read },
 ];
 
-/// The specification of a backbone, from images `[n, height, width, 3]` to features `[n, features]`.
+/// The specification of a backbone, which maps images `[n, height, width, 3]` to features `[n, features]`.
 pub trait Backbone: Send + Sync {
     /// The dimension of the features.
     fn features(&self) -> usize;
 
-    /// The stride of the first layers, before any repeated ones, in pixels of a view: 4 for the stem for ImageNet.
+    /// The total stride of the stem, the layers before the first stage: 4 for a ResNet's ImageNet stem, with its pooling.
     fn stem_stride(&self) -> usize;
 
-    /// The smallest side of a view, in pixels.
+    /// The minimum height and width of a view, in pixels.
     fn least_side(&self) -> usize {
         1
     }
 
-    /// All its settings, as JSON.
+    /// All settings of the backbone, as JSON.
     fn settings(&self) -> Value;
 
-    /// Builds its layers, and adds their tensors to `layout` with torchvision's names.
+    /// Builds the layers, and adds their tensors to `layout` under torchvision's names.
     fn body(&self, layout: &mut Layout, engine: Engine) -> Arc<dyn Body>;
 }
 
-/// Builds a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`; settings default to torchvision's.
+/// Builds the specification of a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`; settings default
+/// to torchvision's.
 ///
 /// # Errors
-/// The name is not in [`BACKBONES`]; a setting is unknown or has another type.
+/// The name is not in [`BACKBONES`], or a setting is unknown, of the wrong type or invalid.
 pub fn build(json: &Value) -> Result<Box<dyn Backbone>> {
     parts::read("backbone", json, BACKBONES)
 }

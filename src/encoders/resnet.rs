@@ -1,5 +1,5 @@
-//! torchvision's ResNet-18, 34, 50 and 101 (He et al. 2016) without the classifier: the same names, initialisation and stride
-//! in the 3x3 convolution of a bottleneck; with the stem for ImageNet, or that for CIFAR (3x3, no pooling).
+//! torchvision's ResNet-18, 34, 50 and 101 (He et al. 2016) without the classifier. Names and initialization are torchvision's,
+//! and a bottleneck has its stride in the 3x3 convolution. The stem is that for ImageNet, or that for CIFAR (3x3, no pooling).
 //!
 //! ```text
 //! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions per block, or three: 1x1, 3x3, 1x1
@@ -20,9 +20,9 @@ use std::sync::Arc;
 struct Arch {
     /// torchvision's name.
     name: &'static str,
-    /// Blocks of each stage.
+    /// Number of blocks in each stage.
     blocks: [usize; 4],
-    /// Whether a block has three convolutions, or two.
+    /// Whether a block has three convolutions rather than two.
     bottleneck: bool,
 }
 
@@ -33,16 +33,18 @@ const ARCHS: [Arch; 4] = [
     Arch { name: "resnet101", blocks: [3, 4, 23, 3], bottleneck: true },
 ];
 
-/// The settings; the default is torchvision's.
+/// The settings of a ResNet; the defaults are torchvision's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ResNetSettings {
-    /// Whether the stem is a 3x3 convolution of stride 1 without pooling, instead of 7x7 of stride 2 with pooling.
+    /// Whether the stem is a 3x3 convolution of stride 1 without pooling, instead of a 7x7 convolution of stride 2 with
+    /// pooling.
     small_stem: bool,
-    /// Whether gamma is initially 0 in the last norm of each block, so that a block initially equals its shortcut (Goyal et al.
-    /// 2017).
+    /// Whether gamma of the last norm of each block is initialized to 0, so that a block is initially the same as its shortcut
+    /// (Goyal et al. 2017).
     zero_init_residual: bool,
-    /// Factor of all channels: 2 and 4 in SimCLR (Chen et al. 2020, section 5.1), below 1 for small images and short runs.
+    /// Factor by which all channel counts are multiplied: 2 and 4 in SimCLR (Chen et al. 2020, section 5.1), below 1 for small
+    /// images and short runs.
     width: f64,
 }
 
@@ -52,7 +54,7 @@ impl Default for ResNetSettings {
     }
 }
 
-/// An architecture with its settings.
+/// The specification of a ResNet: an architecture with its settings.
 struct Plan {
     arch: Arch,
     settings: ResNetSettings,
@@ -74,7 +76,7 @@ pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbo
 }
 
 impl Plan {
-    /// Channels of the stem and of the first stage's 3x3 convolutions; each stage doubles them.
+    /// Number of channels of the stem and of the 3x3 convolutions in the first stage; each further stage doubles it.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -233,7 +235,7 @@ impl Block {
     }
 }
 
-/// The stem's max-pooling.
+/// The shape of the stem's max pooling.
 fn window(x: &Array) -> Window {
     Window { size: (x.shape[1], x.shape[2]), channels: x.channels(), kernel: 3, stride: 2, padding: 1 }
 }

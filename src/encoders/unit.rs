@@ -1,13 +1,14 @@
-//! The unit of backbones: a convolution and its norm, which may include a ReLU.
+//! The building block of backbones: a convolution followed by a batch norm, which may include a ReLU.
 use crate::nn::{Array, ArrayRef, BatchNorm, Conv2d, Engine, Normed, Pass};
 
-/// A convolution and its norm.
+/// A convolution followed by a batch norm.
 pub(super) struct Unit {
     pub(super) conv: Conv2d,
     pub(super) norm: BatchNorm,
 }
 
-/// The values that a unit keeps: the outputs of the convolution and the norm. Its input is the output of the previous unit.
+/// The values that a unit keeps for the backward pass: the outputs of the convolution and of the norm. Its input is kept as the
+/// output of the previous unit.
 pub(super) struct KeptUnit {
     pub(super) conv: Array,
     pub(super) normed: Normed,

@@ -1,5 +1,5 @@
-//! VGG-11 with batch norm (Simonyan and Zisserman 2015; torchvision's `vgg11_bn`) without its classifier: the features are the
-//! mean over the last map's pixels, 512 values. Names, biases and initialisation are torchvision's.
+//! VGG-11 with batch norm (Simonyan and Zisserman 2015; torchvision's `vgg11_bn`) without the classifier. The 512 features are
+//! the mean over the pixels of the last map. Names, biases and initialization are torchvision's.
 //!
 //! ```text
 //! x = max_pool(relu(bn(conv(x))) ...)                one or two 3x3 convolutions per stage, then 2x2 windows
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Channels of each convolution, stage by stage.
+/// Number of output channels of each convolution, stage by stage.
 const STAGES: [&[usize]; 5] = [&[64], &[128], &[256, 256], &[512, 512], &[512, 512]];
 
-/// The settings: there are none.
+/// The settings of the VGG, of which there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VggSettings {}
@@ -56,7 +56,8 @@ struct Vgg {
     stages: Vec<Vec<Unit>>,
 }
 
-/// The values that a stage keeps: its units, the pooled map, and the index of each maximum within its window.
+/// The values that a stage keeps for the backward pass: those of its units, the pooled map, and the index of each maximum
+/// within its window.
 struct KeptStage {
     units: Vec<KeptUnit>,
     pooled: Array,

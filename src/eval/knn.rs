@@ -1,4 +1,4 @@
-//! Weighted nearest neighbours (Wu et al. 2018, section 3.4), as in MoCo's CIFAR notebook and lightly.
+//! Weighted k-nearest-neighbour classification (Wu et al. 2018, section 3.4), as in MoCo's CIFAR notebook and lightly.
 //!
 //! ```text
 //! s_i = cos(f, f_i);  score of a class = sum of exp(s_i / T) over its members among the k nearest
@@ -12,37 +12,38 @@ use crate::nn::Engine;
 /// The settings of the classifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Knn {
-    /// Number of neighbours; 200.
+    /// Number of neighbours; usually 200.
     pub k: usize,
-    /// The temperature T; 0.1.
+    /// The temperature T; usually 0.1.
     pub temperature: f64,
 }
 
-/// The label of ranks beyond the classes that have votes.
+/// The label for ranks beyond the number of classes that have votes.
 const NONE: i64 = -1;
 
 /// The maximum number of queries that are compared in one pass over the bank.
 const QUERIES: usize = 16384;
-/// The maximum bytes for the neighbours of the queries in a pass.
+/// The maximum size, in bytes, of the neighbours of all queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Number of rows of the bank that are prepared at a time: they stay in the cache while all queries of the pass are
+/// Number of rows of the bank, a tile, that are normalized at a time: they stay in the cache while all queries of the pass are
 /// compared with them.
 const TILE: usize = 512;
 /// Number of queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
-/// The minimum number of values that a thread normalizes at a time.
+/// The approximate number of values that a thread normalizes at a time.
 const PART: usize = 1 << 15;
-/// Number of cosines that are skipped together if none of them is large enough.
+/// Number of cosine similarities that are skipped together if none of them is large enough.
 const PASSED: usize = 16;
 
-/// Ranks the classes of each query by its neighbours in `bank`: `top` labels, best first, padded with -1 beyond the classes of
-/// the neighbours. Equal scores are ordered by label.
-/// In addition to bank, queries and results, it needs memory for a tile of the bank and for the neighbours of some thousand
+/// Ranks classes for each query by its nearest neighbours in `bank`. Returns `top` labels per query, or as many as there are
+/// classes, best first, padded with -1 beyond the classes of the neighbours. Equal scores are ordered by label.
+///
+/// In addition to bank, queries and results, memory is needed for a tile of the bank and for the neighbours of some thousand
 /// queries.
 ///
 /// # Errors
-/// `k` is 0 or exceeds the bank, the temperature is not positive, there is only one class, or the queries have another
-/// dimension.
+/// `k` is 0 or exceeds the size of the bank, the temperature is not positive and finite, the bank has only one class, or the
+/// dimension of the queries differs from that of the bank.
 pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
     let Knn { k, temperature } = settings;
     let classes = bank.classes()?;
@@ -71,8 +72,8 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     Ok(ranked)
 }
 
-/// A row of the bank as one query sees it: the order of cosines in the upper half, the row in the lower one. Nearer rows are
-/// smaller, and of equally near ones the first; one integer comparison decides.
+/// A row of the bank and its cosine similarity to a query, as an integer: the bits of the cosine, in descending order, in the
+/// upper half, and the row in the lower half. A smaller integer is a nearer row or, of equally near rows, an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Neighbour(u64);
 
@@ -95,11 +96,11 @@ impl Neighbour {
     }
 }
 
-/// The nearest features to a query so far, and some that are no longer among them.
+/// The rows nearest to a query so far, and some that no longer are.
 #[derive(Clone, Debug)]
 struct Nearest {
     found: Vec<Neighbour>,
-    /// The cosine of the k-th nearest, which later ones have to exceed.
+    /// The cosine of the k-th nearest row at the last selection, which later rows have to exceed.
     least: f32,
 }
 
@@ -110,7 +111,7 @@ impl Default for Nearest {
 }
 
 impl Nearest {
-    /// The capacity, which leaves room for k new candidates between two selections.
+    /// The capacity of `found`, which leaves room for at least k new candidates between two selections.
     fn room(k: usize) -> usize {
         2 * k.max(PASSED)
     }
@@ -133,7 +134,7 @@ impl Nearest {
         }
     }
 
-    /// Drops all but the k nearest; among equal ones, the first are kept.
+    /// Drops all but the k nearest rows; of equally near rows, the first are kept.
     fn forget(&mut self, k: usize) {
         if k < self.found.len() {
             let (_, last, _) = self.found.select_nth_unstable(k - 1);
@@ -148,7 +149,7 @@ impl Nearest {
     }
 }
 
-/// Compares queries with the rows of the bank that start at row `first`.
+/// Compares the queries `asked` with `known`, the rows of the bank from row `first` on.
 fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: usize, nearest: &mut [Nearest]) {
     let dim = asked.len() / nearest.len();
     let rows = known.len() / dim;
@@ -179,7 +180,7 @@ fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: u
     scored[..top].iter().map(|&(_, label)| label).collect()
 }
 
-/// T log(sum of exp(s_i / T)), which ranks like the sum, and is finite for any T.
+/// Returns `T log(sum of exp(s_i / T))`, which ranks classes like the sum, and is finite for any T.
 fn score(votes: &[Neighbour], temperature: f64) -> f64 {
     let cosines = || votes.iter().map(|of| f64::from(of.cosine()));
     let largest = cosines().fold(f64::NEG_INFINITY, f64::max);
@@ -187,7 +188,7 @@ fn score(votes: &[Neighbour], temperature: f64) -> f64 {
     largest + temperature * sum.ln()
 }
 
-/// Writes rows, normalized to length 1, to `out`.
+/// Writes the rows, normalized to unit length, to `out`.
 fn normalize(threads: usize, rows: &[f32], dim: usize, out: &mut Vec<f32>) {
     out.resize(rows.len(), 0.0);
     let each = PART.div_ceil(dim) * dim;

@@ -1,12 +1,13 @@
-//! A linear probe: softmax regression by SGD on frozen features.
+//! A linear probe: softmax regression on frozen features, trained by SGD.
 //!
 //! ```text
 //! v = mu v + dloss;  (W, b) -= lr v      lr decays along a cosine to 0
 //! ```
 //!
-//! MoCo's recipe (`main_lincls.py`): lr 30 for a batch of 256, momentum 0.9, no decay, 100 epochs, W from N(0, 0.01); its rate
-//! drops by a factor of 10 after epochs 60 and 80. SimCLR's (appendix B.6): Nesterov, lr 0.1, 90 epochs. Features here are
-//! computed once, without augmentation.
+//! MoCo's recipe (`main_lincls.py`) is a learning rate of 30 for a batch of 256, momentum 0.9, no weight decay, 100 epochs, and
+//! initial W from a normal distribution with standard deviation 0.01; its learning rate drops by a factor of 10 after epochs 60
+//! and 80. SimCLR's (appendix B.6) is Nesterov momentum, a learning rate of 0.1, and 90 epochs. Features here are computed
+//! once, without augmentation.
 use super::steps::{BLOCK, LabelledRows, Learner, RowBlock};
 use super::{Classes, Features, Softmax};
 use crate::error::{Error, Result};
@@ -15,27 +16,28 @@ use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
-/// Number of rows whose order is drawn at once, if an epoch has fewer: threads are started once for all of them.
+/// Approximate number of rows whose order is drawn at once. If an epoch has fewer, several epochs are trained together, so that
+/// threads are started only once for all of them.
 const ORDERED: usize = 1 << 18;
 
 /// The settings of the probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSettings {
-    /// The largest rate, for a batch of 256.
+    /// The initial learning rate, for a batch of 256; it is proportional to the batch size.
     pub lr: f64,
     /// Number of passes over the features.
     pub epochs: usize,
-    /// The rows of a step.
+    /// Number of rows in a step; all rows if there are fewer.
     pub batch_size: usize,
     /// The momentum of SGD.
     pub momentum: f64,
     /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// The seed of the initial weights and the order.
+    /// The seed of the initial weights and of the order of the rows.
     pub seed: u64,
 }
 
-/// Trains a probe on features.
+/// Trains a linear probe on features.
 ///
 /// # Errors
 /// There is only one class, a setting is invalid, or the probe diverges.

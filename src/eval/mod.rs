@@ -1,4 +1,4 @@
-//! The evaluation of features that were computed once: nearest neighbours and linear probes.
+//! Evaluation of frozen features, which are computed once: nearest neighbours and linear probes.
 mod knn;
 mod linear;
 mod softmax;
@@ -10,7 +10,7 @@ pub use softmax::Softmax;
 
 use crate::error::{Error, Result};
 
-/// Frozen features with the class of each: a label, any integer of at least 0.
+/// Frozen features, and the label of each row's class, an integer >= 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     numbers: &'a [f32],
@@ -18,7 +18,7 @@ pub struct Features<'a> {
     targets: &'a [i64],
 }
 
-/// The classes of features. Computations use indices from 0; results are labels.
+/// The classes of features. Computations use indices into `labels`; results are labels.
 struct Classes {
     /// The distinct labels, in ascending order.
     labels: Vec<i64>,
@@ -27,10 +27,10 @@ struct Classes {
 }
 
 impl<'a> Features<'a> {
-    /// Wraps features `[n][dim]` and n classes; errors call the features `name`.
+    /// Wraps features `[n][dim]` and the labels of n rows, `targets`; `name` is the name of the features in errors.
     ///
     /// # Errors
-    /// The lengths do not match, a value is not finite, or a class is negative.
+    /// The lengths do not match, there are no rows or no dimensions, a value is not finite, or a label is negative.
     pub fn new(name: &str, numbers: &'a [f32], dim: usize, targets: &'a [i64]) -> Result<Self> {
         if dim == 0 || targets.is_empty() || numbers.len() != dim * targets.len() {
             let requirement =

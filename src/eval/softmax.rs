@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::kernels::training::convolution::{Shape, forward};
 use crate::nn::Engine;
 
-/// Number of rows whose scores are in memory at once.
+/// Maximum number of rows whose scores are in memory at once.
 const BLOCK: usize = 8192;
 
-/// A trained probe: `W [classes][dim]` followed by `b`, and the classes' labels.
+/// A probe: the weights `W`, `[classes][dim]`, followed by the biases `b`, and the label of each class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
     pub(super) numbers: Vec<f32>,
@@ -20,7 +20,7 @@ pub struct Softmax {
 }
 
 impl Softmax {
-    /// Creates a probe that gives each class the same score.
+    /// Creates a probe with weights of 0, which gives each class the same score.
     ///
     /// # Errors
     /// There is not enough memory for the weights of all classes.
@@ -44,20 +44,20 @@ impl Softmax {
         self.dim
     }
 
-    /// W and b.
+    /// The weights W and the biases b.
     pub(super) fn split(&self) -> (&[f32], &[f32]) {
         self.numbers.split_at(self.classes() * self.dim)
     }
 
-    /// W and b.
+    /// The weights W and the biases b.
     pub(super) fn split_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         self.numbers.split_at_mut(self.labels.len() * self.dim)
     }
 
-    /// Ranks the classes of features by their scores, best first; at most `top` labels each.
+    /// Ranks the classes for each row of `features` by their scores; returns at most `top` labels per row, best first.
     ///
     /// # Errors
-    /// The features have another dimension.
+    /// The dimension of the features differs from that of the training features.
     pub fn rank(&self, engine: Engine, features: &Features, top: usize) -> Result<Vec<Vec<i64>>> {
         if features.dim != self.dim {
             return Err(Error::shape(

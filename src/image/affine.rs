@@ -1,5 +1,5 @@
-//! Random affine transform about the centre: rotation, translation, scale and shear in the same frame, black outside;
-//! torchvision's `RandomAffine` on a PIL image with nearest interpolation.
+//! Random affine transform about the centre: rotation, translation, scale and shear, with the size of the image unchanged and
+//! uncovered pixels black, as torchvision's `RandomAffine` on a PIL image with nearest interpolation.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 struct Affine {
     /// Range of the rotation in degrees, clockwise.
     degrees: (f32, f32),
-    /// The largest translation, as fractions of the width and of the height.
+    /// The largest translation in x and in y, as fractions of the width and of the height.
     translate: (f32, f32),
     scale: (f32, f32),
     /// Ranges of the shear in degrees: along x (low, high), then along y (low, high).
@@ -78,7 +78,8 @@ impl Operation for Affine {
     }
 }
 
-/// The inverse of `translate, then rotate, scale and shear about the centre`, as in torchvision's `_get_inverse_affine_matrix`.
+/// Returns the inverse of the transform that translates and then rotates, scales and shears about the centre, as in
+/// torchvision's `_get_inverse_affine_matrix`.
 fn axes(values: &Values, (height, width): Size) -> Result<Axes> {
     let [angle, shift_x, shift_y, scale, shear_x, shear_y] = values.get(NAMES)?;
     if !values.0.iter().all(|(_, x)| x.is_finite()) || scale <= 0.0 {

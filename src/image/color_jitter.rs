@@ -1,4 +1,5 @@
-//! Brightness, contrast, saturation and hue by random factors in random order: torchvision's `ColorJitter`, or BYOL's variant.
+//! Colour jitter: changes brightness, contrast, saturation and hue by random factors in random order, as torchvision's
+//! `ColorJitter` or as BYOL's variant.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -12,22 +13,22 @@ use rand::seq::SliceRandom;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// One of the four adjustments.
+/// One of the four adjustments of a colour jitter, with its strength.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Factor {
     /// Scales brightness: 0 is black, 1 the image itself.
     Brightness(f32),
-    /// Scales contrast around the mean luma.
+    /// Scales contrast around the mean luma: 0 is uniform gray, 1 the image itself.
     Contrast(f32),
-    /// Scales saturation around each pixel's luma.
+    /// Scales saturation around each pixel's luma: 0 is a grayscale image, 1 the image itself.
     Saturation(f32),
-    /// Shifts the hue by a fraction of the circle, from -0.5 to 0.5.
+    /// Shifts the hue by a fraction of the hue circle, from -0.5 to 0.5.
     Hue(f32),
-    /// BYOL's brightness: added, as a fraction of the full range.
+    /// BYOL's brightness: adds a fraction of the full range of values.
     Shift(f32),
-    /// BYOL's contrast: around the mean of each channel.
+    /// BYOL's contrast: scales each channel around its mean.
     ColorContrast(f32),
-    /// BYOL's saturation: multiplies that of HSV.
+    /// BYOL's saturation: multiplies the saturation in HSV.
     HsvSaturation(f32),
 }
 
@@ -57,10 +58,11 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// Creates the operation from strengths as in torchvision: factors from `max(0, 1 - x)` to `1 + x`, hue from -x to x.
+    /// Creates the operation from strengths x as in torchvision: factors are drawn from `max(0, 1 - x)` to `1 + x`, hue shifts
+    /// from -x to x.
     ///
     /// # Errors
-    /// A negative strength, or a hue above 0.5.
+    /// A strength is negative or not finite, or `hue` is above 0.5.
     pub fn new(brightness: f32, contrast: f32, saturation: f32, hue: f32, form: JitterForm) -> Result<Self> {
         let range = |name: &str, x: f32| match x >= 0.0 && x.is_finite() {
             true => Ok(((1.0 - x).max(0.0), 1.0 + x)),
@@ -102,7 +104,7 @@ impl ColorJitter {
     }
 }
 
-/// The factors in drawn values, in their order.
+/// Returns the factors in drawn values, in order, without those that leave the image unchanged.
 fn factors_of(values: &Values) -> Result<Vec<Factor>> {
     values
         .0
@@ -145,7 +147,7 @@ impl Operation for ColorJitter {
 }
 
 impl Factor {
-    /// Returns the factor of this name.
+    /// Returns the factor with this name and strength.
     ///
     /// # Errors
     /// An unknown name.
@@ -186,7 +188,7 @@ impl Factor {
         }
     }
 
-    /// Returns the factor's kind on a GPU.
+    /// Returns the kind of the factor in the GPU kernels.
     fn kind(self) -> FactorKind {
         match self {
             Self::Brightness(_) => FactorKind::Brightness,
@@ -199,7 +201,8 @@ impl Factor {
         }
     }
 
-    /// Returns `true` if it leaves an image unchanged, as a strength of 0 does. (A hue shift of 0 would still round.)
+    /// Returns `true` if the factor is skipped because it leaves an image unchanged, as in torchvision for a strength of 0. (If
+    /// it were applied, a hue shift of 0 could still change values by rounding.)
     pub fn is_none(self) -> bool {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) => x == 1.0,
@@ -232,7 +235,7 @@ impl Factor {
                 }
             }
             Self::HsvSaturation(factor) => color::saturate(isa, factor, planes),
-            // Truncated, with wrap-around.
+            // As in torchvision, the shift is truncated to an integer and wraps around.
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
         }
     }

@@ -1,6 +1,7 @@
-//! Random crop, resized: torchvision's `RandomResizedCrop` with antialiasing.
+//! A random crop and its resizing: torchvision's `RandomResizedCrop` with antialiasing.
 //!
-//! Only the crop is read. Resizing is Pillow's: two passes of a filter that widens with the reduction, rounded in between.
+//! Only pixels of the crop are read. Images are resized as in Pillow: in two passes, with rounding in between, of a filter
+//! whose support widens in proportion to the reduction.
 use super::RgbView;
 use super::operation::Values;
 use crate::error::{Error, Result, checked_range};
@@ -34,7 +35,7 @@ impl From<Crop> for Values {
 impl TryFrom<&Values> for Crop {
     type Error = Error;
 
-    /// Rejects fractional and negative values.
+    /// Converts drawn values to a crop, after a check that they are non-negative integers.
     fn try_from(values: &Values) -> Result<Self> {
         let numbers = values.get(["top", "left", "height", "width"])?;
         if !numbers.iter().all(|&x| x >= 0.0 && x.fract() == 0.0) {
@@ -73,10 +74,11 @@ pub struct RandomResizedCrop {
 }
 
 impl RandomResizedCrop {
-    /// Creates the operation: crops with `scale` of the area and an aspect ratio (width over height) in `ratio`.
+    /// Creates the operation: the area of a crop, as a fraction of the image's, is drawn from the range `scale`, and its aspect
+    /// ratio (width over height) from the range `ratio`.
     ///
     /// # Errors
-    /// Reversed ranges, areas above that of the image, ratios that are not positive.
+    /// A range is reversed, `scale` is outside [0, 1], or `ratio` is not positive.
     pub fn new(scale: (f32, f32), ratio: (f32, f32)) -> Result<Self> {
         let (part, positive) = (
             "must be a range (low, high) with 0 <= low <= high <= 1",
@@ -88,8 +90,8 @@ impl RandomResizedCrop {
         })
     }
 
-    /// Draws an area and, uniformly in its logarithm, an aspect ratio; after ten crops that do not fit, returns the largest
-    /// central one.
+    /// Draws a crop: an area uniformly, an aspect ratio uniformly in its logarithm, and a position. If ten draws in a row do
+    /// not fit into the image, the crop is the largest central one with an aspect ratio in the range.
     ///
     /// # Panics
     /// If the image has no pixels.
@@ -119,7 +121,7 @@ impl RandomResizedCrop {
 /// Resizes the part `crop` of `pixels` to the size of `out`.
 ///
 /// # Errors
-/// A crop that is empty or reaches beyond the image, or an empty `out`.
+/// The crop is empty or extends beyond the image, or `out` is empty.
 pub fn resized_crop(
     isa: Isa,
     pixels: RgbView,

@@ -18,12 +18,13 @@ use std::path::Path;
 
 type Read<T> = std::result::Result<T, Refused>;
 
-/// The largest pixel count and side: files beyond them are treated as decompression bombs. Pillow has the same limit.
+/// The largest pixel count, the same as in Pillow, and the longest side: files that exceed them are treated as decompression
+/// bombs.
 const MOST_PIXELS: u64 = 178_956_970;
 const LONGEST_SIDE: u32 = 65_535;
-/// The largest file: the size of `MOST_PIXELS` pixels with four channels of 16 bits.
+/// The largest file in bytes: the size of `MOST_PIXELS` pixels with four channels of 16 bits.
 const LARGEST_FILE: u64 = 8 * MOST_PIXELS + (1 << 20);
-/// Memory limit of a decoder.
+/// Memory limit of a decoder in bytes.
 const MOST_BYTES: u64 = 1 << 30;
 /// The remedy for files of unsupported formats.
 const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
@@ -31,19 +32,21 @@ const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
 /// Options of decoding.
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
-    /// A JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side shorter than this: only as many pixels of
-    /// each block of 8x8 are then computed, from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
+    /// The shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which no side
+    /// is shorter than this. Fewer pixels of each 8x8 block are then computed, from its lower frequencies. Size and pixels are
+    /// those of PIL's `Image.draft`.
     pub least: Option<u16>,
-    /// True rotates the image upright by EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
-    /// rotated in either case, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
+    /// True rotates the image upright by EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is always
+    /// rotated, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
     pub exif: bool,
-    /// Maps (height, width) of the upright decoded image to the region that is needed. The result still has the whole size, but
-    /// pixels outside the region are unspecified. The files reported as refused or damaged do not depend on it.
+    /// Maps (height, width) of the upright decoded image to the region that is needed. The result has the size of the whole
+    /// image, but pixels outside the region are unspecified. Which files are refused or reported as damaged does not depend on
+    /// it.
     pub region: Option<&'a (dyn Fn(usize, usize) -> Crop + Sync)>,
 }
 
 impl Default for DecodeOptions<'_> {
-    /// The whole image in full size, upright.
+    /// The whole image is decoded in full size and rotated upright.
     fn default() -> Self {
         Self { least: None, exif: true, region: None }
     }
@@ -52,7 +55,7 @@ impl Default for DecodeOptions<'_> {
 /// A decoded image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Decoded {
-    /// Upright, if requested.
+    /// The pixels, rotated upright if requested.
     pub pixels: RgbImage,
     /// The first warning of the decoder: the file is damaged, and the pixels are what could be recovered.
     pub damage: Option<String>,
@@ -116,7 +119,7 @@ impl Container {
             [b'B', b'M', ..] => Self::Bmp,
             [b'P', b'1'..=b'6', b' ' | b'\t'..=b'\r' | b'#', ..] => Self::Pnm,
             _ => {
-                // A page may start with empty lines.
+                // An HTML page may start with empty lines.
                 let text = bytes.trim_ascii_start();
                 let is = |at: usize, magic: &[u8]| {
                     let from = if at == 0 { text } else { bytes };
@@ -140,13 +143,13 @@ impl Container {
     }
 }
 
-/// Decodes the bytes of a file. Gray becomes three equal channels; transparency is dropped, not blended; gray of sixteen bits
-/// is rounded to eight, and so are the channels of PNM, while those of PNG and TIFF lose their lower byte, as in Pillow; of
-/// animations, the first frame is decoded.
+/// Decodes the bytes of a file. Gray becomes three equal channels, and transparency is dropped without blending. 16-bit gray is
+/// rounded to 8 bits, and so are the 16-bit channels of PNM, while those of PNG and TIFF lose their lower byte, as in Pillow.
+/// Of an animation, the first frame is decoded.
 ///
 /// # Errors
-/// The bytes are not an image, are of an unsupported container, are broken or too large, claim more pixels than they can
-/// encode, or there is not enough memory; the error carries `name`.
+/// The bytes are not an image, are of an unsupported container, are broken or too large, or claim more pixels than they can
+/// encode; or there is not enough memory. The error names the file `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
 }
@@ -197,12 +200,12 @@ fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     }
 }
 
-/// Rounds sixteen bits to eight.
+/// Rounds a 16-bit sample to 8 bits.
 fn eight_bits(x: u16) -> u8 {
     ((u32::from(x) * 255 + 32_767) / 65_535) as u8
 }
 
-/// Converts pixels of 1 (gray), 2 (gray and alpha), 3 or 4 bytes to RGB.
+/// Converts pixels of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) channels of one byte to RGB.
 fn three_colors(samples: Vec<u8>, channels: usize) -> Read<Vec<u8>> {
     if channels == 3 {
         return Ok(samples);
@@ -251,7 +254,7 @@ pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
-/// Decodes a JPEG as stored. `region` refers to the upright image.
+/// Decodes a JPEG without rotating it, although `region` in the options refers to the upright image.
 fn stored_jpeg(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     let orientation = if options.exif { jpeg_segments::metadata(bytes).orientation() } else { Orientation::default() };
     let part = options.region.map(|region| {

@@ -1,21 +1,21 @@
-//! Operations on a GPU: steps of the kernels; adjacent steps are fused into one launch.
+//! The steps to which operations are lowered on a GPU; adjacent steps are fused into one kernel launch if possible.
 use crate::kernels::image::color::cuda::DeviceFactor;
 use crate::kernels::image::rotation::cuda::Axes;
 
-/// A step of a view.
+/// A step of the GPU kernels.
 #[derive(Clone, Debug)]
 pub enum DeviceStep {
     /// Changes the colour of each pixel.
     Factor(DeviceFactor),
-    /// Converts to grayscale, three equal channels.
+    /// Converts to grayscale, with three equal channels.
     Gray,
-    /// Affine transform with nearest interpolation.
+    /// Applies an affine transform with nearest interpolation.
     Turn(Axes),
-    /// A blur with this many taps; the values are the centre tap and those on one side.
+    /// Blurs with this many taps; the vector holds the centre tap and those on one side of it.
     Taps(usize, Vec<f32>),
-    /// Pillow's box blur.
+    /// Blurs as Pillow's `GaussianBlur` with this sigma does, with box blurs.
     Boxes(f32),
-    /// Inverts bytes of at least a threshold.
+    /// Inverts all bytes >= this threshold.
     Solarize(u8),
     /// Flips the view.
     Flip {

@@ -1,4 +1,5 @@
-//! Fills a rectangle of the finished view with one colour: torchvision's `RandomErasing` (Zhong et al. 2017, arXiv 1708.04896).
+//! Random erasing: fills a rectangle of the finished view with one colour, as torchvision's `RandomErasing` does (Zhong et al.
+//! 2017, arXiv 1708.04896).
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Stage, Values, parsed};
 use super::output::NumbersMut;
@@ -18,7 +19,7 @@ struct Erasing {
     scale: (f32, f32),
     /// Range of the rectangle's aspect ratio, height over width; draws are uniform in its logarithm.
     ratio: (f32, f32),
-    /// Value of each channel.
+    /// The fill value of each channel.
     value: [f32; 3],
 }
 
@@ -35,7 +36,7 @@ impl Operation for Erasing {
         Stage::Numbers
     }
 
-    /// Draws a rectangle up to ten times; one as high or as wide as the view is rejected, and after ten rejections nothing is
+    /// Draws a rectangle. If it is as high or as wide as the view or larger, it is drawn again; after ten attempts, nothing is
     /// filled.
     fn sample(&self, generator: &mut Generator, (rows, columns): Size) -> Values {
         let (low, high) = (f64::from(self.ratio.0).ln(), f64::from(self.ratio.1).ln());

@@ -54,7 +54,7 @@ impl Operation for Flip {
 /// Flips pixels horizontally.
 ///
 /// # Panics
-/// If there are no pixels, or not `height x width x 3` bytes.
+/// If there are no pixels, or their size is not `height x width x 3` bytes.
 pub fn hflip(isa: Isa, pixels: RgbView) -> Vec<u8> {
     let mut out = vec![0; pixels.bytes.len()];
     flip::mirror(isa, pixels.width, pixels.bytes, &mut out);

@@ -21,17 +21,18 @@ pub struct GaussianBlur {
 /// The approximation of the Gaussian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlurKernel {
-    /// This many taps, an odd number.
+    /// A sampled Gaussian of this many taps, an odd number.
     Taps(usize),
-    /// Three boxes in each direction, as in Pillow and therefore in the code of MoCo v2.
+    /// Three box blurs in each direction, as in Pillow and therefore in the code of MoCo v2.
     Boxes,
 }
 
 impl GaussianBlur {
-    /// Creates the operation with sigma uniform in a range. SimCLR and BYOL: 23 taps at 224x224, sigma from 0.1 to 2.
+    /// Creates the operation; sigma is drawn uniformly from a range. SimCLR and BYOL use 23 taps at 224x224, and sigma from 0.1
+    /// to 2.
     ///
     /// # Errors
-    /// A sigma that is not positive, or an even number of taps.
+    /// The range of sigma is reversed or not positive, or the number of taps is even.
     pub fn new(sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
         if let BlurKernel::Taps(taps) = kernel {
             checked_kernel_size(taps)?;
@@ -50,7 +51,7 @@ impl GaussianBlur {
 #[serde(deny_unknown_fields)]
 struct Settings {
     sigma: (f32, f32),
-    /// None for Pillow's boxes.
+    /// The number of taps; `None` for Pillow's box blurs.
     kernel_size: Option<usize>,
 }
 
@@ -89,13 +90,13 @@ impl Operation for GaussianBlur {
     }
 }
 
-/// The largest sigma; an image is uniform long before.
+/// The largest sigma; far smaller ones already turn an image into a single colour.
 const MOST: f32 = 1e4;
 
 /// Blurs with this many taps of a Gaussian, with reflected edges.
 ///
 /// # Errors
-/// An even number of taps, more taps than the reflected image allows, or a sigma that is not positive.
+/// The number of taps is even, or more than twice a side of the image; or sigma is not positive or above 1e4.
 pub fn gaussian_blur(
     isa: Isa,
     planes: &mut Planes,
@@ -110,7 +111,7 @@ pub fn gaussian_blur(
     Ok(())
 }
 
-/// The centre tap and those on one side of it that are large enough to affect a byte.
+/// Returns the centre tap, and those on one side of it that are large enough to affect a byte.
 pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
     let tap = |k: usize| (-0.5 * (k as f32 / sigma).powi(2)).exp();
     let mut half: Vec<f32> = (0..=kernel_size / 2).map(tap).collect();
@@ -120,10 +121,10 @@ pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
     half
 }
 
-/// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with boxes, edges repeated.
+/// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with box blurs and repeated edges.
 ///
 /// # Errors
-/// A sigma that is not positive.
+/// Sigma is not positive, or above 1e4.
 pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
     checked_sigma(sigma)?;
     gaussian_blur::box_blur(isa, sigma, planes, scratch);
@@ -137,7 +138,7 @@ fn checked_sigma(sigma: f32) -> Result<()> {
     }
 }
 
-/// Checks that the image has enough pixels to reflect.
+/// Checks that the image is large enough to be padded by reflection for this many taps.
 fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
     let side = height.min(width);
     match taps / 2 < side {

@@ -1,4 +1,4 @@
-//! Conversion to grayscale: three equal channels of the luma (ITU-R 601-2).
+//! Conversion to grayscale: all three channels become the luma (ITU-R 601-2).
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};

@@ -1,5 +1,5 @@
-//! One image and its augmentations: one file per operation, each with a `sample` that draws its parameters and a pure function
-//! that applies them (`operation.rs` has the contract).
+//! Images and their augmentations: one file per operation, each with a `sample` that draws its parameters and a pure function
+//! that applies them (`operation.rs` defines the trait).
 //!
 //! Images are decoded and cropped as interleaved pixels ([`RgbImage`]) and augmented as planes ([`Planes`]). The arithmetic is
 //! Pillow's, as called by torchvision, unless an operation documents otherwise.
@@ -38,7 +38,7 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Creates an operation from its settings.
+/// A function that creates an operation from its settings.
 pub type Make = fn(Value) -> Result<Arc<dyn Operation>>;
 
 /// All operations by name.
@@ -58,7 +58,7 @@ pub const OPERATIONS: &[(&str, Make)] = &[
 /// Creates the operation `kind` from its settings, a JSON object.
 ///
 /// # Errors
-/// An unknown kind, or invalid settings.
+/// The kind is unknown, or the settings are invalid.
 pub fn operation(kind: &str, settings: &str) -> Result<Arc<dyn Operation>> {
     let Some((_, make)) = OPERATIONS.iter().find(|(name, _)| *name == kind) else {
         let names: Vec<&str> = OPERATIONS.iter().map(|(name, _)| *name).collect();
@@ -76,7 +76,7 @@ pub struct RgbImage {
     pub height: usize,
     /// Number of columns.
     pub width: usize,
-    /// `height x width x 3`.
+    /// The pixels, `height x width x 3` bytes.
     pub bytes: Vec<u8>,
 }
 
@@ -87,7 +87,7 @@ pub struct RgbView<'a> {
     pub height: usize,
     /// Number of columns.
     pub width: usize,
-    /// `height x width x 3`.
+    /// The pixels, `height x width x 3` bytes.
     pub bytes: &'a [u8],
 }
 

@@ -1,7 +1,7 @@
-//! The contract of operations that augment a view, and the values they draw.
+//! The trait of operations that augment a view, and the values that they draw.
 //!
-//! An operation draws its parameters as values, and applying them is a pure function; on a GPU it is lowered to steps of the
-//! kernels. A new operation is a file here, its kernel, and its lines in `mod.rs`, which holds
+//! An operation draws its parameters as values, and applying it with given values is a pure function; on a GPU it is lowered to
+//! steps of the kernels. To add an operation, write a file here and its kernel, and add its lines to `mod.rs`, which holds
 //! [`OPERATIONS`](super::OPERATIONS).
 use super::{Planes, device::DeviceStep, output::NumbersMut};
 use crate::error::{Error, Result, checked_probability};
@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-/// Rows and columns.
+/// Height and width in pixels.
 pub type Size = (usize, usize);
 
 /// The stage of a view that an operation changes.
@@ -21,7 +21,7 @@ pub type Size = (usize, usize);
 pub enum Stage {
     /// The bytes of a view.
     Bytes,
-    /// The finished view: its values, after normalization.
+    /// The values of the finished view, after normalization.
     Numbers,
 }
 
@@ -35,7 +35,7 @@ pub trait Operation: Debug + Send + Sync {
     /// Checks that the operation can be applied to views of this size.
     ///
     /// # Errors
-    /// The views are too small.
+    /// Views of this size are too small.
     fn check(&self, _size: Size) -> Result<()> {
         Ok(())
     }
@@ -46,30 +46,30 @@ pub trait Operation: Debug + Send + Sync {
     /// Changes the bytes of a view; for operations of [`Stage::Bytes`].
     ///
     /// # Errors
-    /// Invalid values.
+    /// The values are invalid.
     fn apply(&self, isa: Isa, planes: &mut Planes, values: &Values, room: &mut Room) -> Result<()>;
 
     /// Changes a finished view; for operations of [`Stage::Numbers`].
     ///
     /// # Errors
-    /// Invalid values.
+    /// The values are invalid.
     fn apply_to_numbers(&self, _view: &mut NumbersMut, _values: &Values) -> Result<()> {
         Ok(())
     }
 
-    /// Returns the steps of the GPU kernels that compute the same, in order.
+    /// Returns the steps of GPU kernels that compute the same result, in order.
     ///
     /// # Errors
-    /// The operation has no GPU kernels, or invalid values.
+    /// The operation has no GPU kernels, or the values are invalid.
     fn device_steps(&self, values: &Values, size: Size) -> Result<Vec<DeviceStep>>;
 }
 
 /// Reusable scratch memory of operations.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// One channel.
+    /// Memory for one channel.
     pub gray: Vec<u8>,
-    /// Another image.
+    /// Memory for another image.
     pub planes: Planes,
     /// Scratch memory of a blur.
     pub blur: BlurScratch,
@@ -85,7 +85,7 @@ impl Values {
         Self(values.into_iter().map(|(name, x)| (name.into(), x)).collect())
     }
 
-    /// Returns the values of exactly these names.
+    /// Returns the values with these names, which must be the only ones.
     ///
     /// # Errors
     /// Names are missing, or there are others.
@@ -114,11 +114,11 @@ impl Probability {
         Self::schedule(vec![(0.0, p)])
     }
 
-    /// Creates a schedule of (epoch, probability) pairs with linear interpolation, constant before the first and after the
-    /// last.
+    /// Creates a schedule from (epoch, probability) pairs: the probability is interpolated linearly between them, and constant
+    /// before the first and after the last pair.
     ///
     /// # Errors
-    /// A probability outside [0, 1], epochs that do not increase, or no pairs.
+    /// A probability is outside [0, 1], epochs do not increase, or there are no pairs.
     pub fn schedule(points: Vec<(f64, f32)>) -> Result<Self> {
         for &(_, p) in &points {
             checked_probability("p", p)?;

@@ -1,5 +1,5 @@
-//! Conversion of a finished view to its output type: bytes unchanged, or `(x / 255 - mean) / std` of each channel as in
-//! torchvision's `ToTensor` and `Normalize`; channels first or last.
+//! Conversion of a view to its output format: bytes unchanged, or floats `(x / 255 - mean) / std`, with a mean and a standard
+//! deviation for each channel, as in torchvision's `ToTensor` and `Normalize`; channels first or last.
 use super::{Crop, Planes};
 use crate::error::{Error, Result};
 use crate::kernels::isa::Isa;
@@ -8,11 +8,11 @@ use half::f16;
 /// The type of the output values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dtype {
-    /// 0 to 255.
+    /// Bytes from 0 to 255.
     U8,
-    /// Rounded from [`Dtype::F32`].
+    /// float16, rounded from the values of [`Dtype::F32`].
     F16,
-    /// The input type of most networks.
+    /// float32, the input type of most networks.
     #[default]
     F32,
 }
@@ -20,9 +20,9 @@ pub enum Dtype {
 /// Mean and standard deviation of each channel, for values in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalize {
-    /// Subtracted.
+    /// The mean of each channel, which is subtracted.
     pub mean: [f32; 3],
-    /// Divided by.
+    /// The standard deviation of each channel, by which the difference is divided.
     pub std: [f32; 3],
 }
 
@@ -34,10 +34,10 @@ pub struct Output {
     channels_last: bool,
 }
 
-/// A mutable finished view.
+/// A finished view in its output format, borrowed for changes.
 #[derive(Debug)]
 pub struct NumbersMut<'a> {
-    /// Rows and columns.
+    /// Height and width.
     pub size: (usize, usize),
     bytes: &'a mut [u8],
     dtype: Dtype,
@@ -45,7 +45,8 @@ pub struct NumbersMut<'a> {
 }
 
 impl NumbersMut<'_> {
-    /// Fills a rectangle with one colour; for bytes, it is rounded and clamped to 0..=255.
+    /// Fills a rectangle with one colour, which is given in the view's output values; for bytes, it is rounded and clamped to
+    /// 0..=255.
     ///
     /// # Panics
     /// If the rectangle reaches beyond the view.
@@ -73,7 +74,7 @@ impl NumbersMut<'_> {
     }
 }
 
-/// Lookup table of the output for each byte of each channel.
+/// A lookup table of the output value of each byte, for each channel.
 #[derive(Clone, Debug)]
 enum Table {
     U8,
@@ -90,7 +91,7 @@ impl Output {
     /// Creates a format with values of this type, `[3][height][width]` or, channels last, `[height][width][3]`.
     ///
     /// # Errors
-    /// A standard deviation that is not positive, a value that is not finite, or normalized bytes.
+    /// A standard deviation is not positive, a value is not finite, or bytes would be normalized.
     pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
         let Normalize { mean, std } = normalize;
         if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {
@@ -141,7 +142,7 @@ impl Output {
     /// Writes a view into its output memory.
     ///
     /// # Panics
-    /// If `out` has another size, or is misaligned for the type.
+    /// If `out` does not have the size of the view, or is misaligned for the type.
     pub fn write(&self, isa: Isa, planes: &Planes, out: &mut [u8]) {
         let n = planes.as_slice().len() * self.dtype().size();
         assert_eq!(out.len(), n, "bytes of a view of {}x{}", planes.height(), planes.width());
@@ -173,10 +174,10 @@ impl Dtype {
         }
     }
 
-    /// Returns the type of this name.
+    /// Returns the type with this name.
     ///
     /// # Errors
-    /// An unknown name.
+    /// The name is unknown.
     pub fn named(name: &str) -> Result<Self> {
         let found = [Self::U8, Self::F16, Self::F32].into_iter().find(|dtype| dtype.name() == name);
         found.ok_or_else(|| Error::value("dtype", format!("{name:?}"), "must be \"uint8\", \"float16\" or \"float32\""))

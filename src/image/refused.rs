@@ -3,8 +3,8 @@ use crate::error::{Error, Result};
 use crate::memory::{room, zeros};
 use std::path::Path;
 
-/// The remedy for an image that violates the rules of its container. (An image that is only damaged is decoded, with a
-/// warning.)
+/// The message for an image that violates the rules of its container. (An image of which a part can be decoded is only damaged:
+/// it is decoded with a warning.)
 pub(super) const BROKEN: &str = "it cannot be decoded; get a new copy of the file, or leave it out";
 
 /// The reason for a failed decode.
@@ -17,7 +17,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    /// Returns zeros that take no memory before they are written.
+    /// Returns `size` zero bytes, which take up no memory before they are written.
     pub(super) fn zeros(size: usize) -> std::result::Result<Vec<u8>, Self> {
         zeros("", size).map_err(|_| Self::Memory(size))
     }
@@ -27,7 +27,7 @@ impl Refused {
         room::<u8>("", size).map(drop).map_err(|_| Self::Memory(size))
     }
 
-    /// Converts a refusal to an error that names this file.
+    /// Converts the reason to an error that names this file.
     pub(super) fn named<T>(self, name: &Path) -> Result<T> {
         Err(match self {
             Self::File(reason) => Error::image(name, reason),

@@ -41,10 +41,10 @@ impl Operation for Rotation {
     }
 }
 
-/// Rotates counter-clockwise in the same frame. `room` is scratch memory for another image.
+/// Rotates counter-clockwise without changing the size of the image. `room` is scratch memory for another image.
 ///
 /// # Errors
-/// An angle that is not finite.
+/// The angle is not finite.
 pub fn rotate(planes: &mut Planes, degrees: f64, room: &mut Planes) -> Result<()> {
     checked_degrees(degrees)?;
     let (columns, rows) = rotation_axes(degrees, planes.height(), planes.width());
@@ -59,7 +59,8 @@ fn checked_degrees(degrees: f64) -> Result<()> {
     }
 }
 
-/// Returns the source coordinates of the pixels of a rotated image, as [`Planes::turn`] takes them: columns, rows.
+/// Returns the affine maps from the pixels of a rotated image to columns and to rows of the source, as [`Planes::turn`] takes
+/// them.
 pub(crate) fn rotation_axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
     // Rounded as in Pillow's `Image.rotate`, so that right angles are exact.

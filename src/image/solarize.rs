@@ -1,4 +1,4 @@
-//! Inverts bright bytes.
+//! Solarization: inverts bright bytes.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Solarize {
-    /// Bytes below it are unchanged; 128 in BYOL.
+    /// The threshold, below which bytes are unchanged; 128 in BYOL.
     pub threshold: u8,
 }
 
@@ -38,7 +38,7 @@ impl Operation for Solarize {
     }
 }
 
-/// Inverts bytes of at least `threshold`.
+/// Inverts all bytes >= `threshold`.
 pub fn solarize(isa: Isa, bytes: &mut [u8], threshold: u8) {
     color::solarize(isa, threshold, bytes);
 }

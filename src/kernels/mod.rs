@@ -1,13 +1,14 @@
-//! Loops over values. All SIMD and CUDA code is here, and almost all `unsafe`. The modules, lowest first:
+//! Loops over values. All SIMD and CUDA code is here, and almost all `unsafe` code. The modules, lowest first:
 //!
-//! - [`isa`]: instruction sets, and vectors for loops that are written once.
+//! - [`isa`]: instruction sets, and vector types for loops that are written once.
 //! - [`threads`]: the thread pool, and memory that many threads write.
-//! - [`cuda`]: launches, their plan, the driver and the compiler.
-//! - [`image`]: operations of the augmentations on one image of bytes, as `uint8` planes.
-//! - [`inference`]: operations on the feature maps of one image, in float32 or bytes, from which F and T are built.
+//! - [`cuda`]: kernel launches, their order and memory, the driver, and the compiler.
+//! - [`image`]: augmentation operations on one image, stored as `uint8` colour planes.
+//! - [`inference`]: operations on the feature maps of one image, in float32 or bytes, from which the style predictor F and the
+//!   transformer T are built.
 //! - [`training`]: operations on float32 batches, with gradients.
 //!
-//! In an operation's folder, `mod.rs` is the public interface (checks, packing, choice of path), `scalar.rs` the plain
+//! In an operation's folder, `mod.rs` is the public interface (checks, packing, choice of path), `scalar.rs` contains the plain
 //! reference loops, `simd.rs` the same loops over [`isa`]'s vectors, `cuda.rs` the launch and `<operation>.cu` the kernels it
 //! launches. `training` and `inference` share only the inner loop of matrix products (`isa/tile.rs`): a convolution of one
 //! image with prepared weights and a convolution of batches with gradients have little else in common.

@@ -20,15 +20,15 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ByolSettings {
-    /// Dimension of a projection; 256.
+    /// Dimension of projections and predictions; 256 in the paper.
     pub dim: usize,
-    /// Hidden dimension of projector and predictor; 4096.
+    /// Hidden dimension of projector and predictor; 4096 in the paper.
     pub hidden_dim: usize,
-    /// Whether the last layers of both have a bias: false in the paper's code, true in lightly's.
+    /// Whether the last layers of projector and predictor have a bias: false in the paper's code, true in lightly's.
     pub last_bias: bool,
-    /// Number of parts of the batch, each with its own batch statistics; 1.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics; usually 1.
     pub splits: usize,
-    /// The factor of the paper's loss; 1, or 0.25 for the mean of two negative cosines.
+    /// Factor by which the loss is multiplied: 1 in the paper; 0.25 gives the mean of two negative cosines, up to a constant.
     pub loss_scale: f64,
     /// The initial value of the EMA coefficient tau.
     pub encoder_momentum: f64,
@@ -38,12 +38,12 @@ pub struct ByolSettings {
 
 /// BYOL with its networks.
 pub struct Byol {
-    /// Backbone, projector, predictor.
+    /// The online network: backbone, projector, predictor.
     online: [Network; 3],
     target: [Network; 2],
     loss_scale: f64,
     splits: usize,
-    /// tau in the current step.
+    /// The EMA coefficient tau of the current step.
     tau: f64,
 }
 
@@ -57,7 +57,7 @@ impl MethodSettings for ByolSettings {
         self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
-    /// The values of projector and predictor, and of their gradients and optimizer state.
+    /// Counts the weights of projector and predictor, their gradients, and their optimizer state.
     fn held(&self) -> Result<usize> {
         memory::count("dim and hidden_dim", &[3, 3, self.hidden_dim, self.dim])
     }
@@ -66,7 +66,8 @@ impl MethodSettings for ByolSettings {
         self.hidden_dim.saturating_mul(self.dim)
     }
 
-    /// Builds the method; the target is initially a copy of the online network, where the paper's code draws it separately.
+    /// Builds the method; the target is initially a copy of the online network, whereas the paper's code initializes it
+    /// separately.
     fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
         self.check()?;
         let &Self { dim, hidden_dim, last_bias, splits, loss_scale, encoder_momentum, .. } = self;
@@ -138,7 +139,7 @@ impl Method for Byol {
     }
 }
 
-/// The mean of `2 - 2 cos(p, z)` over the rows (equation 2).
+/// The mean of `2 - 2 cos(p, z)` over the rows (equation 2 of the paper).
 fn loss(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok(((mean_cosine(p, z)? * -2.0)? + 2.0)?)
 }

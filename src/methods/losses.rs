@@ -1,22 +1,23 @@
-//! The losses, computed in float32 with log-sum-exp on rows `z`.
+//! The losses, and metrics of representations, computed in float32. Each row of a tensor is a vector.
 use crate::error::Result;
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::loss::cross_entropy;
 
-/// Normalizes rows: `z / max(|z|, 1e-12)`, as in PyTorch.
+/// Normalizes rows to unit length: `z / max(|z|, 1e-12)`, like `torch.nn.functional.normalize`.
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn normalized(z: &Tensor) -> Result<Tensor> {
     let length = z.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?.maximum(1e-12)?;
     Ok(z.broadcast_div(&length)?)
 }
 
-/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, with k+ first, then the
-/// queue. Returns the loss, and the fraction of positives that are more similar than all keys in the queue.
+/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, where k+ is the row of `k`
+/// for the row q of `q`, and the sum runs over k+ and all keys in the queue. All rows must be normalized. Returns the loss, and
+/// the fraction of queries that are at least as similar to k+ as to any key in the queue.
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn info_nce(q: &Tensor, k: &Tensor, queue: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     let positive = (q * k)?.sum_keepdim(1)?;
     let negative = q.matmul(&queue.t()?)?;
@@ -27,19 +28,19 @@ pub fn info_nce(q: &Tensor, k: &Tensor, queue: &Tensor, temperature: f64) -> Res
     Ok((loss, first as f32 / n as f32))
 }
 
-/// The mean of `cos(p, z)` over the rows.
+/// Returns the mean of `cos(p, z)` over the rows.
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn mean_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok((normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?)
 }
 
-/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows: rows i and n + i are the two views of one
-/// image. Returns the loss, and the fraction of rows nearest to their other view.
+/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows, where rows i and n + i are the two views of an
+/// image. Returns the loss, and the fraction of rows whose nearest row is the other view of the same image.
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     let all = z.dim(0)?;
     let n = all / 2;
@@ -55,11 +56,12 @@ pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     Ok((loss, right as f32 / all as f32))
 }
 
-/// The spread of normalized rows: the mean over dimensions of the standard deviation, times `sqrt(dim)`. Near 1 if they spread
-/// over the sphere, 0 if they have collapsed (Chen and He 2021, arXiv 2011.10566, section 4.1).
+/// Returns the spread of normalized rows: the standard deviation of each dimension, averaged over dimensions, times
+/// `sqrt(dim)`. It is near 1 if the rows are spread over the sphere, and 0 if they have collapsed (Chen and He 2021, arXiv
+/// 2011.10566, section 4.1).
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn spread(z: &Tensor) -> Result<f32> {
     let z = normalized(&z.detach())?;
     let dim = z.dim(1)? as f64;

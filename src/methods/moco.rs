@@ -6,8 +6,9 @@
 //! loss = -log exp(q k / T) / (exp(q k / T) + sum over the queue of exp(q k' / T))
 //! the queue appends k, and drops its oldest keys
 //! ```
-//! MoCo shuffles keys among devices, so that norms do not leak which key belongs to which query. On one device, the batch is
-//! split for batch norms, and keys are shuffled among the parts (MoCo's Colab notebook).
+//! MoCo shuffles the images of keys among devices, so that batch norms do not leak which key belongs to which query. Here, on
+//! one device, the batch is split into parts for batch norms, and these images are shuffled among the parts (as in MoCo's Colab
+//! notebook).
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
     check_widths, head, info_nce, normalized,
@@ -28,15 +29,16 @@ const MOST_KEYS: usize = 1 << 24;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MocoSettings {
-    /// Dimension of a key; 128.
+    /// Dimension of queries and keys; 128 in the paper.
     pub dim: usize,
-    /// Number of keys in the queue; 65,536.
+    /// Number of keys in the queue; 65,536 in the paper.
     pub queue_size: usize,
-    /// The temperature T; 0.2.
+    /// The temperature T; 0.2 in MoCo v2.
     pub temperature: f64,
-    /// Number of parts of the batch, each with its own batch statistics; 8, the paper's devices.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics; 8, the number of devices in the
+    /// paper.
     pub splits: usize,
-    /// Whether each view is the query once.
+    /// Whether the loss is symmetric, that is, the sum of two losses in which each view is the query once.
     pub symmetric: bool,
     /// Whether the projector has two layers with a ReLU between them (v2), or one layer (v1, and MoCo's CIFAR notebook).
     pub mlp: bool,
@@ -49,10 +51,10 @@ pub struct MocoSettings {
 /// MoCo v2 with its networks and queue.
 pub struct Moco {
     settings: MocoSettings,
-    /// Backbone, projector.
+    /// The query network: backbone, projector.
     query: [Network; 2],
     key: [Network; 2],
-    /// `[queue, dim]`, with the oldest key at `pointer`.
+    /// The keys, `[queue_size, dim]`, with the oldest at `pointer`.
     queue: Tensor,
     pointer: usize,
     /// The keys of the current step.
@@ -91,14 +93,15 @@ impl MethodSettings for MocoSettings {
     }
 }
 
-/// The order in which a step's keys of a view (0: left, 1: right) are distributed over the parts of the batch.
+/// Returns the order in which the `n` images of a view (0: left, 1: right) are distributed over the parts of the batch to
+/// compute the keys of a step.
 pub fn key_order(seed: u64, step: u64, view: u64, n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.shuffle(&mut Key { seed, epoch: step, index: u64::MAX - 1, view }.generator());
     order
 }
 
-/// Draws initial keys uniformly from the unit sphere.
+/// Draws the initial keys uniformly from the unit sphere.
 fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Tensor> {
     let mut keys: Vec<f32> = (0..queue * dim).map(|_| normal(generator) as f32).collect();
     for key in keys.chunks_exact_mut(dim) {
@@ -109,7 +112,7 @@ fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Ten
 }
 
 impl Moco {
-    /// Computes features and queries.
+    /// Computes the features and the queries of views.
     fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
         let features = self.query[0].forward(x, mode)?;
@@ -117,7 +120,7 @@ impl Moco {
         Ok((features, queries))
     }
 
-    /// Computes the keys of shuffled images, and restores the order of the images.
+    /// Computes the keys of images, shuffled among the parts of the batch, and restores their order.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
         let keys =
@@ -133,7 +136,7 @@ impl Moco {
         normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?)
     }
 
-    /// Applies the key network to rows, piece by piece if the batch is processed in pieces.
+    /// Applies `make`, which runs the key network, to a batch, piece by piece if it is processed in pieces.
     fn by_pieces(&self, x: &Tensor, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let pieces = self.key[0].pieces();
         if pieces == 1 {
@@ -152,7 +155,7 @@ impl Moco {
         Ok(Tensor::cat(&made, 0)?)
     }
 
-    /// Replaces the oldest keys in the circular queue by any number of new ones.
+    /// Replaces the oldest keys in the circular queue with new ones.
     fn enqueue(&mut self, keys: &Tensor) -> Result<()> {
         let (dim, len) = (keys.dim(1)?, self.settings.queue_size);
         let (keys, pointer) = (keys.flatten_all()?.to_vec1::<f32>()?, &mut self.pointer);

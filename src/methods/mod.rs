@@ -1,4 +1,4 @@
-//! The pretraining methods, a file for each paper: settings, networks, loss, and momentum networks.
+//! The pretraining methods, one file per paper, with settings, networks, loss, and momentum encoders.
 mod byol;
 mod losses;
 mod moco;
@@ -31,18 +31,18 @@ pub const METHODS: &[Row<dyn MethodSettings>] = &[
 /// Reads a method's settings from JSON: `{"name": "byol", ...}`.
 ///
 /// # Errors
-/// The name is not in [`METHODS`]; a setting is missing, unknown or has another type.
+/// The name is not in [`METHODS`], or a setting is missing, unknown or of the wrong type.
 pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
     parts::read("method", json, METHODS)
 }
 
-/// The inputs, in addition to the settings, from which a method is built.
+/// The inputs from which a method is built, in addition to its settings.
 pub struct Materials<'a> {
-    /// The engine.
+    /// The engine that the networks compute with.
     pub engine: Engine,
-    /// The backbone.
+    /// The specification of the backbone.
     pub backbone: &'a dyn Backbone,
-    /// The seed of all draws during training.
+    /// The seed of all random draws during training.
     pub seed: u64,
     /// The generator of initial parameters.
     pub generator: &'a mut Generator,
@@ -53,35 +53,35 @@ pub trait MethodSettings: Send + Sync {
     /// Checks the settings.
     ///
     /// # Errors
-    /// A setting is invalid; the error names the first.
+    /// A setting is invalid; the error names the first such setting.
     fn check(&self) -> Result<()>;
 
-    /// The number of values in the heads and the queue, as far as it only depends on the widths of layers: a lower bound on the
-    /// values that a trainer holds.
+    /// A lower bound on the number of values that a trainer keeps in memory: those of the heads and the queue that do not
+    /// depend on the backbone.
     ///
     /// # Errors
-    /// The number overflows.
+    /// The number overflows a `usize`.
     fn held(&self) -> Result<usize>;
 
-    /// A lower bound on the number of values in its checkpoints, for any backbone.
+    /// A lower bound on the number of values in a checkpoint of the method, for any backbone.
     fn saved(&self) -> usize;
 
     /// Builds the method with initial parameters.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     fn make(&self, materials: Materials) -> Result<Box<dyn Method>>;
 }
 
-/// Two views of each image in a batch: `[2 n, height, width, 3]`, the left ones first.
+/// Two views of each image in a batch, `[2 n, height, width, 3]`: all left views, then all right views.
 #[derive(Clone, Debug)]
 pub struct ViewPairs(Tensor);
 
 impl ViewPairs {
-    /// Wraps a tensor of this shape.
+    /// Wraps a tensor `[2 n, height, width, 3]`.
     ///
     /// # Panics
-    /// If it has an odd number of images.
+    /// If the tensor has an odd number of views.
     pub fn new(both: Tensor) -> Self {
         assert!(both.dims().first().is_some_and(|n| n.is_multiple_of(2)), "views of {:?}", both.shape());
         Self(both)
@@ -97,26 +97,26 @@ impl ViewPairs {
         &self.0
     }
 
-    /// `n` pairs, starting from pair `first`.
+    /// Returns `n` pairs of views, starting with pair `first`.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn part(&self, first: usize, n: usize) -> Result<Self> {
         Ok(Self(Tensor::cat(&[self.left()?.narrow(0, first, n)?, self.right()?.narrow(0, first, n)?], 0)?))
     }
 
-    /// The views for the query or online network.
+    /// The left views, for the query or online network.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn left(&self) -> Result<Tensor> {
         Ok(self.0.narrow(0, 0, self.images())?)
     }
 
-    /// The right views: for the key or target network, if there is one.
+    /// The right views, for the key or target network, if there is one.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn right(&self) -> Result<Tensor> {
         Ok(self.0.narrow(0, self.images(), self.images())?)
     }
@@ -127,16 +127,16 @@ impl ViewPairs {
 pub struct Forward {
     /// The loss, a scalar in candle's graph.
     pub loss: Tensor,
-    /// The left views' features.
+    /// The features of the left views.
     pub features: Tensor,
-    /// The left views' projections, by the trained network.
+    /// The projections of the left views by the trained networks.
     pub projections: Tensor,
     /// Other metrics, by name.
     pub watched: Vec<(&'static str, f32)>,
 }
 
 impl Forward {
-    /// Creates a result from a loss and the left views' rows.
+    /// Creates a result from a loss and the rows of the left views.
     pub fn new(loss: Tensor, features: &Tensor, projections: &Tensor, watched: Vec<(&'static str, f32)>) -> Self {
         Self { loss, features: features.clone(), projections: projections.clone(), watched }
     }
@@ -149,14 +149,14 @@ pub struct Learning<'a> {
     pub name: &'static str,
     /// The network.
     pub network: &'a Network,
-    /// The factor by which the scheduled rate is multiplied.
+    /// The factor by which its learning rate is multiplied.
     pub lr_scale: f64,
-    /// Whether it keeps the largest rate, while the others follow the schedule.
+    /// Whether its learning rate stays at the peak of the schedule instead of following it.
     pub fixed_lr: bool,
 }
 
 impl<'a> Learning<'a> {
-    /// Creates an entry with the scheduled rate.
+    /// Creates an entry for a network that follows the schedule.
     pub fn new(name: &'static str, network: &'a Network) -> Self {
         Self { name, network, lr_scale: 1.0, fixed_lr: false }
     }
@@ -164,7 +164,7 @@ impl<'a> Learning<'a> {
 
 /// A method with its networks.
 pub trait Method: Send + Sync {
-    /// Number of parts of the batch, each with its own batch statistics.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics.
     fn splits(&self) -> usize;
 
     /// Checks that this batch size is supported.
@@ -184,27 +184,27 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// Begins a step: updates momentum encoders, and computes targets without gradients for all rows at once. `m` is the EMA
-    /// coefficient of a momentum encoder, if there is one.
+    /// Begins a step: a method may update its momentum encoder here, and compute targets that need no gradient for all rows at
+    /// once. `m` is the EMA coefficient of the momentum encoder, if there is one.
     ///
     /// # Errors
-    /// The batch has an unsupported size, or candle's errors.
+    /// The batch size is not supported, or a candle operation fails.
     fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
 
-    /// Computes the inputs of the loss, a row for each pair of views: the features of the left views, their projections, then
-    /// all other inputs of the loss. `views` has all pairs of the step, or some of them starting from `first`.
+    /// Computes the inputs of the loss, tensors with a row for each pair of views: the features of the left views, their
+    /// projections, then all others. `views` contains all pairs of the step, or some of them, starting with pair `first`.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     fn represent(&self, views: &ViewPairs, first: usize) -> Result<Vec<Tensor>>;
 
-    /// Computes the loss from these rows.
+    /// Computes the loss from the rows returned by [`Method::represent`].
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     fn loss(&self, rows: &[Tensor]) -> Result<Forward>;
 
-    /// Whether the loss is the mean of independent terms per row.
+    /// Returns whether the loss is a mean over rows of terms that do not depend on other rows.
     fn by_rows(&self) -> bool {
         true
     }
@@ -212,7 +212,7 @@ pub trait Method: Send + Sync {
     /// Ends a step, after the optimizers have updated the trained networks.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     fn after_update(&mut self) -> Result<()> {
         Ok(())
     }
@@ -220,28 +220,28 @@ pub trait Method: Send + Sync {
     /// The trained networks; the first is the backbone.
     fn learning(&self) -> Vec<Learning<'_>>;
 
-    /// The networks of the momentum encoder by name, if there is one.
+    /// The networks of the momentum encoder, by name; empty if there is none.
     fn following(&self) -> Vec<(&'static str, &Network)> {
         vec![]
     }
 
-    /// Names and shapes of the method's own state for a resume.
+    /// Names and shapes of the method's own tensors that are needed to resume, besides its networks.
     fn entries(&self) -> Vec<(&'static str, Vec<usize>)> {
         vec![]
     }
 
-    /// The values of that state, in the same order.
+    /// The values of the tensors listed by [`Method::entries`], in the same order.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     fn state(&self) -> Result<Vec<Vec<f32>>> {
         Ok(vec![])
     }
 
-    /// Loads that state.
+    /// Loads the values returned by [`Method::state`].
     ///
     /// # Errors
-    /// A value is invalid; nothing has changed in that case.
+    /// A value is invalid; the method is unchanged in that case.
     ///
     /// # Panics
     /// If the number of entries or their lengths differ from [`Method::entries`].
@@ -250,7 +250,7 @@ pub trait Method: Send + Sync {
     }
 }
 
-/// The largest width of a head: a larger one is a mistake, and needs more memory than any machine has.
+/// The maximum width of a layer of a head: a larger one is a mistake, and could need more memory than any machine has.
 const MOST: usize = 1 << 16;
 
 /// The maximum number of layers of a projector; papers use 2 and 3.
@@ -269,7 +269,7 @@ fn check_count(name: &str, n: usize, most: usize) -> Result<()> {
     }
 }
 
-/// Checks that there is a part; [`Method::check_batch`] checks that a batch can be split.
+/// Checks that `splits` is at least 1; [`Method::check_batch`] checks that a batch can be split evenly.
 fn check_splits(splits: usize) -> Result<()> {
     check_count("splits", splits, usize::MAX)
 }
@@ -281,14 +281,14 @@ fn check_temperature(temperature: f64) -> Result<()> {
     }
 }
 
-/// Builds a backbone with its parameters.
+/// Builds the backbone with initial parameters.
 fn backbone(materials: &mut Materials) -> Result<Network> {
     let mut layout = Layout::default();
     let body = materials.backbone.body(&mut layout, materials.engine);
     Network::new(body, layout, materials.generator)
 }
 
-/// Builds a head with its parameters.
+/// Builds a head with initial parameters.
 fn head(materials: &mut Materials, sizes: &[usize], hidden: Hidden, last: Last) -> Result<Network> {
     let mut layout = Layout::default();
     let body = Mlp::new(&mut layout, materials.engine, sizes, hidden, last);

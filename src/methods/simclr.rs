@@ -4,8 +4,8 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i, j the other view of i
 //! ```
-//! With `splits`, batch norms use the statistics of parts of the batch; each part has both views of its images, as if it were
-//! on a separate device.
+//! If `splits` is greater than 1, batch norms use the statistics of parts of the batch; each part contains both views of its
+//! images, as if it were on a separate device.
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_temperature, check_widths, head, nt_xent,
@@ -20,15 +20,15 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimClrSettings {
-    /// Dimension of a projection; 128.
+    /// Dimension of projections; 128 in the paper.
     pub dim: usize,
-    /// Hidden dimension of the projector; 2048.
+    /// Hidden dimension of the projector; 2048 for a ResNet-50.
     pub hidden_dim: usize,
-    /// Linear layers of the projector, each with a batch norm: 2 in the paper, 3 in its code.
+    /// Number of linear layers of the projector, each followed by a batch norm: 2 in the paper, 3 in its code.
     pub layers: usize,
-    /// The temperature T; 0.1.
+    /// The temperature T; usually 0.1.
     pub temperature: f64,
-    /// Number of parts of the batch, each with its own batch statistics; 1.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics; usually 1.
     pub splits: usize,
 }
 
@@ -108,7 +108,8 @@ impl Method for SimClr {
     }
 }
 
-/// The order of `2 n` views in which each part has its left views followed by its right ones, and the inverse order.
+/// Returns the order of the `2 n` views in which each part has its left views followed by its right views, and the inverse
+/// order.
 fn by_parts(n: usize, parts: usize) -> Result<[Tensor; 2]> {
     let size = n / parts;
     let order =

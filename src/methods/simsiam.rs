@@ -4,7 +4,8 @@
 //! z = g(f(x)), p = h(z)                              for each view; z' is z without a gradient
 //! loss = -(cos(p_left, z'_right) + cos(p_right, z'_left)) / 2
 //! ```
-//! The predictor h keeps the largest learning rate, while f and g follow the schedule (section 3, "Predictor").
+//! With `fix_predictor_lr`, the learning rate of the predictor h is constant at the peak of the schedule, which f and g follow
+//! (section 4.2).
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_widths, head, mean_cosine, predicted,
@@ -19,17 +20,17 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimSiamSettings {
-    /// Dimension of projections and predictions; 2048.
+    /// Dimension of projections and predictions; 2048 in the paper.
     pub dim: usize,
-    /// Hidden dimension of the projector; 2048.
+    /// Hidden dimension of the projector; 2048 in the paper.
     pub hidden_dim: usize,
-    /// Linear layers of the projector, each with a batch norm: 3, or 2 for CIFAR.
+    /// Number of linear layers of the projector, each followed by a batch norm: 3, or 2 for CIFAR.
     pub layers: usize,
-    /// Hidden dimension of the predictor, which has two layers; 512.
+    /// Hidden dimension of the predictor, which has two layers; 512 in the paper.
     pub predictor_dim: usize,
-    /// Number of parts of the batch, each with its own batch statistics; 1.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics; usually 1.
     pub splits: usize,
-    /// Whether the predictor's rate is constant, instead of following the schedule.
+    /// Whether the learning rate of the predictor is constant instead of following the schedule.
     pub fix_predictor_lr: bool,
 }
 

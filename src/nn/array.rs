@@ -1,16 +1,16 @@
-//! A batch of maps in NHWC, and the engine that computes on it.
+//! A batch of feature maps in NHWC order, and the engine that computes on it.
 use crate::error::Result;
 use crate::kernels::isa::Isa;
 use crate::kernels::threads::pool;
 use crate::memory;
 
-/// Number of values that a thread adds at a time.
+/// Number of values that a thread adds at a time in [`Array::add`].
 const PART: usize = 1 << 16;
 
-/// The values of a batch: `[n][height][width][channels]`; for vectors, height and width are 1.
+/// The values of a batch, `[n][height][width][channels]`; for a batch of vectors, height and width are 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
-    /// Images, rows, columns, channels.
+    /// Number of images, rows, columns and channels.
     pub shape: [usize; 4],
     /// The values, in the order of `shape`.
     pub numbers: Vec<f32>,
@@ -19,7 +19,7 @@ pub struct Array {
 /// A borrowed [`Array`].
 #[derive(Clone, Copy, Debug)]
 pub struct ArrayRef<'a> {
-    /// Images, rows, columns, channels.
+    /// Number of images, rows, columns and channels.
     pub shape: [usize; 4],
     /// The values, in the order of `shape`.
     pub numbers: &'a [f32],
@@ -28,7 +28,7 @@ pub struct ArrayRef<'a> {
 /// The instruction set of the kernels, and the number of threads.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
-    /// The instruction set, in float32.
+    /// The instruction set; kernels compute in float32.
     pub isa: Isa,
     /// The number of threads, at least 1.
     pub threads: usize,
@@ -46,12 +46,12 @@ impl Array {
         ArrayRef { shape: self.shape, numbers: &self.numbers }
     }
 
-    /// The pixels of a map: rows times columns.
+    /// The number of pixels of a map: rows times columns.
     pub fn pixels(&self) -> usize {
         self.shape[1] * self.shape[2]
     }
 
-    /// Adds another array of the same shape.
+    /// Adds another array of the same shape in place.
     ///
     /// # Panics
     /// If the shapes differ.
@@ -68,10 +68,10 @@ impl Array {
 }
 
 impl Engine {
-    /// Creates an engine with the fastest instruction set for float32.
+    /// Creates an engine with the fastest instruction set, or the one named by `SASSL_ISA`, and with at least one thread.
     ///
     /// # Errors
-    /// `SASSL_ISA` names an instruction set that this machine does not have.
+    /// `SASSL_ISA` is set to an unknown name, or to an instruction set that this machine does not support.
     pub fn new(threads: usize) -> Result<Self> {
         Ok(Self { isa: Isa::detect()?, threads: threads.max(1) })
     }

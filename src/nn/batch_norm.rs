@@ -1,5 +1,5 @@
-//! Batch norm with an optional residual and ReLU, PyTorch's running statistics, and *split* batch norm: the statistics of parts
-//! of the batch, which emulate several devices on one (MoCo's Colab notebook, `SplitBatchNorm`).
+//! Batch norm with an optional residual and ReLU, PyTorch's running statistics, and *split* batch norm, where each part of the
+//! batch has its own statistics, which emulates several devices on one (MoCo's Colab notebook, `SplitBatchNorm`).
 use super::{Array, Engine, Initial, Layout, Mode};
 use crate::kernels::training::batch_norm::{Affine, Moments, backward};
 use std::borrow::Cow;
@@ -12,9 +12,9 @@ const EPSILON: f32 = 1e-5;
 pub struct BatchNorm {
     channels: usize,
     relu: bool,
-    /// The fraction of the running statistics that a batch replaces.
+    /// The fraction of the running statistics that is replaced by those of a batch.
     momentum: f32,
-    /// The ranges of gamma and beta among the parameters; if absent, they are 1 and 0.
+    /// The ranges of gamma and beta among the parameters; if `None`, gamma is 1 and beta is 0.
     affine: Option<[Range<usize>; 2]>,
     mean: Range<usize>,
     var: Range<usize>,
@@ -26,12 +26,12 @@ pub struct BatchNorm {
 pub struct Normed {
     /// `relu(gamma x^ + beta + residual)`.
     pub y: Array,
-    /// Empty if the running statistics were used.
+    /// The moments of each part; empty if the running statistics were used.
     pub moments: Vec<Moments>,
 }
 
 impl BatchNorm {
-    /// Creates a norm over `channels`, with or without a ReLU; gamma is initially `gamma`, beta 0.
+    /// Creates a norm over `channels` channels, with or without a ReLU. Gamma is initialized to `gamma`, and beta to 0.
     pub fn new(layout: &mut Layout, name: &str, channels: usize, relu: bool, gamma: f32) -> Self {
         layout.within(name, |layout| {
             let gamma = layout.parameter("weight", &[channels], Initial::Constant(gamma));
@@ -40,12 +40,12 @@ impl BatchNorm {
         })
     }
 
-    /// Creates a norm without gamma, beta and ReLU.
+    /// Creates a norm without gamma, beta or ReLU.
     pub fn fixed(layout: &mut Layout, name: &str, channels: usize) -> Self {
         layout.within(name, |layout| Self::tracking(layout, channels))
     }
 
-    /// Creates a norm that only has the running statistics.
+    /// Creates a norm that has running statistics, but no gamma, beta or ReLU.
     fn tracking(layout: &mut Layout, channels: usize) -> Self {
         Self {
             channels,
@@ -66,7 +66,7 @@ impl BatchNorm {
         }
     }
 
-    /// Normalizes by the statistics of the batch in training, and by the running ones otherwise.
+    /// Normalizes with the statistics of the batch in training, and with the running statistics otherwise.
     ///
     /// # Panics
     /// If the batch cannot be split evenly into the parts of [`Mode`].
@@ -103,8 +103,8 @@ impl BatchNorm {
         Normed { y, moments }
     }
 
-    /// Updates the running statistics by the mean over parts, with unbiased variances; or adds the parts' statistics to the
-    /// sums.
+    /// Updates the running statistics with the mean over the parts, with unbiased variances; in [`Mode::Collect`], adds the
+    /// statistics of the parts to the sums in the buffers instead.
     fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32], mode: Mode) {
         let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
         for c in 0..self.channels {
@@ -122,7 +122,7 @@ impl BatchNorm {
         buffers[self.batches.start] += 1.0;
     }
 
-    /// Returns the gradient of x and, if one was added, of the residual; writes those of gamma and beta to `gradient`.
+    /// Returns the gradient of x and, if one was added, of the residual; writes the gradients of gamma and beta to `gradient`.
     pub fn backward(
         &self,
         engine: Engine,
@@ -158,7 +158,7 @@ impl BatchNorm {
     }
 }
 
-/// Updates a running statistic by the mean over `parts`, given their sum.
+/// Updates a running statistic with the mean over `parts` parts, given their sum.
 pub(super) fn follow(running: &mut f32, sum: f32, parts: usize, momentum: f32) {
     *running += momentum * (sum / parts as f32 - *running);
 }

@@ -1,4 +1,4 @@
-//! A convolution: `kernels/training/convolution` with its weights in the network's flat vector.
+//! A convolution layer: `kernels/training/convolution` with weights in the network's flat vector of parameters.
 use super::{Array, ArrayRef, Engine, Initial, Layout};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
@@ -49,7 +49,7 @@ impl Conv2d {
     /// Computes the output.
     ///
     /// # Panics
-    /// If the input has another number of channels.
+    /// If the number of channels of the input does not match.
     pub fn forward(&self, engine: Engine, params: &[f32], x: ArrayRef) -> Array {
         let shape = self.shape(x.shape);
         let (rows, columns) = shape.output_size();
@@ -76,7 +76,7 @@ impl Conv2d {
         }
     }
 
-    /// Computes the gradient of an input of this shape.
+    /// Computes the gradient of the input, whose shape is `shape`.
     pub fn input_gradient(&self, engine: Engine, params: &[f32], shape: [usize; 4], dy: &Array) -> Array {
         let mut dx = Array::zeros(shape);
         let weight = &params[self.weight.clone()];

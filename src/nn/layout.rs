@@ -1,5 +1,5 @@
-//! The position of each tensor in a network's flat vector of parameters, its name and its initial values: names and axis order
-//! are PyTorch's in files, and the axis order is ours in memory.
+//! The position of each tensor in a network's flat vector of parameters, its name and its initial values. Names are PyTorch's,
+//! as is the axis order in files; in memory, the axis order is different ([`Parameter::shape`]).
 use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
@@ -19,7 +19,7 @@ pub struct Parameter {
     pub initial: Initial,
 }
 
-/// A tensor that is not trained: running statistics.
+/// A tensor that is not trained, such as a running statistic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
     /// PyTorch's name, such as `bn1.running_mean`.
@@ -37,7 +37,7 @@ pub enum Initial {
     Constant(f32),
     /// A normal distribution with mean 0 and this standard deviation.
     Normal(f64),
-    /// A uniform distribution from minus this bound to this bound.
+    /// A uniform distribution between minus this bound and this bound.
     Uniform(f64),
 }
 
@@ -51,15 +51,15 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// PyTorch's default momentum of norms.
+    /// Creates a layout with PyTorch's default momentum of norms, 0.1.
     fn default() -> Self {
         Self::with_norm_momentum(0.1)
     }
 }
 
 impl Layout {
-    /// Creates a layout whose norms replace this fraction of their running statistics by a batch's: PyTorch's `momentum`, 1
-    /// minus TensorFlow's.
+    /// Creates a layout in which norms replace this fraction of their running statistics with those of a batch: PyTorch's
+    /// `momentum`, which is 1 minus TensorFlow's.
     pub fn with_norm_momentum(norm_momentum: f32) -> Self {
         Self { parameters: vec![], buffers: vec![], prefix: vec![], norm_momentum }
     }
@@ -69,7 +69,7 @@ impl Layout {
         self.norm_momentum
     }
 
-    /// Adds a parameter; returns its range.
+    /// Adds a parameter; returns its range in the flat vector.
     pub fn parameter(&mut self, name: &str, shape: &[usize], initial: Initial) -> Range<usize> {
         let start = self.len();
         let range = start..start + shape.iter().product::<usize>();
@@ -82,14 +82,14 @@ impl Layout {
         range
     }
 
-    /// Adds a buffer; returns its range among the buffers.
+    /// Adds a buffer; returns its range in the flat vector of buffers.
     pub fn buffer(&mut self, name: &str, len: usize, initial: f32) -> Range<usize> {
         let start = self.buffers.last().map_or(0, |last| last.range.end);
         self.buffers.push(Buffer { name: self.named(name), range: start..start + len, initial });
         start..start + len
     }
 
-    /// Adds the tensors that `add` adds, with `name` as the prefix of their names.
+    /// Calls `add` with `name` as the prefix of the names of all tensors that it adds.
     pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> T) -> T {
         self.prefix.push(name.to_owned());
         let made = add(self);
@@ -122,12 +122,12 @@ impl Layout {
         }))
     }
 
-    /// Whether a buffer of this name is the count of batches, a scalar.
+    /// Returns whether the buffer with this name is a count of batches, which is a scalar.
     pub fn is_count(name: &str) -> bool {
         name.ends_with("num_batches_tracked")
     }
 
-    /// The number of values in all parameters.
+    /// The total number of values of all parameters.
     #[allow(clippy::len_without_is_empty)] // A network always has parameters.
     pub fn len(&self) -> usize {
         self.parameters.last().map_or(0, |last| last.range.end)
@@ -150,14 +150,15 @@ impl Layout {
         numbers
     }
 
-    /// The initial buffers.
+    /// The initial values of the buffers.
     pub fn initial_buffers(&self) -> Vec<f32> {
         self.buffers.iter().flat_map(|buffer| buffer.range.clone().map(|_| buffer.initial)).collect()
     }
 }
 
 impl Parameter {
-    /// Reorders values of the tensor, such as its weights or an optimizer's state, from memory to files.
+    /// Reorders values of the tensor, such as its weights or an optimizer's state, from the axis order in memory to that in
+    /// files.
     pub fn to_file(&self, own: &[f32]) -> Vec<f32> {
         let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.to_vec() };
         let taps = rows * columns;
@@ -166,7 +167,7 @@ impl Parameter {
         file
     }
 
-    /// Reorders values of the tensor from files to memory.
+    /// Reorders values of the tensor from the axis order in files to that in memory.
     ///
     /// # Panics
     /// If the lengths differ.
@@ -178,7 +179,7 @@ impl Parameter {
     }
 }
 
-/// The index in a file's `[O, I, taps]` of element `n` of `[O, taps, I]` in memory.
+/// Converts the index `n` of an element of `[O, taps, I]` in memory to its index in `[O, I, taps]` in files.
 fn in_file(n: usize, inputs: usize, taps: usize) -> usize {
     let (output, tap, input) = (n / (taps * inputs), n / inputs % taps, n % inputs);
     (output * inputs + input) * taps + tap

@@ -1,4 +1,4 @@
-//! Heads, such as projectors and predictors: linear layers with ReLU, or batch norm and ReLU, between them.
+//! Heads, such as projectors and predictors: linear layers, with a ReLU, or batch norm and a ReLU, between them.
 use super::{Array, ArrayRef, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
@@ -7,11 +7,11 @@ use std::ops::Range;
 /// The layers between two linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// A ReLU, and linear layers with biases: MoCo v2.
+    /// A ReLU, where linear layers have biases, as in MoCo v2.
     Relu,
     /// Batch norm and a ReLU.
     BatchNorm {
-        /// Whether linear layers before a batch norm, which cancels their biases, have them: true in BYOL's code, false in
+        /// Whether linear layers before a batch norm have biases, which the norm cancels: true in BYOL's code, false in
         /// SimCLR's.
         bias: bool,
     },
@@ -20,19 +20,19 @@ pub enum Hidden {
 /// The last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Last {
-    /// Only linear.
+    /// A linear layer alone.
     Linear {
         /// Whether it has a bias.
         bias: bool,
     },
-    /// Linear without a bias, and a batch norm without a ReLU.
+    /// A linear layer without a bias, followed by a batch norm without a ReLU.
     Norm {
         /// Whether the norm has gamma and beta: true in SimCLR, false in SimSiam.
         affine: bool,
     },
 }
 
-/// A head.
+/// A head: a multilayer perceptron.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     layers: Vec<Layer>,
@@ -61,7 +61,7 @@ struct Linear {
     bias: Option<Range<usize>>,
 }
 
-/// The values that a layer keeps. Its input is the output of the previous layer.
+/// The values that a layer keeps for the backward pass. Its input is kept as the output of the previous layer.
 struct KeptLayer {
     /// The output of the linear layer, if a norm follows.
     linear: Option<Array>,
@@ -70,7 +70,7 @@ struct KeptLayer {
 }
 
 impl Mlp {
-    /// Creates linear layers of these sizes, starting with `sizes[0]` inputs, named `0`, `1`, ...
+    /// Creates linear layers named `0`, `1`, ..., where layer n has `sizes[n]` inputs and `sizes[n + 1]` outputs.
     pub fn new(layout: &mut Layout, engine: Engine, sizes: &[usize], hidden: Hidden, last: Last) -> Self {
         let count = sizes.len().saturating_sub(1);
         let layers = sizes.windows(2).enumerate().map(|(n, size)| {

@@ -1,9 +1,10 @@
 //! Trainable networks: layers with their gradients on top of `kernels/`, and the operation that puts a network into candle's
 //! graph.
+//!
 //! candle's own convolution, batch norm, pooling and ReLU are slow, wrong or without a gradient, and its graph would copy and
-//! add every activation's gradient. So a network is *one* custom operation on two tensors, its input and the flat vector of its
-//! parameters ([`Network`]); within it, layers run on plain arrays, and hand-written backward passes free what was kept. Losses
-//! are candle's.
+//! add every activation's gradient. A network is therefore *one* custom operation on two tensors, its input and the flat vector
+//! of its parameters ([`Network`]); within it, layers run on plain arrays, and hand-written backward passes free the kept
+//! activations as they proceed. Losses are candle's.
 //!
 //! Maps are NHWC, weights OHWI; files have PyTorch's order ([`Layout`]).
 mod array;

@@ -8,15 +8,15 @@ use candle_core::{CpuStorage, CustomOp2, Device, Shape, Storage, Tensor, Var};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// The statistics that norms use.
+/// The statistics that batch norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The statistics of each part of the batch; the running ones are updated.
+    /// Those of each part of the batch; running statistics are updated.
     Train {
         /// Number of parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// The statistics of each part of one piece of a batch; the sums of the parts' statistics are collected in the buffers.
+    /// Those of each part of one piece of a batch; the statistics of the parts are added to the buffers.
     Collect {
         /// Number of parts of the piece.
         splits: usize,
@@ -25,15 +25,15 @@ pub enum Mode {
     Eval,
 }
 
-/// The inputs of a body's forward pass.
+/// The inputs of a body's forward pass, besides the batch.
 pub struct Pass<'a> {
     /// All parameters.
     pub params: &'a [f32],
     /// All buffers.
     pub buffers: &'a mut [f32],
-    /// The statistics that norms use.
+    /// The statistics that batch norms use.
     pub mode: Mode,
-    /// Whether a backward pass will follow.
+    /// Whether a backward pass will follow, for which values have to be kept.
     pub keep: bool,
 }
 
@@ -42,10 +42,10 @@ pub type Kept = Box<dyn Any + Send + Sync>;
 
 /// A sequence of layers.
 pub trait Body: Send + Sync {
-    /// Returns the output and, if `pass.keep` is set, what the gradient needs in addition to the input.
+    /// Returns the output and, if `pass.keep` is set, the values that the backward pass needs in addition to the input.
     fn forward(&self, pass: &mut Pass, x: ArrayRef) -> (Array, Option<Kept>);
 
-    /// Writes the gradient of all parameters; returns that of the input `x` if it is wanted.
+    /// Writes the gradient of all parameters to `gradient`; returns the gradient of the input `x` if `wants_input` is set.
     fn backward(
         &self,
         params: &[f32],
@@ -68,12 +68,13 @@ pub struct Network {
     pieces: Arc<Mutex<Option<Pieces>>>,
 }
 
-/// The passes of a batch in pieces: running statistics are updated after all pieces, as by a pass over the whole batch.
+/// The state of forward passes over a batch in pieces. Running statistics are updated after all pieces, as in a pass over the
+/// whole batch.
 struct Pieces {
     count: usize,
-    /// For each pass, the parts of a whole batch, and the sums over the pieces so far.
+    /// For each pass, the number of parts of a whole batch, and the sums of statistics over the pieces so far.
     sums: Vec<(usize, Vec<f32>)>,
-    /// The next pass of the current piece.
+    /// Index of the next pass over the current piece.
     next: usize,
 }
 
@@ -81,7 +82,7 @@ impl Network {
     /// Creates a trainable network with initial parameters.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn new(body: Arc<dyn Body>, layout: Layout, generator: &mut Generator) -> Result<Self> {
         let params = Var::from_vec(layout.initial(generator), layout.len(), &Device::Cpu)?;
         let buffers = Arc::new(Mutex::new(layout.initial_buffers()));
@@ -95,10 +96,10 @@ impl Network {
         })
     }
 
-    /// Returns a copy of the network that is not trained, such as a momentum encoder.
+    /// Returns a copy of the network without gradients, such as a momentum encoder.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn frozen(&self) -> Result<Self> {
         let params = self.read(|numbers| Tensor::from_slice(numbers, self.layout.len(), &Device::Cpu))??;
         let buffers = Arc::new(Mutex::new(self.buffers().clone()));
@@ -111,12 +112,12 @@ impl Network {
         &self.layout
     }
 
-    /// Locks and returns the buffers, which hold the running statistics.
+    /// Locks and returns the buffers, which contain the running statistics.
     pub fn buffers(&self) -> MutexGuard<'_, Vec<f32>> {
         locked(&self.buffers)
     }
 
-    /// Takes the gradient of the parameters that has accumulated since the last call; `None` if there was no backward pass.
+    /// Takes the gradient of the parameters, accumulated since the last call; `None` if there was no backward pass.
     pub fn take_gradient(&self) -> Option<Vec<f32>> {
         locked(&self.gradient).take()
     }
@@ -124,16 +125,16 @@ impl Network {
     /// Calls `read` with the parameters.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn read<T>(&self, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
         let (storage, layout) = self.params.storage_and_layout();
         Ok(read(contiguous(&storage, layout)?))
     }
 
-    /// Changes the parameters in place.
+    /// Changes the parameters in place with `change`.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A candle operation fails.
     pub fn change(&self, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
         self::change(&self.params, change)
     }
@@ -146,23 +147,23 @@ impl Network {
         }
     }
 
-    /// Starts processing each batch in `count` pieces, which consist of whole parts.
+    /// Starts processing each batch in `count` pieces, which consist of whole parts ([`Mode::Train`]).
     pub fn begin_pieces(&self, count: usize) {
         *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
     }
 
-    /// Begins the next piece, which goes through the same passes as the previous one.
+    /// Begins the next piece, on which the same passes run as on the previous one.
     pub fn next_piece(&self) {
         locked(&self.pieces).iter_mut().for_each(|pieces| pieces.next = 0);
     }
 
-    /// The number of pieces of a batch.
+    /// The number of pieces in which a batch is processed; 1 unless [`Network::begin_pieces`] was called.
     pub fn pieces(&self) -> usize {
         locked(&self.pieces).as_ref().map_or(1, |pieces| pieces.count)
     }
 
-    /// Returns to whole batches. If `moves` is set, running statistics are updated by all pieces, pass by pass; it is
-    /// unset if the passes were repeated.
+    /// Returns to processing whole batches. If `moves` is set, running statistics are updated with those of all pieces, pass by
+    /// pass; it must not be set if the passes repeated earlier ones.
     pub fn end_pieces(&self, moves: bool) {
         let pieces = locked(&self.pieces).take();
         let mut buffers = self.buffers();
@@ -183,7 +184,7 @@ impl Network {
     /// Computes the output `[n, features]` for a batch `[n, height, width, channels]` or `[n, channels]`.
     ///
     /// # Errors
-    /// The input is not contiguous, or has another rank.
+    /// The input is not contiguous, not in float32 on the CPU, or has a rank other than 2 or 4.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let op = Op { network: self.clone(), mode, kept: Mutex::new(None), keep: self.params.track_op() };
         Ok(x.apply_op2(&self.params, op)?)
@@ -191,7 +192,7 @@ impl Network {
 }
 
 impl Pieces {
-    /// The sums of the pass that begins.
+    /// Returns the sums of statistics for the pass that begins.
     fn sums(&mut self, parts: usize, len: usize) -> &mut [f32] {
         let at = self.next;
         self.next += 1;
@@ -202,10 +203,10 @@ impl Pieces {
     }
 }
 
-/// Changes a tensor in place.
+/// Changes a contiguous float32 tensor in place with `change`.
 ///
 /// # Errors
-/// candle's errors.
+/// A candle operation fails.
 pub fn change(tensor: &Tensor, change: impl FnMut(&mut [f32]) + Send + Sync) -> Result<()> {
     Ok(tensor.inplace_op1(&Change(Mutex::new(change)))?)
 }
@@ -286,7 +287,7 @@ impl CustomOp2 for Op {
     }
 }
 
-/// Expands a shape to four dimensions.
+/// Expands the shape of a batch of vectors or images to four dimensions.
 fn shape(dims: &[usize]) -> candle_core::Result<[usize; 4]> {
     match *dims {
         [n, channels] => Ok([n, 1, 1, channels]),

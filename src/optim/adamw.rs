@@ -1,20 +1,20 @@
-//! AdamW (Loshchilov and Hutter, arXiv 1711.05101), as `torch.optim.AdamW`.
+//! AdamW (Loshchilov and Hutter, arXiv 1711.05101), like `torch.optim.AdamW`.
 //!
 //! `p = p - lr lambda p`, `m = beta1 m + (1 - beta1) g`, `v = beta2 v + (1 - beta2) g^2`,
 //! `p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)` at step `t`, counted from 1.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay, whole};
 use crate::error::{Error, Result};
 
-/// Settings of AdamW; the default is torch's.
+/// Settings of AdamW; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// `beta1` and `beta2`.
+    /// The decay rates of the moments, `beta1` and `beta2`.
     pub betas: (f64, f64),
-    /// The term that keeps the divisor above 0.
+    /// The term that keeps the divisor above 0, `eps`.
     pub eps: f64,
-    /// `lambda`.
+    /// The weight decay, `lambda`.
     pub weight_decay: f64,
-    /// The tensors with weight decay.
+    /// The tensors to which weight decay applies.
     pub decayed: Group,
 }
 
@@ -36,7 +36,7 @@ impl Rule for AdamW {
         }
     }
 
-    /// `t` is an `f32`, as in torch. It saturates at 2^24, where the corrections have long become 1.
+    /// `step` is an `f32`, as in PyTorch. It saturates at 2^24, long after the bias corrections have become 1.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
         vec![("exp_avg", len), ("exp_avg_sq", len), ("step", 1)]
     }

@@ -1,22 +1,22 @@
 //! LARS (You, Gitman and Ginsburg, arXiv 1708.03888): SGD with updates scaled to the norms of the weights.
 //!
 //! `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`, as in facebookresearch/moco-v3. If `|p|` or `|u|`
-//! is 0, the second is skipped; outside the group, `u = g`. google-research/simclr, with its classic momentum, includes the
-//! learning rate in the momentum: `v = mu v + lr u`, `p = p - v`. That is equivalent while `lr` is constant; when `lr` changes,
-//! past gradients keep their old rate.
+//! is 0, the second step is skipped; for tensors outside the group `adapted`, `u = g`. google-research/simclr, with its classic
+//! momentum, instead includes the learning rate in the momentum buffer: `v = mu v + lr u`, `p = p - v`. That is equivalent
+//! while `lr` is constant; when `lr` changes, past gradients keep their old rate.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
-/// Settings of LARS; the default is moco-v3's.
+/// Settings of LARS; the defaults are those of moco-v3.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lars {
-    /// `mu`.
+    /// The momentum, `mu`.
     pub momentum: f64,
-    /// `lambda`.
+    /// The weight decay, `lambda`.
     pub weight_decay: f64,
-    /// `eta`, the trust coefficient.
+    /// The trust coefficient, `eta`.
     pub eta: f64,
-    /// The tensors with weight decay and adaptation.
+    /// The tensors to which weight decay and adaptation apply.
     pub adapted: Group,
 }
 
@@ -57,7 +57,7 @@ impl Rule for Lars {
 }
 
 impl Lars {
-    /// The factor of `u`.
+    /// The factor by which `u` is multiplied, given `|p|` and `|u|`.
     fn trust(&self, (param, update): (f64, f64)) -> f32 {
         match param > 0.0 && update > 0.0 {
             true => (self.eta * param / update) as f32,
@@ -66,7 +66,8 @@ impl Lars {
     }
 }
 
-/// `|p|` and `|g + lambda p|`. Each has eight partial sums: the additions of a single one would wait for each other.
+/// Returns `|p|` and `|g + lambda p|`. Each is computed from eight partial sums, because additions to a single sum would have
+/// to wait for each other.
 fn norms(param: &[f32], grad: &[f32], decay: f32) -> (f64, f64) {
     let (mut of_param, mut of_update) = ([0.0_f64; 8], [0.0_f64; 8]);
     let mut add = |lane: usize, p: f32, g: f32| {

@@ -1,5 +1,6 @@
-//! Optimizers with a state that can be saved, schedules of their rates, and the exponential moving average.
-//! An optimizer updates flat slices tensor by tensor, so that callers need not hold all of them at once:
+//! Optimizers with a state that can be saved, schedules of learning rates and momenta, and the exponential moving average.
+//!
+//! An optimizer updates flat slices tensor by tensor, so that callers need not keep all of them in memory at once:
 //!
 //! ```
 //! # fn main() -> sassl::Result<()> {
@@ -33,18 +34,18 @@ pub use lars::Lars;
 pub use schedule::{Averaging, Momentum, Scaling, Schedule};
 pub use sgd::Sgd;
 
-/// An update rule: the settings of an optimizer, and its formula. [`Optimizer`] holds its state.
+/// An update rule: the settings of an optimizer, and its formula. [`Optimizer`] contains the state.
 pub trait Rule: std::fmt::Debug + Send + Sync {
     /// Checks the settings.
     ///
     /// # Errors
-    /// A setting is invalid; the error names the first.
+    /// A setting is invalid; the error names the first such setting.
     fn check(&self) -> Result<()>;
 
-    /// Returns the names and lengths of the state for a tensor of this length; the state is initially 0.
+    /// Returns the name and length of each state array (slot) of a tensor with `len` elements; slots are initially 0.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
 
-    /// Checks the saved values of a slot.
+    /// Checks the values of a slot in a saved state.
     ///
     /// # Errors
     /// A value is invalid.
@@ -52,11 +53,11 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Updates one tensor. `slots` are those of [`Rule::slots`], in the same order.
+    /// Updates one tensor and its slots, which are in the order of [`Rule::slots`].
     fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
-/// A rule with its state for each tensor, in the order in which the tensors were given.
+/// An update rule with its state for each tensor, in the order in which the tensors were passed.
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
@@ -65,10 +66,10 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// Creates an optimizer of these tensors in its initial state.
+    /// Creates an optimizer for these tensors, in its initial state.
     ///
     /// # Errors
-    /// A setting is invalid; two tensors have the same name.
+    /// A setting is invalid, or two tensors have the same name.
     pub fn new(rule: impl Rule + 'static, parameters: Vec<TensorInfo>) -> Result<Self> {
         rule.check()?;
         let mut names = HashSet::new();
@@ -84,10 +85,10 @@ impl Optimizer {
         Ok(Self { rule: Box::new(rule), parameters, slots })
     }
 
-    /// Updates the tensor with this index. A training step is one call for each tensor, in any order.
+    /// Updates the tensor with this index. A training step consists of one call for each tensor, in any order.
     ///
     /// # Panics
-    /// If there is no such tensor, or it or its gradient has another length.
+    /// If there is no such tensor, or the length of `param` or `grad` does not match it.
     pub fn update(&mut self, index: usize, lr: f64, param: &mut [f32], grad: &[f32]) {
         let parameter = &self.parameters[index];
         assert_eq!(param.len(), parameter.len, "{}", parameter.name);
@@ -95,7 +96,7 @@ impl Optimizer {
         self.rule.update(parameter, lr, param, grad, &mut self.slots[index]);
     }
 
-    /// The state for a bit-exact resume: entries `parameter.slot`, always in the same order.
+    /// The state, for resuming bit-exactly: entries named `parameter.slot`, always in the same order.
     pub fn state(&self) -> Vec<(String, &[f32])> {
         let slots = self.slots.iter().flatten().map(Vec::as_slice);
         self.entries().into_iter().map(|(entry, _)| entry).zip(slots).collect()
@@ -104,7 +105,8 @@ impl Optimizer {
     /// Loads a saved state, with its entries in any order.
     ///
     /// # Errors
-    /// An entry is missing, unknown, given twice or of another length. Nothing has changed in that case.
+    /// An entry is missing, unknown, given twice or of another length, or has invalid values. The state is unchanged in that
+    /// case.
     pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
         const REMEDY: &str = "load a state that the same optimizer of the same parameters has saved";
         let wrong = |entry: &str, what: String| Err(Error::invalid(format!("state entry {entry:?} {what}; {REMEDY}")));
@@ -152,7 +154,7 @@ impl Optimizer {
 /// Reads a count that was saved as a float: a whole number in `0..end`.
 ///
 /// # Errors
-/// The value is not such a number; the error calls it `name`.
+/// The value is not a whole number in this range; `name` is its name in the error.
 pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
         true => Ok(x as u64),
@@ -160,7 +162,7 @@ pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     }
 }
 
-/// Checks a decay factor of past gradients.
+/// Checks the decay factor of past gradients, which must be in [0, 1).
 fn check_momentum(name: &str, momentum: f64) -> Result<()> {
     match (0.0..1.0).contains(&momentum) {
         true => Ok(()),

@@ -1,13 +1,15 @@
-//! The values that change during a run, at step `k` of `K`: the learning rate, and the momentum of the moving average.
+//! Schedules of the values that change during a run, at step `k` of `K`: the learning rate, and the momentum of the moving
+//! average.
 //!
-//! - Learning rate (SimCLR, BYOL): `lr k / w` for `k < w`, then `lr (1 + cos(pi (k - w) / (K - w))) / 2`.
+//! - Learning rate (SimCLR, BYOL): `lr k / w` for the `w` warm-up steps, `k < w`, then
+//!   `lr (1 + cos(pi (k - w) / (K - w))) / 2`.
 //! - Momentum (BYOL): `tau = 1 - (1 - tau0) (1 + cos(pi k / K)) / 2`.
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::f64::consts::PI;
 
-/// A learning rate with linear warm-up and cosine decay to 0.
-/// The unit is up to the caller: SimCLR and BYOL count steps; MoCo v2 counts epochs, without warm-up.
+/// A learning rate with linear warm-up and cosine decay to 0. The unit of a step is up to the caller: SimCLR and BYOL count
+/// optimizer steps; MoCo v2 counts epochs, without warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     lr: f64,
@@ -19,7 +21,7 @@ impl Schedule {
     /// Creates a schedule that reaches `lr` after `warmup` steps of `total`.
     ///
     /// # Errors
-    /// The learning rate is negative or infinite; the warm-up is not shorter than the schedule.
+    /// The learning rate is negative or not finite, `total` is 0, or the warm-up is not shorter than the schedule.
     pub fn new(lr: f64, warmup: u64, total: u64) -> Result<Self> {
         if !(0.0..=f64::from(f32::MAX)).contains(&lr) {
             return Err(Error::value("lr", lr, "must be a finite number >= 0"));
@@ -33,7 +35,8 @@ impl Schedule {
         Ok(Self { lr, warmup, total })
     }
 
-    /// The learning rate of step `k`, counted from 0; 0 from `total` on. The first step of a warm-up also has 0.
+    /// The learning rate of step `k`, counted from 0. It is 0 in the first step of a warm-up, and after the last step of the
+    /// schedule.
     pub fn at(&self, k: u64) -> f64 {
         match k < self.warmup {
             true => self.lr * k as f64 / self.warmup as f64,
@@ -45,14 +48,14 @@ impl Schedule {
 /// The scaling of the learning rate with the batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
-    /// `base B / 256` (Goyal et al., arXiv 1706.02677). The base is 0.3 in SimCLR, 0.2 in BYOL for 1000 epochs.
+    /// `base B / 256` (Goyal et al., arXiv 1706.02677). The base is 0.3 in SimCLR, and 0.2 in BYOL for 1000 epochs.
     Linear,
     /// `base sqrt(B)` (SimCLR, appendix B.1, with a base of 0.075): better for small batches and short runs.
     SquareRoot,
 }
 
 impl Scaling {
-    /// The learning rate of this batch size.
+    /// The learning rate for this batch size.
     pub fn lr(self, base: f64, batch_size: usize) -> f64 {
         match self {
             Self::Linear => base * batch_size as f64 / 256.0,
@@ -65,9 +68,9 @@ impl Scaling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Averaging {
-    /// It is constant.
+    /// A constant momentum.
     Constant,
-    /// It rises to 1 along a cosine.
+    /// A momentum that rises to 1 along a cosine.
     Cosine,
 }
 
@@ -85,12 +88,12 @@ impl Averaging {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Momentum {
     first: f64,
-    /// The step at which it reaches 1, if it is not constant.
+    /// The step at which the momentum reaches 1; `None` if it is constant.
     total: Option<u64>,
 }
 
 impl Momentum {
-    /// A constant momentum: 0.999 in MoCo.
+    /// Creates a constant momentum: 0.999 in MoCo.
     ///
     /// # Errors
     /// `m` is outside [0, 1].
@@ -98,7 +101,8 @@ impl Momentum {
         Ok(Self { first: checked("m", m)?, total: None })
     }
 
-    /// A momentum that rises to 1 at step `total`. BYOL starts at 0.996 for 1000 epochs, at 0.99 for 300.
+    /// Creates a momentum that rises from `tau0` to 1 at step `total`. In BYOL, `tau0` is 0.996 for 1000 epochs, and 0.99 for
+    /// 300.
     ///
     /// # Errors
     /// `tau0` is outside [0, 1], or `total` is 0.
@@ -109,7 +113,7 @@ impl Momentum {
         }
     }
 
-    /// The momentum after step `k`, counted from 0.
+    /// The momentum of the update after step `k`, counted from 0.
     pub fn at(&self, k: u64) -> f64 {
         match self.total {
             None => self.first,
@@ -118,7 +122,7 @@ impl Momentum {
     }
 }
 
-/// A cosine from 1 to 0 in `total` steps, and 0 afterwards.
+/// Half a cosine wave, from 1 to 0 in `total` steps, and 0 afterwards.
 fn cosine(k: u64, total: u64) -> f64 {
     0.5 * (1.0 + (PI * k.min(total) as f64 / total as f64).cos())
 }

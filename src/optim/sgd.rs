@@ -1,18 +1,19 @@
-//! Stochastic gradient descent: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; Nesterov: `p = p - eta (u + mu v)`.
-//! It is `torch.optim.SGD` without dampening. There the first step sets `v = u`; here `v` is initially 0, which is equivalent.
+//! Stochastic gradient descent with the learning rate `eta`: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; with Nesterov
+//! momentum, `p = p - eta (u + mu v)`. This is `torch.optim.SGD` without dampening. In PyTorch, the first step sets `v = u`;
+//! here, `v` is initially 0, which is equivalent.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
-/// Settings of SGD; the default is torch's.
+/// Settings of SGD; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sgd {
-    /// `mu`; if 0, there is no state.
+    /// The momentum, `mu`; if it is 0, the optimizer has no state.
     pub momentum: f64,
     /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// `lambda`.
+    /// The weight decay, `lambda`.
     pub weight_decay: f64,
-    /// The tensors with weight decay.
+    /// The tensors to which weight decay applies.
     pub decayed: Group,
 }
 

@@ -32,10 +32,10 @@ use crate::weights::layers::Layer;
 use crate::weights::network::{EncoderBorder, Epsilon, Predictor};
 use crate::weights::vgg19::{self, SHRINKAGE};
 
-/// The differences between the two published forms.
+/// The settings in which the two published forms of AdaIN differ.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// Padding of the encoder's feature maps, and of the image if that has a constant colour.
+    /// The padding of the encoder's feature maps, and of the image if `colour` is `None`.
     pub(super) border: Border,
     pub(super) colour: Option<[f32; 3]>,
     pub(super) pool: MaxPool,
@@ -91,7 +91,7 @@ impl Form {
         Ok(Some(Self { border, colour, pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil }, deviation, dim }))
     }
 
-    /// Returns the reflection padding for a content of this size, such that no pool drops a last row or column.
+    /// Returns the reflection padding with which a content of this size loses no row or column in the pools.
     pub(super) fn beyond(&self, (height, width): (usize, usize)) -> Pad {
         let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
         Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) }
@@ -108,7 +108,7 @@ pub(super) fn decoder() -> Vec<(Layer, Activation)> {
 }
 
 impl Adain {
-    /// Creates both networks of this model for a path through the kernels, or returns `None` if the model is not AdaIN.
+    /// Creates both networks of this model for a kernel path, or returns `None` if the model is not AdaIN.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -142,8 +142,8 @@ impl Adain {
         scratch.maps.put(encoded.map);
     }
 
-    /// Encodes an image with `width` columns for T, and computes its z if requested. The image is encoded once, unless pools
-    /// would drop a last row or column.
+    /// Encodes an image with `width` columns for T, and computes its z if requested. The image is encoded once for both, unless
+    /// pools would drop a last row or column.
     pub(super) fn encode(
         &self,
         image: Pixels,
@@ -161,7 +161,7 @@ impl Adain {
         encoded
     }
 
-    /// Computes the feature map of relu4_1 and its moments, for an image padded by reflection.
+    /// Computes the feature map of relu4_1 and its moments, for an image with the padding `more` by reflection.
     fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
         let (isa, Form { border, pool, deviation, .. }) = (self.path.isa(), self.form);
         let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
@@ -188,7 +188,8 @@ impl Adain {
         }
     }
 
-    /// Returns the image in [0, 1], padded by reflection, with room for the padding of the first convolution.
+    /// Returns the image in [0, 1], with the padding `more` by reflection, in a map with room for the padding of the first
+    /// convolution.
     fn image(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let height = image.len() / (3 * width);
         let (rows, columns) = (height + more.bottom, width + more.right);
@@ -209,7 +210,7 @@ impl Adain {
         out
     }
 
-    /// Computes T of an encoded image, and recycles its memory.
+    /// Computes T of an encoded image, and returns its memory to `scratch` for reuse.
     pub(super) fn decode(&self, content: Encoded, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let isa = self.path.isa();
         let Encoded { map, mean, deviation } = content;

@@ -11,7 +11,7 @@ use std::path::Path;
 const FORMAT: &str = "sassl.bank";
 const VECTORS: &str = "vectors";
 
-/// Style vectors of one space, in memory; those of a file keep their stored type.
+/// Style vectors of one style space, in memory; those read from a file keep their stored type.
 #[derive(Debug)]
 pub struct Bank {
     rows: Rows,
@@ -31,8 +31,8 @@ impl Bank {
     /// Creates a bank of `vectors`, `[len, dim]`, computed by the predictor of `space`, with optional names, one per vector.
     ///
     /// # Errors
-    /// No vectors, a length that is not a multiple of `dim`, values that are not finite, or a number of names that differs from
-    /// the number of vectors.
+    /// There are no vectors, their total length is not a multiple of `dim`, values are not finite, or there is not exactly one
+    /// name for each vector.
     pub fn new(vectors: Vec<f32>, dim: usize, space: &str, names: Option<Vec<String>>) -> Result<Self> {
         if dim == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(dim) {
             let got = format!("{} values for vectors of length {dim}", vectors.len());
@@ -53,7 +53,7 @@ impl Bank {
         Ok(Self { rows: Rows::Memory(vectors), len, dim, space: space.into(), names })
     }
 
-    /// Returns the bank inside the package, in the style space of `lite`.
+    /// Returns the bank that ships with the package, in the style space of the model `lite`.
     ///
     /// # Errors
     /// The package is damaged.
@@ -104,10 +104,10 @@ impl Bank {
         Ok(Self { len, dim, space, names, rows: Rows::File(file) })
     }
 
-    /// Writes the bank atomically, as float16 or, for exact values, as float32.
+    /// Writes the bank atomically, as float16 (rounded) or float32 (exact).
     ///
     /// # Errors
-    /// A value is out of range of the type, or the file cannot be written.
+    /// A value is out of the range of the type, or the file cannot be written.
     pub fn save(&self, path: &Path, dtype: Dtype) -> Result<()> {
         let vectors = self.vectors();
         let fits = |&x: &f32| dtype != Dtype::F16 || f16::from_f32(x).is_finite();
@@ -139,7 +139,7 @@ impl Bank {
         self.dim
     }
 
-    /// Returns the id of the predictor that computed the vectors.
+    /// Returns the id of the style space, that of the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }
@@ -179,7 +179,7 @@ impl Bank {
     /// Fits a Gaussian of this rank to the vectors.
     ///
     /// # Errors
-    /// The rank is 0 or exceeds that of the vectors.
+    /// The rank is 0, or exceeds the rank of the bank's covariance matrix.
     pub fn gaussian(&self, rank: usize) -> Result<Gaussian> {
         Gaussian::new(self, rank)
     }

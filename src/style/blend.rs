@@ -1,6 +1,6 @@
 //! Feature blending: `z = (1 - alpha) z_c + alpha z_s` (Algorithm 1, line 4).
 
-/// Blends the style's vector into the content's, in place.
+/// Blends the style's vector into the content's vector, in place.
 ///
 /// # Panics
 /// If the vectors differ in length.

@@ -1,8 +1,8 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix `A = Q T Q^T`, `T = Z D Z^T`: Householder reflections `Q` make it
 //! tridiagonal, and QL steps with implicit shifts (Wilkinson and Reinsch 1971, tred2 and tql2) diagonal.
 //!
-//! The rotations are stored and applied backwards to only as many unit vectors as requested. So a few vectors cost little more
-//! than the eigenvalues by themselves, `4/3 n^3`; both have float64 precision.
+//! The rotations are stored, and applied in reverse order to as many unit vectors as eigenvectors are requested. So a few
+//! eigenvectors cost little more than the eigenvalues alone, `4/3 n^3` operations; both have float64 precision.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::memory;
@@ -13,7 +13,7 @@ use crate::memory;
 /// There is not enough memory.
 ///
 /// # Panics
-/// If the matrix is not `n` by `n`, has fewer eigenvalues, or holds a value that is not finite.
+/// If `a` is not `n` by `n`, `most` exceeds `n`, or a value is not finite.
 pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     assert!(a.len() == n * n && (1..=n).contains(&most));
     let (mut diagonal, beside) = tridiagonal(&mut a, n)?;
@@ -89,7 +89,7 @@ fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((diagonal, beside))
 }
 
-/// The cosines and sines of one QL step: those of the rows `end - 1` and `end` first, and then upwards.
+/// The cosines and sines of one QL step, first those of the rows `end - 1` and `end`, and then of each pair of rows above.
 struct Sweep {
     end: usize,
     rotations: Vec<(f64, f64)>,

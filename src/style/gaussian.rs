@@ -1,4 +1,4 @@
-//! A Gaussian over the vectors of a bank, as a source of new styles, and its files.
+//! A Gaussian fitted to the vectors of a bank, as a source of new styles, and its file format.
 use super::bank::Bank;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -10,13 +10,13 @@ use std::path::Path;
 
 pub(super) const FORMAT: &str = "sassl.gaussian";
 
-/// A normal distribution along the principal axes of a bank. Styles are on a thin manifold: independent noise in every
-/// dimension of z is not a style, but the first twenty axes hold nine tenths of the variance of real ones (style augmentation,
-/// Jackson et al. 2019).
+/// A normal distribution along the principal axes of a bank. Style vectors lie near a manifold of few dimensions: a vector with
+/// independent noise in every dimension is not a style, but the first twenty axes hold nine tenths of the variance of real
+/// styles (style augmentation, Jackson et al. 2019).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
     mean: Vec<f32>,
-    /// `[rank, dim]`, each with its standard deviation as length.
+    /// The principal axes, `[rank, dim]`; the length of each is the standard deviation along it.
     axes: Vec<f32>,
     space: String,
 }
@@ -62,10 +62,11 @@ impl Gaussian {
         Ok(Self { mean, axes, space: bank.space().to_owned() })
     }
 
-    /// Creates a Gaussian from its mean and its axes, `[rank, dim]`, each with its standard deviation as length.
+    /// Creates a Gaussian from its mean and its axes, `[rank, dim]`; the length of each axis is the standard deviation along
+    /// it.
     ///
     /// # Errors
-    /// No axes, axes whose length is not that of the mean, or values that are not finite.
+    /// There are no axes, their dimension is not that of the mean, or values are not finite.
     pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
         if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
             let got = format!("{} values for a mean of length {}", axes.len(), mean.len());
@@ -111,7 +112,7 @@ impl Gaussian {
         &self.mean
     }
 
-    /// Returns the axes, `[rank, dim]`, each with its standard deviation as length.
+    /// Returns the principal axes, `[rank, dim]`; the length of each is the standard deviation along it.
     pub fn axes(&self) -> &[f32] {
         &self.axes
     }
@@ -126,7 +127,7 @@ impl Gaussian {
         self.mean.len()
     }
 
-    /// Returns the id of the predictor that computed the vectors.
+    /// Returns the id of the style space, that of the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }
@@ -145,7 +146,7 @@ impl Gaussian {
 /// Returns the sum of `r r^T` over all rows `r` of length `side`.
 fn products(rows: &[f64], side: usize) -> Result<Vec<f64>> {
     let mut products = memory::zeros::<f64>("dim", memory::count("dim", &[side, side])?)?;
-    // A chunk of rows fits into the cache.
+    // A chunk of 64 rows fits into the cache.
     for some in rows.chunks(64 * side) {
         for (i, sums) in products.chunks_exact_mut(side).enumerate() {
             poll();

@@ -1,8 +1,9 @@
-//! A checked batch of images of one size.
+//! A batch of images of equal size, checked when it is created.
 use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 
-/// The smallest height and width: for smaller images, the inner feature maps of T are narrower than their padding.
+/// The smallest height and width of an image; for smaller images, the inner feature maps of T would be narrower than their
+/// padding.
 pub const MIN_SIZE: usize = 8;
 
 /// RGB images, `[count, height, width, 3]`; may be empty.
@@ -18,7 +19,7 @@ impl<'a> Images<'a> {
     /// Creates a batch of pixels of this shape.
     ///
     /// # Errors
-    /// A shape other than `[count, height, width, 3]`, images below 8x8, or floats outside [0, 1].
+    /// The shape is not `[count, height, width, 3]`, images are smaller than 8x8, or floats are outside [0, 1].
     pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
         const EXPECTED: &str = "must have shape (n, height, width, 3), channels last";
         let &[count, height, width, 3] = shape else {
@@ -48,7 +49,8 @@ impl<'a> Images<'a> {
     }
 
     fn check_range(&self, pixels: &[f32]) -> Result<()> {
-        // The bits of floats in [0, 1] are not above those of 1, except for -0: one comparison covers NaN too.
+        // Read as integers, the bits of floats in [0, 1] do not exceed those of 1, except for -0; this comparison also excludes
+        // NaN.
         let inside = |x: &f32| x.to_bits() <= 1.0_f32.to_bits() || *x == 0.0;
         // `&` instead of `&&`: a loop without an early exit vectorizes.
         if pixels.chunks(4096).all(|chunk| chunk.iter().fold(true, |all, x| all & inside(x))) {
@@ -89,7 +91,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Splits the output into one part per image of a batch.
+/// Splits the output of a batch into parts of `each` values, one per image.
 pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
     // In an empty batch, an image may have no pixels.
     let each = each.max(1);

@@ -1,4 +1,5 @@
-//! InceptionV3 up to Mixed_6e, the body of Magenta's F: each branch of a block writes its own channels of the block's output.
+//! InceptionV3 up to Mixed_6e, the body of Magenta's F. Each branch of a block writes directly into its channels of the block's
+//! output.
 use super::layers::{LayerScratch, run_conv, shape_of};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -31,11 +32,12 @@ enum Stage {
 enum Branch {
     Convs(Vec<Padded>),
     MaxPool,
-    /// The convolution is applied first, on fewer channels: it commutes with the mean of a window.
+    /// A pointwise convolution and an average pool. The convolution is applied first, because it commutes with the pool and
+    /// reduces the number of channels.
     AveragePool(Conv, AveragePool),
 }
 
-/// A convolution and the zero padding of its input.
+/// A convolution, with the zero padding of its input.
 #[derive(Clone, Debug)]
 struct Padded {
     conv: Conv,
@@ -50,14 +52,14 @@ pub(super) fn activation_of(rectifier: Rectifier) -> Activation {
     }
 }
 
-/// Returns the zero padding that keeps the map's size, or no padding for a valid convolution.
+/// Returns the zero padding with which a convolution keeps the size of its map, or no padding if the layer is `valid`.
 pub(super) fn zeros_around(layer: &Layer) -> Pad {
     let (rows, columns) = if layer.valid { (0, 0) } else { (layer.kernel.0 / 2, layer.kernel.1 / 2) };
     Pad { top: rows, left: columns, bottom: rows, right: columns }
 }
 
 impl InceptionV3 {
-    /// Creates the network of this model for a path through the kernels.
+    /// Creates the network of this model for a kernel path.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -91,7 +93,7 @@ impl InceptionV3 {
         Ok(Self { path, activation, stages })
     }
 
-    /// Computes the feature map of Mixed_6e, for an image in [0, 1] without padding.
+    /// Computes the feature map of Mixed_6e from an image in [0, 1], a map without padding.
     pub(super) fn run(&self, image: FeatureMap, scratch: &mut LayerScratch) -> FeatureMap {
         let mut x = AnyMap::Floats(image);
         for (i, stage) in self.stages.iter().enumerate() {
@@ -133,7 +135,7 @@ impl InceptionV3 {
         }
     }
 
-    /// Runs a sequence of convolutions; the last one writes into the channels of `out` from `channel` on.
+    /// Runs a sequence of convolutions; the last one writes into the channels of `out` that start at `channel`.
     fn run_convs(&self, convs: &[Padded], x: Input, (out, channel): (&mut AnyMap, usize), scratch: &mut LayerScratch) {
         let mut between: Option<AnyMap> = None;
         for (i, Padded { conv, .. }) in convs.iter().enumerate() {
@@ -154,7 +156,8 @@ impl InceptionV3 {
         }
     }
 
-    /// Allocates the output map of a convolution: as bytes if the path has a byte multiplication and the range is known.
+    /// Allocates the output map of a convolution: as bytes if the kernel path multiplies bytes and the range of the values is
+    /// known.
     fn map(&self, (height, width): (usize, usize), channels: usize, pad: Pad, scratch: &mut LayerScratch) -> AnyMap {
         if self.activation != Activation::Relu6 {
             return AnyMap::Floats(scratch.maps.take(height, width, channels, pad));

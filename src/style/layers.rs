@@ -1,4 +1,5 @@
-//! Building blocks of the style predictor F and the transformer T: convolutions, dense or separable, and the conditional norm.
+//! Building blocks of the style predictor F and the transformer T: dense and separable convolutions, and the conditional
+//! instance norm.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::kernels::inference::any_map::Input;
@@ -25,13 +26,13 @@ pub struct LayerScratch {
 }
 
 impl LayerScratch {
-    /// Returns the memory held in feature maps, in bytes.
+    /// Returns the size in bytes of the feature maps that are kept for reuse.
     pub fn bytes(&self) -> usize {
         self.maps.bytes()
     }
 }
 
-/// A convolution, or a depthwise and a pointwise one with no activation in between.
+/// A dense convolution, or a separable one: a depthwise and a pointwise convolution with no activation in between.
 #[derive(Clone, Debug)]
 pub(super) enum Convolution {
     Dense(Conv),
@@ -53,7 +54,7 @@ impl Convolution {
         ))
     }
 
-    /// Returns the most suitable quantization grid.
+    /// Returns the quantization grid that suits the layer's input best.
     pub(super) fn grid(&self) -> Grid {
         match self {
             Self::Dense(_) => Grid::Map,
@@ -61,12 +62,12 @@ impl Convolution {
         }
     }
 
-    /// Returns `true` if an input of this size should stay in floats, also on a path with bytes.
+    /// Returns `true` if an input of this size should be kept as floats even on a kernel path that computes with bytes.
     pub(super) fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self, Self::Dense(conv) if conv.wants_floats(size))
     }
 
-    /// Computes the output, without padding.
+    /// Computes the output, in a map without room for padding.
     pub(super) fn run<'a>(&self, input: impl Into<Input<'a>>, scratch: &mut LayerScratch) -> FeatureMap {
         match self {
             Self::Dense(conv) => run_conv(conv, input, Pad::NONE, scratch),
@@ -86,7 +87,7 @@ pub(super) fn shape_of(layer: &Layer, activation: Activation) -> Shape {
     Shape { inputs, outputs, kernel, stride, upsample, activation }
 }
 
-/// Returns the interpolation with which F resizes its image.
+/// Returns the interpolation with which F resizes its input image.
 pub(super) fn sampling_of(predictor: &Predictor) -> Sampling {
     match predictor {
         Predictor::InceptionV3 { .. } => Sampling::TensorFlow1,
@@ -94,13 +95,14 @@ pub(super) fn sampling_of(predictor: &Predictor) -> Sampling {
     }
 }
 
-/// Splits a separable convolution into depthwise and pointwise, with no activation in between.
+/// Returns the shapes of the depthwise and the pointwise part of a separable convolution, with no activation in between.
 pub(super) fn separated(shape: Shape) -> (Shape, Shape) {
     let depthwise = Shape { outputs: shape.inputs, activation: Activation::None, ..shape };
     (depthwise, Shape { kernel: (1, 1), stride: 1, upsample: false, ..shape })
 }
 
-/// Returns the padding that keeps the map's size; a convolution that upsamples handles the edge itself.
+/// Returns the input padding with which a layer of stride 1 keeps the size of its map. Layers with upsampling repeat the edge
+/// instead of reflecting it.
 pub(super) fn around(layer: &Layer) -> (Pad, Border) {
     match layer.upsample {
         true => (Shape::upsample_pad(layer.side()), Border::Edge),
@@ -133,7 +135,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
     out
 }
 
-/// Returns the map with its padding filled; copies it only if it lacks the room.
+/// Returns the map with its padding filled; the map is copied only if it lacks room for the padding.
 pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut LayerScratch) -> FeatureMap {
     if map.pad() != pad {
         let mut out = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
@@ -146,15 +148,16 @@ pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch:
     map
 }
 
-/// Conditional instance norm: `gamma (x - mean) / sqrt(variance + 1e-5) + beta`, gamma and beta linear in z (Ghiasi et al.
-/// 2017, equation 5). Gamma itself, not 1 + gamma.
+/// Conditional instance norm: `gamma (x - mean) / sqrt(variance + 1e-5) + beta`, with gamma and beta linear in z (Ghiasi et al.
+/// 2017, equation 5). The factor is gamma itself, not 1 + gamma.
 #[derive(Clone, Debug)]
 pub(super) struct StyleNorm {
     beta: Linear,
     gamma: Linear,
 }
 
-/// Instance norm without parameters: computes the affine map that normalizes each channel of `map` to mean 0 and variance 1.
+/// Computes the affine map of an instance norm without parameters, which normalizes each channel of `map` to mean 0 and
+/// variance 1.
 pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
     norm.measure(isa, map);
     let Norm { mean, variance, scale, shift, .. } = norm;
@@ -167,7 +170,7 @@ pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
 impl StyleNorm {
     const EPSILON: f32 = 1e-5;
 
-    /// Creates the norm of the site `name`.
+    /// Creates the norm of the layer `name`.
     pub(super) fn new(model: &Model, isa: Isa, name: &str) -> Result<Self> {
         let linear = |part: &str| -> Result<Linear> {
             let (weight, bias) = model.weight_and_bias(&format!("{name}.{part}"))?;
@@ -176,13 +179,13 @@ impl StyleNorm {
         Ok(Self { beta: linear("beta")?, gamma: linear("gamma")? })
     }
 
-    /// Returns the output of the norm for a constant map.
+    /// Computes beta, which is the output of the norm for a constant map.
     pub(super) fn beta(&self, z: &[f32], out: &mut [f32]) {
         self.beta.run(z, out);
     }
 
-    /// Computes the affine map that normalizes `map`. If `map` holds several phases of each channel, `[phase][channel]`, their
-    /// statistics are joint.
+    /// Computes the affine map by which the norm acts on `map`. If `map` holds several phases of each channel,
+    /// `[phase][channel]`, mean and variance are computed over all phases of a channel together.
     pub(super) fn fit(&self, isa: Isa, map: &FeatureMap, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;

@@ -40,7 +40,8 @@ use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Returns the default precision of a model: fast, if that was validated on trained weights.
+/// Returns the default precision of a model: fast if its effect was measured with trained weights of this kind of network, else
+/// exact.
 pub fn usual_precision(model: &Model) -> Precision {
     match model.network.predictor {
         network::Predictor::Cnn { .. } | network::Predictor::MobilenetV2 { .. } => Precision::Fast,
@@ -59,7 +60,7 @@ pub const RANGE: (f32, f32) = (0.1, 0.3);
 pub enum Styles {
     /// A vector of a bank, drawn uniformly.
     Bank(Arc<Bank>),
-    /// A draw from a Gaussian over a bank.
+    /// A vector drawn from a Gaussian fitted to a bank.
     Gaussian(Arc<Gaussian>),
     /// Another image of the same batch, drawn uniformly; a single image is its own style.
     Batch,
@@ -69,7 +70,7 @@ impl Styles {
     /// Reads a file of a bank or of a Gaussian.
     ///
     /// # Errors
-    /// The file cannot be read, or is neither.
+    /// The file cannot be read, or is neither a bank nor a Gaussian.
     pub fn load(path: &Path) -> Result<Self> {
         let file = File::open(path)?;
         if file.metadata().get("format").is_some_and(|format| format == gaussian::FORMAT) {
@@ -84,25 +85,25 @@ impl Styles {
 pub enum Drawn {
     /// The index of a vector in the bank, or of an image in the batch.
     Index(usize),
-    /// A vector.
+    /// A style vector.
     Vector(Vec<f32>),
 }
 
 /// The parameters drawn for one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StyleParams {
-    /// True if the image is stylized; the other parameters are drawn in either case.
+    /// True if the image is to be stylized; the other parameters are drawn in either case.
     pub apply: bool,
-    /// Feature blending: 0 is the content's z, 1 the style's.
+    /// The weight of feature blending: 0 gives the content's z, 1 the style's.
     pub alpha: f32,
-    /// Pixel interpolation: 0 is the image itself, 1 T's output.
+    /// The weight of pixel interpolation: 0 gives the image itself, 1 T's output.
     pub beta: f32,
-    /// The style.
+    /// The style: an index or a vector.
     pub style: Drawn,
 }
 
 impl StyleParams {
-    /// Returns the index of the style in the bank or batch, unless the style is a vector.
+    /// Returns the index of the style in the bank or batch; `None` if the style is a vector.
     pub fn index(&self) -> Option<usize> {
         match self.style {
             Drawn::Index(index) => Some(index),
@@ -124,7 +125,7 @@ impl Sassl {
     /// Creates the augmentation with these settings.
     ///
     /// # Errors
-    /// p, alpha or beta outside [0, 1], or a range with reversed ends.
+    /// `p`, `alpha` or `beta` is outside [0, 1], or a range is reversed.
     pub fn new(p: f32, alpha: (f32, f32), beta: (f32, f32), styles: Styles) -> Result<Self> {
         checked_probability("p", p)?;
         for (name, range) in [("alpha", alpha), ("beta", beta)] {
@@ -139,13 +140,14 @@ impl Sassl {
         &self.styles
     }
 
-    /// Draws for a batch of `n` images; image `i` has the stream `(key.seed, key.epoch, key.index + i, key.view)`.
+    /// Draws the parameters for a batch of `n` images: those for image `i` from the stream of `key` with `key.index + i` as
+    /// index.
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
         let key = |i| Key { index: key.index.wrapping_add(i as u64), ..key };
         (0..n).map(|i| self.sample_one(self.p, &mut key(i).generator(), i, n)).collect()
     }
 
-    /// Draws for image `i` of a batch of `n`, with probability `p`.
+    /// Draws the parameters for image `i` of a batch of `n`, which is stylized with probability `p`.
     pub fn sample_one(&self, p: f32, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
         let apply = comes(generator, p);
         let alpha = uniform(generator, self.alpha);
@@ -163,7 +165,7 @@ impl Sassl {
         StyleParams { apply, alpha, beta, style }
     }
 
-    /// Returns z_s of every image, `[n, dim]`. `z_content`, one vector per image of the batch, is only used for
+    /// Returns the style vector z_s of each image, `[n, dim]`. `z_content`, the z of each image of the batch, is only used for
     /// [`Styles::Batch`].
     ///
     /// # Errors
@@ -200,7 +202,8 @@ impl Sassl {
     /// copied unchanged.
     ///
     /// # Errors
-    /// The number of parameters differs from that of the images, or parameters do not match; see [`Sassl::vectors`].
+    /// There is not exactly one item of `params` for each image; or one of the errors of [`Sassl::vectors`] and
+    /// [`Stylizer::stylize`].
     pub fn apply(
         &self,
         stylizer: &Stylizer,

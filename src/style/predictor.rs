@@ -1,5 +1,5 @@
-//! The style predictor F, from an image to its style vector z, for any image size
-//! (images that are too large or too small are resized first).
+//! The style predictor F, from an image of any size to its style vector z (images that are too large or too small are resized
+//! first).
 use super::inception_v3::InceptionV3;
 use super::layers::{LayerScratch, run_conv, sampling_of, shape_of};
 use crate::error::{Error, Result};
@@ -25,17 +25,17 @@ pub struct Predictor {
     network: network::Predictor,
     body: Body,
     head: Linear,
-    /// The term added to z for each halving of the largest image size.
+    /// The linear map whose output is added to z for each halving of the image with respect to the largest size.
     zoom: Option<Linear>,
 }
 
 #[derive(Clone, Debug)]
 enum Body {
-    /// Strided convolutions; means and deviations of the pixels and of every stage.
+    /// Strided convolutions; the features are the channel means and standard deviations of the pixels and of every stage.
     Cnn(Vec<Conv>),
-    /// MobileNetV2 up to its last convolution; means of its channels.
+    /// MobileNetV2 up to its last convolution; the features are the means of its channels.
     MobilenetV2(Box<MobilenetV2>),
-    /// InceptionV3 up to Mixed_6e; means of its channels.
+    /// InceptionV3 up to Mixed_6e; the features are the means of its channels.
     InceptionV3(InceptionV3),
 }
 
@@ -46,7 +46,7 @@ struct MobilenetV2 {
     last: Conv,
 }
 
-/// MobileNetV2's inverted residual: expand, depthwise, project; added to its input if the shapes agree.
+/// MobileNetV2's inverted residual block: expand, depthwise, project; the result is added to the input if the shapes agree.
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
@@ -63,18 +63,19 @@ pub struct PredictorScratch {
     features: Vec<f32>,
 }
 
-/// The deviation used by [`Body::Cnn`]. Its epsilon keeps the deviation of a flat map differentiable in training, so it is part
-/// of the network.
+/// The formula of the standard deviation in [`Body::Cnn`]. Its epsilon, which keeps the deviation of a constant map
+/// differentiable in training, is part of the network.
 pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within: 1e-5, beyond: 0.0 };
 
 /// The output range of ReLU6.
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
 impl Block {
-    /// Number of values of the hidden map per strip: with their outputs, they stay in the cache.
+    /// The number of values of the hidden map per strip; together with their outputs, they fit into the cache.
     const STRIP: usize = 1 << 16;
 
-    /// Expands, convolves and projects strip by strip, so that the hidden map, the largest of all, stays in the cache.
+    /// Runs the block strip by strip, so that the current part of the hidden map, the largest of the network, stays in the
+    /// cache.
     fn run(&self, path: KernelPath, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
         let Shape { stride, outputs: channels, .. } = *self.depthwise.shape();
         let side = self.depthwise.shape().side();
@@ -120,7 +121,7 @@ impl Block {
 }
 
 impl Predictor {
-    /// Creates F of this model for a path through the kernels.
+    /// Creates F of this model for a kernel path.
     ///
     /// # Errors
     /// A tensor is missing.

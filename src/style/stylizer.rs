@@ -1,4 +1,4 @@
-//! The style predictor F and the transformer T of one model, on batches of images, on several threads.
+//! The style predictor F and the transformer T of one model, applied to batches of images on several threads.
 use super::adain::Adain;
 use super::blend::blend;
 use super::images::{Images, split};
@@ -31,18 +31,18 @@ pub struct Stylizer {
 /// F and T.
 #[derive(Debug)]
 enum Networks {
-    /// Separate networks, T with conditional instance norm.
+    /// F and T are separate networks; T has conditional instance norms.
     Conditional(Box<(Predictor, Transformer)>),
-    /// One shared encoder.
+    /// F and T share an encoder.
     Adain(Adain),
 }
 
 /// The z passed to T.
 #[derive(Clone, Copy)]
 enum Given<'a> {
-    /// This vector.
+    /// This vector, as it is.
     Z(&'a [f32]),
-    /// The content's z, possibly already known, blended with that of a style.
+    /// The content's z, which may already be known, blended with the z of a style.
     Blended { content: Option<&'a [f32]>, style: &'a [f32], alpha: f32 },
 }
 
@@ -62,11 +62,11 @@ pub struct Style<'a> {
     pub z: &'a [f32],
     /// z_c, if already known: one vector per image.
     pub z_content: Option<&'a [f32]>,
-    /// Feature blending.
+    /// The weight of feature blending.
     pub alpha: Strength<'a>,
-    /// Pixel interpolation.
+    /// The weight of pixel interpolation.
     pub beta: Strength<'a>,
-    /// The images to stylize; the others are copied unchanged. `None` for all.
+    /// For each image, true if it is to be stylized; other images are copied unchanged. `None` stylizes all.
     pub apply: Option<&'a [bool]>,
 }
 
@@ -80,7 +80,7 @@ pub enum Strength<'a> {
 }
 
 impl Stylizer {
-    /// Creates F and T of a model, on this path through the kernels.
+    /// Creates F and T of a model for a kernel path.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -105,17 +105,17 @@ impl Stylizer {
         &self.name
     }
 
-    /// Returns the id of its style space.
+    /// Returns the id of the model's style space.
     pub fn space(&self) -> &str {
         &self.space
     }
 
-    /// Returns the licence of its weights.
+    /// Returns the licence of the model's weights.
     pub fn licence(&self) -> &str {
         &self.licence
     }
 
-    /// Returns the origin of its weights.
+    /// Returns the origin of the model's weights.
     pub fn provenance(&self) -> &str {
         &self.provenance
     }
@@ -148,10 +148,10 @@ impl Stylizer {
         Ok(out)
     }
 
-    /// Computes only T: `out` is float32 of the images' shape; `z` holds one vector per image, or one for all.
+    /// Computes only T. `out` has the shape of the images; `z` holds one vector per image, or one for all.
     ///
     /// # Errors
-    /// `z` or `out` has another shape.
+    /// `z` or `out` has the wrong shape.
     pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
         if let Networks::Adain(_) = self.networks {
             self.check_size(images)?;
@@ -163,10 +163,10 @@ impl Stylizer {
         })
     }
 
-    /// Runs Algorithm 1: `out` has the shape and type of the images.
+    /// Runs Algorithm 1. `out` has the shape and type of the images.
     ///
     /// # Errors
-    /// An argument has another shape, or alpha or beta is outside [0, 1].
+    /// An argument has the wrong shape, or alpha or beta is outside [0, 1].
     pub fn stylize(&self, images: Images, style: &Style, out: PixelsMut, threads: usize) -> Result<()> {
         self.check_size(images)?;
         let n = images.count();
@@ -189,7 +189,7 @@ impl Stylizer {
         })
     }
 
-    /// Computes `(1 - beta) content + beta T(content, z)` of image `i`.
+    /// Computes `(1 - beta) content + beta T(content, z)` for image `i`.
     fn finish(&self, (images, i): (Images, usize), given: Given, beta: f32, out: PixelsMut, workspace: &mut Workspace) {
         let (content, (height, width)) = (images.get(i), images.size());
         let Workspace { z, predictor, interpolation, layers } = workspace;
@@ -268,7 +268,7 @@ impl Stylizer {
         Ok(parts.into_iter().enumerate().collect())
     }
 
-    /// Runs each job on a single thread: the result does not depend on the number of threads.
+    /// Runs the jobs on several threads, but each on a single one, so that results do not depend on the number of threads.
     fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) -> Result<()> {
         let threads = threads.min(jobs.len());
         let own = || self.idle.take();
@@ -277,12 +277,12 @@ impl Stylizer {
 }
 
 impl Given<'_> {
-    /// Returns `true` if the content's z is needed and not known.
+    /// Returns `true` if the content's z is needed, and not known yet.
     fn wants_content(self) -> bool {
         matches!(self, Self::Blended { content: None, .. })
     }
 
-    /// Writes z, with the content's z from `encode` if it is needed and not known.
+    /// Writes z; if the content's z is needed, and not known yet, it is computed by `encode`.
     fn write(self, z: &mut [f32], encode: impl FnOnce(&mut [f32])) {
         match self {
             Self::Z(given) => z.copy_from_slice(given),

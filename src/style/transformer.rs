@@ -1,8 +1,8 @@
 //! The transformer T, from an image and z to the stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
 //!
 //! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
-//! ReLU -> head: convolution to three channels, norm, sigmoid. Every norm has gamma and beta computed from z. The output has
-//! `2^n ceil(size / 2^n)` pixels for a network that halves n times; the caller crops.
+//! ReLU -> head: convolution to three channels, norm, sigmoid. Gamma and beta of every norm are computed from z. For a network
+//! that halves the size n times, each side of the output has `2^n ceil(side / 2^n)` pixels; the caller crops it.
 use super::layers::{Convolution, LayerScratch, StyleNorm, around, fit_plain, padded, run_conv, shape_of};
 use crate::error::{Error, Result};
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -24,22 +24,22 @@ use crate::weights::network::{self, AnyTransformer};
 pub struct Transformer {
     path: KernelPath,
     contract: Vec<Conv>,
-    /// True if each of them is followed by a norm without parameters.
+    /// True if each layer of `contract` is followed by a norm without parameters.
     contract_norm: bool,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
     /// A direct path from the image to the head, added to the head's convolution with a gain per channel that is linear in z.
     skip: Option<(Conv, Linear)>,
-    /// Downsampling factor of contract.
+    /// The factor by which contract reduces the sides of an image.
     stride: usize,
-    /// Upsampling factor of expand and head.
+    /// The factor by which expand and head enlarge the sides of a map.
     growth: usize,
     /// The paddings of contract's layers, the residual blocks, expand's layers and the head, in this order.
     pads: Vec<(Pad, Border)>,
 }
 
-/// Returns the description of a T with conditional instance norm.
+/// Returns the description of a model's T, which must have conditional instance norms.
 ///
 /// # Errors
 /// The model has another kind of T.
@@ -50,7 +50,7 @@ pub(super) fn conditional(model: &Model) -> Result<&network::Transformer> {
     }
 }
 
-/// A convolution with its norm.
+/// A convolution with its conditional norm.
 #[derive(Clone, Debug)]
 struct Site {
     convolution: Convolution,
@@ -63,7 +63,7 @@ impl Site {
         Ok(Self { convolution: Convolution::new(model, path, layer)?, norm })
     }
 
-    /// Creates a dense convolution that upsamples as one over cells of four pixels.
+    /// Creates a dense convolution with upsampling, in the form of a convolution over cells of four pixels.
     fn shuffled(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
         let weight = model.numbers(&format!("{}.weight", layer.name))?;
         let (side, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.side(), weight);
@@ -82,13 +82,13 @@ fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer), n
     };
     let shape = shape_of(layer, activation);
     Ok(match i {
-        // Pixels are bytes.
+        // The first layer reads pixels, which are bytes.
         0 => Conv::new(path, shape, weight, bias),
         _ => Conv::in_words(path, shape, weight, bias),
     })
 }
 
-/// Creates the direct path to the head; over four pixels at a time if the head is.
+/// Creates the direct path from the image to the head; it computes four pixels at a time if the head does.
 fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Result<(Conv, Linear)> {
     let weight = model.numbers(&format!("{}.weight", skip.name))?;
     let shape = shape_of(skip, Activation::None);
@@ -102,7 +102,7 @@ fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Resu
     Ok((conv, Linear::new(path.isa(), weight, bias)))
 }
 
-/// T's last feature map, with the norm and the output function still to be applied.
+/// T's last feature map, with the norm and the output function that are still to be applied to it.
 #[derive(Debug)]
 pub struct Stylized {
     pub(super) map: FeatureMap,
@@ -117,14 +117,14 @@ impl Stylized {
         Last { map: &self.map, scale: self.scale, shift: self.shift, end: self.end }
     }
 
-    /// Recycles the memory.
+    /// Returns the memory to `scratch` for reuse.
     pub fn recycle(self, scratch: &mut LayerScratch) {
         scratch.maps.put(self.map);
     }
 }
 
 impl Transformer {
-    /// Creates T of this model for a path through the kernels.
+    /// Creates T of this model for a kernel path.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -165,7 +165,8 @@ impl Transformer {
         }
     }
 
-    /// Returns the overhang of the skip's kernel beyond the image: half the kernel on all sides, up to the size of the output.
+    /// Returns the padding that the skip's convolution needs around the image: half a kernel on all sides of an image that is
+    /// padded to the size of the output.
     fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
         let skip = self.skip.as_ref()?.0.shape();
         let reach = (skip.side() - skip.stride) / 2;
@@ -173,9 +174,9 @@ impl Transformer {
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
 
-    /// Computes T of an image of one colour. All its feature maps are constant, so that each norm outputs its beta and the last
-    /// one determines the result; in floating point the norms would amplify rounding errors instead, each by up to `1 /
-    /// sqrt(1e-5)`.
+    /// Computes T of an image of a single colour. All its feature maps are constant, so that each norm outputs its beta, and
+    /// the last norm determines the result. If the layers were computed in floating point, the norms would amplify rounding
+    /// errors, each by up to `1 / sqrt(1e-5)`.
     pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let size = |n: usize| n.div_ceil(self.stride) * self.growth;
         let mut map = scratch.maps.take(size(height), size(width), 3, Pad::NONE);
@@ -205,7 +206,7 @@ impl Transformer {
                 scratch.maps.put(done);
             }
         }
-        // A network has a contracting layer; its description is checked.
+        // Every network has a contracting layer, as its description has been checked.
         let mut x = x.unwrap_or_default();
 
         for [first, second] in &self.residual {
@@ -240,7 +241,7 @@ impl Transformer {
         Stylized { map, scale, shift, end: Squash::Sigmoid }
     }
 
-    /// Computes `relu(norm(conv(x)))` with a norm without parameters, with room for this padding.
+    /// Computes `relu(norm(conv(x)))` with a norm without parameters, in a map with room for this padding.
     fn run_normed(&self, conv: &Conv, x: Input, pad: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let raw = run_conv(conv, x, Pad::NONE, scratch);
         fit_plain(self.path.isa(), &raw, &mut scratch.norm);

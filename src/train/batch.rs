@@ -7,11 +7,11 @@ use candle_core::{Device, Tensor};
 /// The images of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Images, rows, columns, channels.
+    /// Number of images, rows, columns and channels, whatever `order` is.
     pub shape: [usize; 4],
-    /// The values, in the order of `shape` and `order`.
+    /// The values, in the order that `order` states.
     pub numbers: &'a [f32],
-    /// The position of the channels.
+    /// The position of the channels in memory.
     pub order: ChannelOrder,
 }
 
@@ -24,7 +24,7 @@ pub enum ChannelOrder {
     Last,
 }
 
-/// Copies batches of one shape into a tensor `[n, height, width, 3]`, the only copy; each has a name for errors.
+/// Copies batches of the same shape into one tensor `[n, height, width, 3]`, after checking them; each has a name for errors.
 pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tensor> {
     let mut numbers = memory::room("images", batches.iter().map(|(_, batch)| batch.numbers.len()).sum())?;
     let mut images = 0;
@@ -38,10 +38,10 @@ pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tens
 }
 
 impl Batch<'_> {
-    /// Checks that the images are large enough for a backbone.
+    /// Checks that the images are large enough for the backbone.
     ///
     /// # Errors
-    /// They are too small.
+    /// The images are too small.
     pub(super) fn check_sides(&self, encoder: &dyn Backbone) -> Result<()> {
         let ([_, height, width, _], least) = (self.shape, encoder.least_side());
         match height.min(width) < least {
@@ -53,7 +53,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Appends its values to `to`, channels last.
+    /// Appends the values to `to`, channels last.
     fn append(&self, to: &mut Vec<f32>) {
         let [_, height, width, _] = self.shape;
         let size = height * width;

@@ -1,4 +1,5 @@
-//! A run in a safetensors file, written atomically, with a checksum over names, shapes and values, and one over the metadata.
+//! Checkpoints: the state of a run in a safetensors file, which is written atomically, with a checksum over names, shapes and
+//! values, and another one over the metadata.
 use super::{Config, State};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -8,24 +9,24 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The metadata of a run.
+/// The metadata of a checkpoint, by name.
 pub type Metadata = BTreeMap<String, String>;
 
 /// The name of this crate's engine in metadata.
 const NATIVE: &str = "native";
 
-/// The name of the checksum over the other metadata entries.
+/// The name of the metadata entry with the checksum over all other entries.
 const TOLD: &str = "metadata_checksum";
 
-/// The prefix of a file's format, and the supported version: the third, in which optimizer entries have the axis order of the
-/// parameters in PyTorch.
+/// The prefix of the metadata entry `format`, and the supported version, which follows it. In version 3, optimizer entries have
+/// the axis order of PyTorch's parameters.
 const FORMAT: &str = "sassl checkpoint ";
 const VERSION: &str = "3";
 
 /// Writes a state to a temporary file, syncs it, and renames it to `path`.
 ///
 /// # Errors
-/// The file cannot be written; an existing one is unchanged.
+/// The file cannot be written; an existing file is unchanged in that case.
 pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
     let mut metadata = metadata.clone();
     metadata.insert("format".into(), format!("{FORMAT}{VERSION}"));
@@ -39,7 +40,7 @@ pub fn save(path: &Path, state: &State, metadata: &Metadata) -> Result<()> {
 /// Reads the metadata of a checkpoint, without checking its state.
 ///
 /// # Errors
-/// The file cannot be read, is not a checkpoint, or is damaged.
+/// The file cannot be read, is not a checkpoint of the supported version, or is damaged.
 pub fn metadata(path: &Path) -> Result<Metadata> {
     Ok(open(path)?.metadata().clone())
 }
@@ -78,10 +79,10 @@ fn claimed(config: &str) -> Option<usize> {
     Some(methods::settings(&config.method).ok()?.saved())
 }
 
-/// Reads a checkpoint that [`save`] wrote.
+/// Reads a checkpoint that was written by [`save`].
 ///
 /// # Errors
-/// The file cannot be read, is not a checkpoint, or is damaged.
+/// The file cannot be read, is not a checkpoint of the supported version, or is damaged.
 pub fn load(path: &Path) -> Result<(State, Metadata)> {
     let file = open(path)?;
     let metadata = file.metadata().clone();

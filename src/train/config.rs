@@ -1,4 +1,4 @@
-//! The settings of a run that determine training, nested like `sassl.pretraining.Config`.
+//! The settings of a run, in the format of `sassl.pretraining.Config`; only those that a training step needs are read.
 use crate::error::Result;
 use crate::nn::Layout;
 use crate::optim::{AdamW, Group, Lars, Optimizer, Sgd, TensorInfo};
@@ -6,22 +6,22 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The settings, in the format of `sassl.pretraining.Config`.
+/// The settings of a run, in the format of `sassl.pretraining.Config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// A method's name and settings: [`crate::methods::settings`].
+    /// The method's name and settings; see [`crate::methods::settings`].
     pub method: Value,
-    /// A backbone's name and settings: [`crate::encoders::build`].
+    /// The backbone's name and settings; see [`crate::encoders::build`].
     pub backbone: Value,
     /// The optimizer and its settings.
     pub optimizer: OptimizerSettings,
-    /// The seed of the initial parameters and of all draws.
+    /// The seed of the initial parameters and of all random draws.
     pub seed: u64,
-    /// The source of the batches; only the loop over batches reads it.
+    /// The source of the batches, which is ignored here; only the training loop reads it.
     #[serde(default, skip_serializing)]
     pub data: IgnoredAny,
-    /// The schedules of the rates; only the loop over batches reads them.
+    /// The schedules of learning rate and momentum, which are ignored here; only the training loop reads them.
     #[serde(default, skip_serializing)]
     pub schedule: IgnoredAny,
     /// The source of the backbone's initial weights, which is ignored here.
@@ -35,29 +35,29 @@ pub struct Config {
 pub enum OptimizerSettings {
     /// [`crate::optim::Sgd`].
     Sgd {
-        /// mu.
+        /// The momentum, mu.
         momentum: f64,
         /// Whether to use Nesterov momentum.
         nesterov: bool,
-        /// lambda.
+        /// The weight decay, lambda.
         weight_decay: f64,
         /// Whether biases and norms are exempt from weight decay.
         exclude_bias_and_norm: bool,
     },
     /// [`crate::optim::Lars`].
     Lars {
-        /// mu.
+        /// The momentum, mu.
         momentum: f64,
-        /// The trust coefficient.
+        /// The trust coefficient, eta.
         eta: f64,
-        /// lambda.
+        /// The weight decay, lambda.
         weight_decay: f64,
         /// Whether biases and norms are exempt from weight decay and adaptation.
         exclude_bias_and_norm: bool,
     },
     /// [`crate::optim::AdamW`].
     AdamW {
-        /// lambda.
+        /// The weight decay, lambda.
         weight_decay: f64,
         /// Whether biases and norms are exempt from weight decay.
         exclude_bias_and_norm: bool,
@@ -65,7 +65,7 @@ pub enum OptimizerSettings {
 }
 
 impl OptimizerSettings {
-    /// Creates the optimizer of a network's parameters.
+    /// Creates an optimizer for the parameters of a network.
     pub(super) fn optimizer(&self, layout: &Layout) -> Result<Optimizer> {
         let parameters = layout.parameters().iter().map(|parameter| TensorInfo {
             name: parameter.name.clone(),

@@ -1,4 +1,4 @@
-//! Fine-tuning: a backbone and a linear classifier are trained on labelled images, or only the classifier.
+//! Fine-tuning of a backbone and a linear classifier, or of the classifier alone, on labelled images.
 //!
 //! ```text
 //! loss = -log softmax(W f(x) + b)[class], averaged over the rows        f: the backbone, with the batch's statistics
@@ -23,41 +23,42 @@ use std::sync::Arc;
 /// The settings of fine-tuning.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FineTuning {
-    /// A backbone's name and settings: [`crate::encoders::build`].
+    /// The backbone's name and settings; see [`crate::encoders::build`].
     pub backbone: Value,
     /// The number of classes.
     pub classes: usize,
-    /// mu.
+    /// The momentum of SGD, mu.
     pub momentum: f64,
     /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// lambda, for all parameters.
+    /// The weight decay, lambda, which applies to all parameters.
     pub weight_decay: f64,
-    /// The fraction of their running statistics that norms replace by a batch's; 0.1 in PyTorch.
+    /// The fraction of the running statistics that batch norms replace with those of a batch; 0.1 in PyTorch.
     pub norm_momentum: f32,
     /// Whether only the classifier is trained.
     pub frozen: bool,
 }
 
-/// A network with its optimizer; a frozen one has none.
+/// A network with its optimizer, which is `None` for a frozen network.
 struct Part {
     name: &'static str,
     network: Network,
     optimizer: Option<Optimizer>,
 }
 
-/// A backbone with its classifier.
+/// A backbone and a classifier in fine-tuning.
 pub struct FineTuner {
     settings: FineTuning,
     encoder: Box<dyn Backbone>,
     backbone: Part,
     head: Part,
-    /// Set during a change, and left set if a panic, Ctrl-C or an error interrupts it.
+    /// Set while the state changes, and left set if a panic, Ctrl-C or an error interrupts the change.
     changing: bool,
 }
 
 impl FineTuner {
-    /// Creates a fine-tuner with PyTorch's initial parameters; [`FineTuner::load_state`] loads those of a pretrained backbone.
+    /// Creates a fine-tuner with parameters initialized as in PyTorch; [`FineTuner::load_state`] loads those of a pretrained
+    /// backbone.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -95,7 +96,7 @@ impl FineTuner {
         [&self.backbone, &self.head]
     }
 
-    /// Checks that no change was interrupted.
+    /// Checks that no change of the state was interrupted.
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
@@ -107,11 +108,12 @@ impl FineTuner {
         }
     }
 
-    /// Takes one step on images and their classes; returns the loss before it. If that is not finite, no weight has changed.
+    /// Takes one optimizer step on images and their class indices; returns the loss before the update. If the loss is not
+    /// finite, no weight has changed, but running statistics may have.
     ///
     /// # Errors
-    /// The images or classes do not match the network. After any other error, a panic or Ctrl-C during the step, a state has to
-    /// be loaded before the fine-tuner can be used again.
+    /// The images or class indices do not match the network, or this process was forked from one that has trained. After any
+    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the fine-tuner can be used again.
     pub fn step(&mut self, images: Batch, targets: &[i64], lr: f64) -> Result<f32> {
         self.check_whole()?;
         check_process()?;
@@ -136,7 +138,7 @@ impl FineTuner {
         Ok(value)
     }
 
-    /// Converts the class indices, one for each image, to a candle tensor.
+    /// Checks the class indices, one for each image, and converts them to a candle tensor.
     fn targets(&self, images: usize, targets: &[i64]) -> Result<Tensor> {
         if targets.len() != images {
             return Err(Error::shape(
@@ -171,7 +173,7 @@ impl FineTuner {
     /// Computes the logits of images in eval mode: `[n, classes]`.
     ///
     /// # Errors
-    /// The batch is empty, or has values that are not finite.
+    /// The batch is empty, its images are too small or have values that are not finite, or a step was interrupted.
     pub fn scores(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
         images.check_sides(&*self.encoder)?;
@@ -188,10 +190,10 @@ impl FineTuner {
         self.encoder.features()
     }
 
-    /// The state: both networks under `backbone.` and `head.`, and their optimizers' state under `optimizer.`.
+    /// The state: both networks, under `backbone.` and `head.`, and the state of their optimizers, under `optimizer.`.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A step was interrupted, or a candle operation fails.
     pub fn state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -215,10 +217,10 @@ impl FineTuner {
         entries
     }
 
-    /// Loads a state returned by `state`.
+    /// Loads a state returned by [`FineTuner::state`].
     ///
     /// # Errors
-    /// A tensor is missing, unknown, of another shape, or has invalid values. Nothing has changed in that case.
+    /// A tensor is missing, unknown, of another shape, or has invalid values. The fine-tuner is unchanged in that case.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         self.changing = true;

@@ -1,4 +1,4 @@
-//! A run: a method, its optimizers, and the whole state for a bit-exact resume.
+//! Training runs: a method, its optimizers, and the complete state that is needed to resume bit-exactly.
 mod batch;
 pub mod checkpoint;
 mod config;
@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The scheduled values of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// The learning rate.
+    /// The learning rate of networks that follow the schedule.
     pub lr: f64,
     /// The learning rate of networks that do not follow the schedule.
     pub fixed_lr: f64,
@@ -39,13 +39,13 @@ pub struct Rates {
 pub struct Report {
     /// The loss before the update.
     pub loss: f32,
-    /// The left views' features, computed with training statistics: `[n, features]`.
+    /// The features of the left views, computed in training mode, `[n, features]`.
     pub features: Vec<f32>,
-    /// Other metrics by name: the method's own, and the spread of projections ("feature_std").
+    /// Other metrics by name: those of the method, and the spread of projections (`feature_std`, see [`spread`]).
     pub watched: Vec<(&'static str, f32)>,
 }
 
-/// A run.
+/// A training run.
 pub struct Trainer {
     config: Config,
     encoder: Box<dyn Backbone>,
@@ -53,11 +53,12 @@ pub struct Trainer {
     optimizers: Vec<Optimizer>,
     /// The number of pieces in which a step processes its rows.
     pieces: usize,
-    /// Set during a change, and left set if a panic, Ctrl-C or an error interrupts it.
+    /// Set while the state changes, and left set if a panic, Ctrl-C or an error interrupts the change.
     changing: bool,
 }
 
-/// The process that trains. candle's threads only exist there: in a forked process, a step would wait for them forever.
+/// The ID of the process that trains, or 0. candle's threads only exist there; in a process forked from it, a step would wait
+/// for them forever.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 fn check_process() -> Result<()> {
@@ -71,7 +72,7 @@ fn check_process() -> Result<()> {
 }
 
 impl Trainer {
-    /// Creates a trainer with initial parameters, which only depend on the configuration.
+    /// Creates a trainer with initial parameters, which depend on the configuration alone.
     ///
     /// # Errors
     /// A setting is invalid.
@@ -90,17 +91,18 @@ impl Trainer {
         Ok(Self { config, encoder, method, optimizers, pieces: 1, changing: false })
     }
 
-    /// Returns the trainer with steps that process their rows in pieces, one after another, and keep the activations of one at
-    /// a time.
+    /// Returns the trainer with gradient accumulation: each step processes its rows in `pieces` pieces, one after another, and
+    /// keeps the activations of one piece at a time.
     ///
     /// # Errors
-    /// The pieces do not consist of whole parts of the batch for batch norms.
+    /// `pieces` is 0 or does not divide the method's `splits`: a piece must consist of whole parts of the batch for batch
+    /// norms.
     pub fn accumulating(self, pieces: usize) -> Result<Self> {
         pieces::check(pieces, self.method.splits())?;
         Ok(Self { pieces, ..self })
     }
 
-    /// Checks that no change was interrupted.
+    /// Checks that no change of the state was interrupted.
     fn check_whole(&self) -> Result<()> {
         match self.changing {
             true => {
@@ -125,11 +127,13 @@ impl Trainer {
         self.method.check_batch(batch)
     }
 
-    /// Takes one step on two views of a batch; the left one is for the query or online network.
+    /// Takes one optimizer step on two views of each image in a batch; the left views are for the query or online network.
     ///
     /// # Errors
-    /// The views differ in shape or are not images; the loss is not finite, in which case no weight has changed. After any
-    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the trainer can be used again.
+    /// The views differ in shape, are not images or are too small, the batch size is not supported, or this process was forked
+    /// from one that has trained. If the loss is not finite, the trained weights are unchanged, but running statistics and
+    /// momentum encoders may have changed. After any other error, a panic or Ctrl-C during the step, a state has to be loaded
+    /// before the trainer can be used again.
     pub fn train_step(&mut self, left: Batch, right: Batch, rates: Rates) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
@@ -166,10 +170,10 @@ impl Trainer {
         Ok(Report { loss: value, features, watched })
     }
 
-    /// Computes features of images with the trained backbone in eval mode: `[n, features]`.
+    /// Computes the features of images with the trained backbone in eval mode, `[n, features]`.
     ///
     /// # Errors
-    /// The batch is empty, or has values that are not finite.
+    /// The batch is empty, its images are too small or have values that are not finite, or a step was interrupted.
     pub fn encode(&self, images: Batch) -> Result<Vec<f32>> {
         self.check_whole()?;
         images.check_sides(&*self.encoder)?;
@@ -185,10 +189,10 @@ impl Trainer {
         self.encoder.features()
     }
 
-    /// The backbone's tensors with torchvision's names.
+    /// The tensors of the backbone under torchvision's names.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A step was interrupted, or a candle operation fails.
     pub fn backbone_state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -196,10 +200,11 @@ impl Trainer {
         Ok(state)
     }
 
-    /// Loads the backbone's tensors with torchvision's names; `fc.*` is ignored, and `num_batches_tracked` may be missing.
+    /// Loads the tensors of the backbone under torchvision's names; `fc.*` is ignored, and `num_batches_tracked` may be
+    /// missing.
     ///
     /// # Errors
-    /// A tensor is missing, unknown or of another shape; nothing has changed in that case.
+    /// A tensor is missing, unknown or of another shape, or has invalid values; the backbone is unchanged in that case.
     pub fn load_backbone(&self, state: &State) -> Result<()> {
         self.check_whole()?;
         state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;
@@ -214,10 +219,10 @@ impl Trainer {
         put_network("", backbone, state)
     }
 
-    /// The whole state: networks, optimizers, and the method's own.
+    /// The complete state: that of the networks, of the optimizers, and of the method itself.
     ///
     /// # Errors
-    /// candle's errors.
+    /// A step was interrupted, or a candle operation fails.
     pub fn state(&self) -> Result<State> {
         self.check_whole()?;
         let mut state = State::new();
@@ -246,11 +251,12 @@ impl Trainer {
         networks.chain(optimizers).chain(method).collect()
     }
 
-    /// Loads a state returned by `state`.
+    /// Loads a state returned by [`Trainer::state`].
     ///
     /// # Errors
-    /// The state is of another run: a tensor is missing, unknown or of another shape; or it has invalid values, such as weights
-    /// that are not finite or a count that is not whole. Nothing has changed in that case.
+    /// The state belongs to a run with other settings, so that a tensor is missing, unknown or of another shape; or it has
+    /// invalid values, such as weights that are not finite or a count that is not a whole number. In that case, either nothing
+    /// has changed, or the trainer cannot be used until another state has been loaded.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];

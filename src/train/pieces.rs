@@ -1,11 +1,12 @@
-//! Gradient accumulation: a step processes its rows in pieces, so that networks keep the activations of one piece at a time.
+//! Gradient accumulation: a step processes its rows, one for each image, in pieces, so that networks keep the activations of
+//! only one piece at a time.
 //!
 //! ```text
 //! loss = mean over rows           the gradient of each piece's share, one after the other
 //! loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 //! ```
-//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms (the second: Gao et al. 2021,
-//! arXiv 2101.06983). Running statistics are updated once, by all pieces.
+//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms (the second is the gradient
+//! cache of Gao et al. 2021, arXiv 2101.06983). Running statistics are updated once, with those of all pieces.
 use crate::error::{Error, Result};
 use crate::methods::{Forward, Method, ViewPairs};
 use crate::nn::Network;
@@ -27,7 +28,7 @@ pub(super) fn check(pieces: usize, splits: usize) -> Result<()> {
     Err(Error::value("accumulate", pieces, requirement))
 }
 
-/// Runs the forward pass; with several pieces, also the backward pass, and the loss has no graph.
+/// Runs the forward pass of a step. With several pieces, it also runs the backward pass, and the returned loss has no graph.
 pub(super) fn forward(method: &mut dyn Method, views: &ViewPairs, m: f64, pieces: usize) -> Result<Forward> {
     if pieces == 1 {
         method.begin(views, m)?;
@@ -44,7 +45,7 @@ pub(super) fn forward(method: &mut dyn Method, views: &ViewPairs, m: f64, pieces
     made
 }
 
-/// Handles to all networks of a method.
+/// Returns handles to all networks of a method.
 fn networks(method: &dyn Method) -> Vec<Network> {
     let learning = method.learning().into_iter().map(|learning| learning.network.clone());
     learning.chain(method.following().into_iter().map(|(_, network)| network.clone())).collect()

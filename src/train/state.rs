@@ -1,13 +1,13 @@
-//! Conversion of networks and optimizers to and from named tensors in the format of files.
+//! Conversion of networks and optimizers to and from named tensors, in the axis order of files.
 use crate::error::{Error, Result, tuple};
 use crate::nn::{Layout, Network, Parameter};
 use crate::optim::{Optimizer, whole};
 use std::collections::{BTreeMap, HashMap};
 
-/// Tensors by name: shape and values.
+/// Named tensors, each with its shape and its values.
 pub type State = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Checks a saved tensor: values are finite, counts are whole numbers, variances are not negative.
+/// Checks that the values of a saved tensor are finite, counts are whole numbers, and variances are not negative.
 pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
     if let Some(x) = numbers.iter().find(|x| !x.is_finite()) {
         return Err(Error::value(name, x, "must be finite; has the run diverged, or is the file damaged?"));
@@ -21,10 +21,10 @@ pub(super) fn check_numbers(name: &str, numbers: &[f32]) -> Result<()> {
     }
 }
 
-/// Checks that a state has these tensors and no others, in these shapes.
+/// Checks that a state has the tensors `mine` and no others, with these shapes and with valid values.
 ///
 /// # Errors
-/// A tensor is missing, unknown, of another shape or has invalid values; the error names the first.
+/// A tensor is missing, unknown, of another shape or has invalid values; the error names the first such tensor.
 pub(super) fn check_state(mine: &BTreeMap<String, Vec<usize>>, state: &State) -> Result<()> {
     for (name, shape) in mine {
         match state.get(name) {
@@ -56,7 +56,7 @@ pub(super) fn save_network(prefix: &str, network: &Network, state: &mut State) -
     })
 }
 
-/// Checks that a backbone's tensors are complete, with the shapes of this layout; `num_batches_tracked` may be missing.
+/// Checks that a state has all tensors of a backbone, with the shapes of its layout; `num_batches_tracked` may be missing.
 pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     for (name, shape) in layout.shapes() {
         match state.get(name) {
@@ -72,7 +72,7 @@ pub(super) fn check_network(layout: &Layout, state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Loads a network's tensors, whose names and shapes are already checked; a missing one is left unchanged.
+/// Loads the tensors of a network, whose names and shapes have been checked; a missing tensor is left unchanged.
 pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Result<()> {
     let (layout, mut buffers) = (network.layout(), network.buffers());
     let found = |name: &str| state.get(&format!("{prefix}{name}")).map(|(_, numbers)| &numbers[..]);
@@ -87,7 +87,8 @@ pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Res
     })
 }
 
-/// An optimizer's state: each entry's name, its shape in files, and the parameter whose axis order it has; none for a count.
+/// Iterates over an optimizer's state: the name of each entry, its shape in files, and the parameter whose axis order it has
+/// (`None` for a count).
 fn slots<'a>(layout: &'a Layout, optimizer: &'a Optimizer) -> impl Iterator<Item = Slot<'a>> {
     let parameters: HashMap<&str, &Parameter> = layout.parameters().iter().map(|one| (&one.name[..], one)).collect();
     optimizer.state().into_iter().map(move |(entry, own)| {
@@ -110,7 +111,7 @@ pub(super) fn slot_shapes(layout: &Layout, optimizer: &Optimizer) -> Vec<(String
     slots(layout, optimizer).map(|slot| (slot.entry, slot.shape)).collect()
 }
 
-/// Saves an optimizer's state, with each parameter's entries in the axis order of files.
+/// Saves an optimizer's state, with the entries of each parameter in the axis order of files.
 pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, state: &mut State) {
     for Slot { entry, shape, own, parameter } in slots(layout, optimizer) {
         let numbers = parameter.map_or_else(|| own.to_vec(), |parameter| parameter.to_file(own));
@@ -118,7 +119,7 @@ pub(super) fn save_slots(prefix: &str, layout: &Layout, optimizer: &Optimizer, s
     }
 }
 
-/// Loads an optimizer's state, whose names and shapes are already checked.
+/// Loads an optimizer's state, whose names and shapes have been checked.
 ///
 /// # Errors
 /// A value is invalid; the optimizer is unchanged in that case.

@@ -2,8 +2,8 @@
 //!
 //! "normalised": naoto0804/pytorch-AdaIN, `vgg_normalised.pth` and `decoder.pth`, whose keys are positions in a `Sequential`; a
 //! 1x1 convolution maps RGB in [0, 1] to the encoder's input. "torchvision": irasin/Pytorch_AdaIN, one file, whose encoder is
-//! torchvision's VGG-19. They have the same shapes but different padding, pools and deviations, so the form is recognized by
-//! the keys.
+//! torchvision's VGG-19. The weights of both have the same shapes, but padding, pools and standard deviations differ, so the
+//! form is recognized by the keys.
 use super::containers::pth::StateDict;
 use super::layers::Layer;
 use super::network::{AnyTransformer, Decoder, EncoderBorder, Epsilon, Network, Predictor};
@@ -11,7 +11,7 @@ use super::vgg19::{self, CHANNELS};
 use super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 
-/// The part of AdaIN in a file.
+/// The part of AdaIN that a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     Encoder,
@@ -52,7 +52,7 @@ const TORCHVISION_DECODER: [&str; 9] = [
 /// image and the postprocessing of the decoder's output are folded into the first and the last convolution.
 ///
 /// # Errors
-/// A file cannot be read, or has other contents; one of two files is missing, or there are too many.
+/// A file cannot be read or has other contents, one of two files is missing, or there are too many.
 pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
     let parts = files.iter().map(part).collect::<Result<Vec<_>>>()?;
     let wrong = |file: &StateDict, reason: &str| Err(Error::weights(file.origin(), reason));
@@ -127,7 +127,7 @@ fn torchvision(file: &StateDict) -> Result<Tensors> {
     add(file, TORCHVISION_DECODER, vgg19::decoder(), &mut tensors)?;
     let row = |c: usize| std::array::from_fn(|i| if i == c { 1.0 / DEVIATION[c] } else { 0.0 });
     fold_input(&mut tensors, [0, 1, 2].map(row), std::array::from_fn(|c| -MEAN[c] / DEVIATION[c]));
-    // The zero padding of the normalized image, as a colour.
+    // The zero padding of the normalized image corresponds to this colour of the image.
     tensors.insert("predictor.border".into(), Tensor { shape: vec![3], data: MEAN.map(|x| x as f32).to_vec() });
     let last = format!("transformer.decoder.{}", vgg19::decoder().len() - 1);
     if let Some(weight) = tensors.get_mut(&format!("{last}.weight")) {
@@ -144,7 +144,7 @@ fn encoder_layers() -> Vec<Layer> {
     vgg19::encoder().into_iter().map(|(layer, _)| layer).collect()
 }
 
-/// Adds the 3x3 convolutions of a part under our names.
+/// Adds the 3x3 convolutions of the encoder or the decoder under our names.
 fn add(file: &StateDict, keys: [&str; 9], layers: Vec<Layer>, tensors: &mut Tensors) -> Result<()> {
     for (key, layer) in keys.iter().zip(layers) {
         let weight = file.tensor(&format!("{key}.weight"), &[layer.outputs, layer.inputs, 3, 3])?;

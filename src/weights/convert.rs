@@ -1,4 +1,4 @@
-//! Converts third-party networks in any supported container to one model: detects the container, reads F and T, and checks that
+//! Converts third-party networks in any supported file format to a model: detects the format, reads F and T, and checks that
 //! they match.
 use super::containers::members::Members;
 use super::containers::pth::StateDict;
@@ -18,13 +18,14 @@ pub struct Conversion<'a> {
     pub paths: &'a [PathBuf],
     /// The name of the new model.
     pub name: &'a str,
-    /// True if F sees images in their own size, instead of the size used by Magenta's programs; for InceptionV3.
+    /// True if F is to encode images at their original size, instead of the size used by Magenta's programs; only for
+    /// InceptionV3.
     pub as_is: bool,
     /// True allows an F and a T that were not trained together.
     pub any_pair: bool,
 }
 
-/// The containers, recognized by their first bytes or their members.
+/// The kinds of files, recognized by their first bytes or their members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Container {
     /// TFLite or ONNX.
@@ -46,7 +47,7 @@ impl Container {
     }
 }
 
-/// The networks found so far, each with its file and the predictor that determines its style space, if known.
+/// The networks found so far, each with its file and with the predictor that determines its style space, if this is known.
 #[derive(Default)]
 struct Found {
     predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,
@@ -118,7 +119,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(if files.is_empty() { vec![path.into()] } else { files })
 }
 
-/// Detects the container of a path from its first bytes or its members.
+/// Detects the kind of a file, folder or archive from its first bytes or its members.
 fn recognise(path: &Path) -> Result<Container> {
     let archive = || -> Result<Container> {
         let members = Members::open(path, |_| false)?;
@@ -128,7 +129,7 @@ fn recognise(path: &Path) -> Result<Container> {
     if path.is_dir() {
         return archive();
     }
-    // The prefix of a checkpoint is not a file itself.
+    // The path may be the prefix of a checkpoint, which is not itself a file.
     if !path.exists() && index_of(path).is_file() {
         return Ok(Container::Variables);
     }
@@ -259,7 +260,7 @@ impl Found {
     }
 }
 
-/// Returns the file names, without their folders.
+/// Returns the names of the files, without their folders, for errors.
 fn names(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     paths.iter().map(name).collect::<Vec<_>>().join(" and ")

@@ -18,7 +18,7 @@ pub struct InceptionLayers {
 pub enum InceptionStage {
     /// A convolution with bias.
     Conv(Layer),
-    /// 3x3 max pool of stride 2, without padding.
+    /// A 3x3 max pool of stride 2, without padding.
     MaxPool,
     /// Branches on the same input; their outputs are concatenated.
     Mixed(Vec<Branch>),
@@ -29,13 +29,14 @@ pub enum InceptionStage {
 pub enum Branch {
     /// A sequence of convolutions with bias.
     Convs(Vec<Layer>),
-    /// 3x3 max pool of stride 2, without padding.
+    /// A 3x3 max pool of stride 2, without padding.
     MaxPool,
-    /// 3x3 average pool of stride 1, then a pointwise convolution with bias.
+    /// A 3x3 average pool of stride 1, followed by a pointwise convolution with bias.
     AveragePool(Layer),
 }
 
-/// A convolution of a branch: kernel height and width, stride, output channels. One of stride 2 has no padding.
+/// A convolution of a branch: kernel height and width, stride, and number of output channels. Convolutions of stride 2 have no
+/// padding.
 type Conv = (usize, usize, usize, usize);
 
 enum Shape {
@@ -44,7 +45,7 @@ enum Shape {
     AveragePool(usize),
 }
 
-/// The eight blocks, Mixed_5b to Mixed_6e.
+/// Returns the eight blocks, Mixed_5b to Mixed_6e.
 fn blocks() -> Vec<Vec<Shape>> {
     let fifth = |pooled| {
         vec![
@@ -129,7 +130,7 @@ impl Branch {
         }
     }
 
-    /// Returns the number of output channels, or `None` if it is that of the input.
+    /// Returns the number of output channels, or `None` if it is the same as that of the input.
     pub fn outputs(&self) -> Option<usize> {
         self.layers().last().map(|layer| layer.outputs)
     }

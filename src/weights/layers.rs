@@ -1,5 +1,5 @@
-//! The layers of a network: the tensors of a file are checked against them, and F and T are built from them, on the CPU and on
-//! CUDA.
+//! The layers of a network. The tensors of a file are checked against them, and F and T are built from them, both on the CPU
+//! and on CUDA.
 use super::inception_v3::{InceptionLayers, InceptionStage, stages};
 use super::network::{
     AnyTransformer, EncoderBorder, INCEPTION_V3_LAST, MOBILENET_V2_LAST, MOBILENET_V2_STEM, Network, Predictor,
@@ -21,11 +21,11 @@ pub struct Layer {
     pub kernel: (usize, usize),
     /// The stride.
     pub stride: usize,
-    /// No padding (TensorFlow's VALID).
+    /// True if the input is not padded (TensorFlow's VALID).
     pub valid: bool,
-    /// Preceded by nearest x2 upsampling.
+    /// True if nearest x2 upsampling precedes the convolution.
     pub upsample: bool,
-    /// Depthwise then pointwise, with no activation in between, instead of dense.
+    /// True for a depthwise and a pointwise convolution, with no activation in between, instead of a dense one.
     pub separable: bool,
 }
 
@@ -36,7 +36,7 @@ impl Layer {
         Self { name, inputs, outputs, kernel, stride: 1, valid: false, upsample: false, separable: false }
     }
 
-    /// Returns the side of a square kernel.
+    /// Returns the side of the kernel, which must be square.
     ///
     /// # Panics
     /// If the kernel is not square.
@@ -61,38 +61,38 @@ impl Layer {
 pub enum PredictorLayers {
     /// Strided convolutions with bias and ReLU, in order.
     Cnn(Vec<Layer>),
-    /// MobileNetV2 up to its last convolution; all with bias.
+    /// MobileNetV2 up to its last convolution; all layers have a bias.
     MobilenetV2 {
-        /// With ReLU6.
+        /// The first convolution, with ReLU6.
         stem: Layer,
         /// The inverted residual blocks, in order.
         blocks: Vec<BlockLayers>,
-        /// With ReLU6.
+        /// The last convolution, with ReLU6.
         last: Layer,
     },
     /// InceptionV3 up to Mixed_6e.
     InceptionV3(InceptionLayers),
-    /// VGG-19 up to relu4_1, each with ReLU, and with a flag for a following 2x2 max pool.
+    /// VGG-19 up to relu4_1: convolutions with ReLU, each with a flag for a following 2x2 max pool.
     Vgg19(Vec<(Layer, bool)>),
 }
 
-/// MobileNetV2's inverted residual.
+/// The layers of MobileNetV2's inverted residual block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLayers {
-    /// Pointwise, with ReLU6; `None` if the number of hidden channels is that of the inputs.
+    /// The expanding pointwise convolution, with ReLU6; `None` if there are as many hidden channels as inputs.
     pub expand: Option<Layer>,
-    /// Depthwise, with ReLU6.
+    /// The depthwise convolution, with ReLU6.
     pub depthwise: Layer,
-    /// Pointwise, without activation.
+    /// The projecting pointwise convolution, without activation.
     pub project: Layer,
-    /// True if the input is added.
+    /// True if the block's input is added to its output.
     pub residual: bool,
 }
 
 /// The layers of the transformer T.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformerLayers {
-    /// The first layers, with bias and ReLU or, if `contract_norm`, with an instance norm without parameters and ReLU.
+    /// The contracting layers: with bias and ReLU or, if `contract_norm`, with an instance norm without parameters and ReLU.
     pub contract: Vec<Layer>,
     /// True if `contract` has norms instead of biases.
     pub contract_norm: bool,
@@ -102,12 +102,12 @@ pub struct TransformerLayers {
     pub expand: Vec<Layer>,
     /// The last layer, with its norm.
     pub head: Layer,
-    /// A second convolution of the image, with a gain per channel.
+    /// A convolution of the image, added to the head's with a gain per channel.
     pub skip: Option<Layer>,
 }
 
 impl Predictor {
-    /// Returns the layers before the head, the final linear map to z.
+    /// Returns the layers before the head, which is the final linear map to z.
     pub fn layers(&self) -> PredictorLayers {
         let plain = |name: &str, inputs, outputs, side| {
             Layer::plain(format!("predictor.{name}"), inputs, outputs, (side, side))
@@ -149,7 +149,7 @@ impl Predictor {
         }
     }
 
-    /// Returns the number of inputs of the head, or the length of z if there is no head.
+    /// Returns the number of pooled features: the inputs of the head or, if there is no head, the length of z.
     pub fn features(&self) -> usize {
         match self {
             Self::Vgg19 { dim, .. } => *dim,
@@ -282,7 +282,7 @@ fn add_biased(layer: &Layer, weight: Vec<usize>, all: &mut Shapes) {
     all.insert(format!("{}.bias", layer.name), vec![layer.outputs]);
 }
 
-/// Adds a convolution without bias and its norm, whose gamma and beta are linear in z.
+/// Adds the shapes of a convolution without bias and of its norm, whose gamma and beta are linear in z.
 fn add_normed(layer: &Layer, dim: usize, all: &mut Shapes) {
     let Layer { name, inputs, outputs, separable, .. } = layer;
     for part in ["beta", "gamma"] {

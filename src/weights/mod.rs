@@ -1,5 +1,5 @@
-//! Weight files, read into named tensors: a model consists of the description of its network and of the tensors that the
-//! network names.
+//! Weight files, read into named tensors. A model consists of the description of its network, and of the tensors that the
+//! description names.
 pub mod adain;
 pub mod containers;
 pub mod convert;

@@ -11,7 +11,7 @@ use std::path::Path;
 const FORMAT: &str = "sassl.model";
 const EMBEDDED_MODEL: &[u8] = include_bytes!("lite.safetensors");
 
-/// The default style bank, in the style space of `lite`, in the bank's file format.
+/// The default style bank, in the style space of `lite`, as the contents of a bank file.
 pub const EMBEDDED_BANK: &[u8] = include_bytes!("lite_bank.safetensors");
 
 /// A float32 tensor in row-major order.
@@ -33,12 +33,12 @@ impl Tensor {
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// A validated model with all its weights.
+/// A validated model, with all of its weights.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// The name of the model.
     pub name: String,
-    /// The id of its style space: a hash of the predictor's weights.
+    /// The id of the model's style space: a hash of the predictor's weights.
     pub space: String,
     /// The licence of the weights.
     pub licence: String,
@@ -46,9 +46,10 @@ pub struct Model {
     pub provenance: String,
     /// The description of the network.
     pub network: Network,
-    /// The weights named by the network, and no others.
+    /// The weights, exactly those that `network` describes.
     pub tensors: Tensors,
-    /// The stored types of the tensors that were not float32 in the file: the id of the space is a hash of these bytes.
+    /// The stored types of the tensors that were not float32 in the file; the id of the style space is a hash of the bytes as
+    /// stored.
     stored: BTreeMap<String, Dtype>,
 }
 
@@ -56,7 +57,7 @@ impl Model {
     /// Creates a model from tensors. The id of its style space is computed from the predictor's tensors as float32.
     ///
     /// # Errors
-    /// A tensor is missing, superfluous, of the wrong shape, or not finite; the error names the tensors' `origin`.
+    /// A tensor is missing, superfluous, of the wrong shape, or not finite. The error names `origin`, the file of the tensors.
     pub fn new(
         origin: &Path,
         name: &str,
@@ -72,10 +73,10 @@ impl Model {
         Ok(Self { name, space, licence, provenance, network, tensors, stored: BTreeMap::new() })
     }
 
-    /// Returns a model inside the package: `lite`.
+    /// Returns a model that ships with the package; the only one is `lite`.
     ///
     /// # Errors
-    /// An unknown name.
+    /// The name is unknown.
     pub fn embedded(name: &str) -> Result<Self> {
         match name {
             "lite" => {
@@ -149,7 +150,7 @@ impl Model {
     /// as float32.
     ///
     /// # Errors
-    /// The file cannot be written; or the model was changed and is now invalid, or of another space.
+    /// The file cannot be written; or the model has been changed and is now invalid, or of another style space.
     pub fn save(&self, path: &Path) -> Result<()> {
         check(&self.network, &self.tensors).map_err(|reason| Error::weights(path, format!("not written: {reason}")))?;
         let predictor =
@@ -176,7 +177,7 @@ impl Model {
         write(path, &metadata, &tensors)
     }
 
-    /// Returns the type in which a tensor is written: that of the file it was read from, unless this would change its values.
+    /// Returns the type in which a tensor is written: that in the file it was read from, unless this would change its values.
     fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
         match self.stored.get(name) {
             Some(Dtype::F16) if tensor.is_half() => Dtype::F16,
@@ -192,7 +193,7 @@ impl Model {
         self.tensors.get(name).ok_or_else(|| Error::weights(&self.name, format!("lacks the tensor {name:?}")))
     }
 
-    /// Returns the weight and the bias of the layer `name`.
+    /// Returns the values of the weight and the bias of the layer `name`.
     ///
     /// # Errors
     /// There are no such tensors.
@@ -209,7 +210,7 @@ impl Model {
     }
 }
 
-/// Checks that the tensors are those named by the network, with matching shapes and finite values, and no others.
+/// Checks that the tensors are exactly those that the network describes, with matching shapes and finite values.
 fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String> {
     network.check()?;
     let expected = network.tensors();
@@ -231,13 +232,13 @@ fn check(network: &Network, tensors: &Tensors) -> std::result::Result<(), String
     }
 }
 
-/// Returns `true` if the tensor is part of the hash of the style space.
+/// Returns `true` if the id of the style space depends on the tensor.
 fn in_space(name: &str) -> bool {
     name.starts_with("predictor.") && !name.starts_with("predictor.zoom.")
 }
 
-/// Returns `true` if the predictor is of this space as float16 and was then cast to float32, which is lossless; it is then
-/// written as float16 again.
+/// Returns `true` if the predictor's tensors have the style space `space` once they are cast to float16 without loss, i.e. if a
+/// float16 file was cast to float32. They are then marked to be written as float16 again.
 fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, Dtype>) -> bool {
     let predictor = || tensors.iter().filter(|(name, _)| in_space(name));
     let halves = predictor().map(|(name, t)| (name.as_str(), Cow::Owned(encode(Dtype::F16, &t.data))));
@@ -248,8 +249,8 @@ fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, 
     was
 }
 
-/// Returns the first 16 hexadecimal digits of SHA-256 over the predictor's tensors in the order of their names: name, then
-/// bytes. Tensors of the zoom, which is fitted to an existing space, are left out.
+/// Returns the first 16 hexadecimal digits of the SHA-256 hash of the predictor's tensors, in the order of their names: of
+/// each, the name and then the bytes. Tensors of the zoom, which is fitted to an existing style space, are left out.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {

@@ -1,4 +1,4 @@
-//! The description of a network: the JSON in a model file's metadata.
+//! The description of a network, stored as JSON in the metadata of a model file.
 use super::vgg19::{CHANNELS, SHRINKAGE};
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +6,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// F: image to style vector z.
+    /// F, from an image to its style vector z.
     pub predictor: Predictor,
-    /// T: image and z to stylized image.
+    /// T, from an image and z to the stylized image.
     pub transformer: AnyTransformer,
 }
 
-/// A transformer T of either kind; a description without a kind is of the first.
+/// A transformer T of either kind; a description that does not state the kind is of the first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum AnyTransformer {
-    /// Conditional instance norm.
+    /// T with conditional instance norms.
     Conditional(Transformer),
-    /// AdaIN.
+    /// T of AdaIN.
     Adain(Decoder),
 }
 
-/// T of AdaIN: F's last feature map, normalized to the style's means and deviations, and a decoder.
+/// T of AdaIN: a decoder of F's last feature map, after this is normalized to the means and standard deviations of the style.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decoder {
@@ -42,7 +42,7 @@ fn within(what: &str, n: usize, low: usize, high: usize) -> Result<(), String> {
 }
 
 impl Network {
-    /// Checks that the settings are consistent; the error is the reason.
+    /// Checks that the settings are consistent; the error states the reason for a failure.
     pub(super) fn check(&self) -> Result<(), String> {
         let Self { predictor, transformer } = self;
         let dim = transformer.dim();
@@ -98,21 +98,23 @@ impl Network {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Predictor {
-    /// MobileNetV2 of width 1 up to its 1280 channels, global mean, linear; TF's SAME padding.
+    /// MobileNetV2 of width 1 up to its 1280 channels, with TensorFlow's SAME padding; then the global mean and a linear map.
     MobilenetV2 {
         /// Side of the square to which images are resized.
         size: usize,
         /// Length of a style vector z.
         dim: usize,
     },
-    /// 3x3 stride 2 convolutions; means and deviations of every stage and of the pixels, linear.
+    /// 3x3 convolutions of stride 2; then a linear map of the channel means and standard deviations of the pixels and of every
+    /// stage.
     ///
-    /// With `smallest`, images with sides between the two are not resized, and z is `head + n zoom`, two linear maps, where
-    /// `size` is `2^n` times the side (n is the mean over both axes).
+    /// If `smallest` is set, images with sides between `smallest` and `size` are not resized, and z is `head + n zoom`, where
+    /// head and zoom are the outputs of two linear maps and n is the number of doublings from the side of the image to `size`
+    /// (the mean over both axes).
     Cnn {
         /// Side of the square to which larger images are resized.
         size: usize,
-        /// Side to which smaller images are resized; defaults to `size`.
+        /// Side to which smaller images are resized; `size` if it is `None`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         smallest: Option<usize>,
         /// Output channels of each stage.
@@ -120,11 +122,11 @@ pub enum Predictor {
         /// Length of a style vector z.
         dim: usize,
     },
-    /// InceptionV3 up to Mixed_6e, global mean, linear (Ghiasi et al. 2017; Szegedy et al. 2016).
+    /// InceptionV3 up to Mixed_6e, then the global mean and a linear map (Ghiasi et al. 2017; Szegedy et al. 2016).
     #[serde(rename = "inception_v3")]
     InceptionV3 {
-        /// Shorter side to which images are resized by TensorFlow 1's bilinear rule, as in Magenta; `None` for images in their
-        /// own size, of at least 43 pixels.
+        /// Length to which the shorter side of images is resized by TensorFlow 1's bilinear rule, as in Magenta; `None` if
+        /// images are not resized, and their sides must have at least 43 pixels.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shorter_side: Option<usize>,
         /// The activation after each convolution.
@@ -134,14 +136,15 @@ pub enum Predictor {
         /// Length of a style vector z.
         dim: usize,
     },
-    /// VGG-19 up to relu4_1; means and deviations of its last feature map (Huang and Belongie 2017).
+    /// VGG-19 up to relu4_1; z consists of the channel means and standard deviations of its last feature map (Huang and
+    /// Belongie 2017).
     Vgg19 {
         /// The padding of each feature map.
         border: EncoderBorder,
-        /// True if pools keep an odd last row or column (PyTorch's `ceil_mode`). Otherwise contents are padded by reflection to
-        /// multiples of 8 pixels, so that none is lost.
+        /// True if pools keep an odd last row or column (PyTorch's `ceil_mode`). Otherwise content images are padded by
+        /// reflection to multiples of 8 pixels, so that no pixel is lost.
         pools_ceil: bool,
-        /// The epsilon of a deviation.
+        /// The epsilon of standard deviations.
         epsilon: Epsilon,
         /// Length of a style vector z.
         dim: usize,
@@ -152,13 +155,14 @@ pub enum Predictor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderBorder {
-    /// Reflection.
+    /// Padding by reflection.
     Reflect,
-    /// Zeros; the image is padded with the colour in the tensor `predictor.border`, which is zero after normalization.
+    /// Padding with zeros; the image is padded with the colour in the tensor `predictor.border`, which becomes zero by
+    /// normalization.
     Zero,
 }
 
-/// The epsilon of a deviation, computed from the unbiased variance.
+/// The way in which an epsilon enters a standard deviation, which is computed from the unbiased variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Epsilon {
@@ -197,7 +201,7 @@ impl Predictor {
         Ok(())
     }
 
-    /// Returns the height and width to which F resizes an image of this size.
+    /// Returns the height and width at which F sees an image of this size, i.e. after resizing.
     pub fn seen(&self, height: usize, width: usize) -> (usize, usize) {
         match self {
             Self::InceptionV3 { shorter_side: Some(side), .. } => {
@@ -217,13 +221,14 @@ impl Predictor {
     pub fn smallest(&self) -> usize {
         match self {
             Self::InceptionV3 { shorter_side: None, .. } => INCEPTION_V3_SMALLEST,
-            // The last feature map has at least two rows and columns, so that it can be reflected.
+            // The last feature map must have at least two rows and columns, so that it can be padded by reflection.
             Self::Vgg19 { .. } => SHRINKAGE + 1,
             _ => 1,
         }
     }
 
-    /// Returns the number of doublings from an input of this size to the largest, as the mean over both axes.
+    /// Returns how many times an input of this size would have to be doubled to reach the largest size, as the mean over both
+    /// axes.
     pub fn halvings(&self, (height, width): (usize, usize)) -> f32 {
         match self {
             Self::Cnn { size, .. } => ((size * size) as f32 / (height * width) as f32).log2() / 2.0,
@@ -242,7 +247,7 @@ impl Predictor {
     }
 }
 
-/// The smallest image for which InceptionV3's Mixed_6a has a window.
+/// The smallest side of an image for which the input of InceptionV3's Mixed_6a is as large as its kernels.
 pub const INCEPTION_V3_SMALLEST: usize = 43;
 
 /// Number of channels of InceptionV3's Mixed_6e.
@@ -257,7 +262,7 @@ pub const MOBILENET_V2_LAST: usize = 1280;
 /// One of MobileNetV2's inverted residual blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvertedResidual {
-    /// Hidden channels over input channels.
+    /// Number of hidden channels divided by that of input channels.
     pub expansion: usize,
     /// Output channels.
     pub channels: usize,
@@ -303,12 +308,12 @@ pub struct Transformer {
     pub dim: usize,
     /// Convolutions with bias and ReLU, in order.
     pub contract: Vec<Contract>,
-    /// True if `contract` has an instance norm without parameters before the ReLU, instead of a bias (styleaug).
+    /// True if layers of `contract` have an instance norm without parameters before the ReLU, instead of a bias (styleaug).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract_norm: bool,
     /// The residual blocks.
     pub residual: Residual,
-    /// Nearest x2 upsampling, convolution, style norm, ReLU, in order.
+    /// The expanding layers, in order: nearest x2 upsampling, convolution, style norm, ReLU.
     pub expand: Vec<Expand>,
     /// The last convolution, to three channels, with style norm and sigmoid.
     pub head: Head,
@@ -320,7 +325,7 @@ pub struct Transformer {
 pub struct Contract {
     /// Side of the kernel, odd.
     pub kernel: usize,
-    /// 1 or 2.
+    /// The stride, 1 or 2.
     pub stride: usize,
     /// Output channels.
     pub channels: usize,
@@ -332,7 +337,7 @@ pub struct Contract {
 pub struct Residual {
     /// The number of blocks.
     pub blocks: usize,
-    /// Depthwise then pointwise instead of dense.
+    /// True for depthwise and pointwise convolutions instead of dense ones.
     pub separable: bool,
 }
 
@@ -344,7 +349,7 @@ pub struct Expand {
     pub kernel: usize,
     /// Output channels.
     pub channels: usize,
-    /// Depthwise then pointwise instead of dense.
+    /// True for a depthwise and a pointwise convolution instead of a dense one.
     pub separable: bool,
 }
 
@@ -354,11 +359,11 @@ pub struct Expand {
 pub struct Head {
     /// Side of the kernel, odd.
     pub kernel: usize,
-    /// Preceded by nearest x2 upsampling.
+    /// True if nearest x2 upsampling precedes the convolution.
     pub upsample: bool,
-    /// Depthwise then pointwise instead of dense.
+    /// True for a depthwise and a pointwise convolution instead of a dense one.
     pub separable: bool,
-    /// A second convolution with the same kernel on the input image, added to the first with a gain per channel that is linear
-    /// in z.
+    /// True if a second convolution, with the same kernel size and on the input image, is added to the first with a gain per
+    /// channel that is linear in z.
     pub skip: bool,
 }

@@ -1,4 +1,4 @@
-//! The safetensors format with float32 and float16: a length, a JSON header, and the bytes of the tensors.
+//! The safetensors format with float32, float16 and int64: a length, a JSON header, and the bytes of the tensors.
 //!
 //! <https://github.com/huggingface/safetensors#format>. Files are read into memory, so later changes to them have no effect.
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use std::io::Read;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-/// Maximum size of the header in bytes; those of valid files are smaller.
+/// Maximum size of the header in bytes; the headers of valid files are smaller.
 const MAX_HEADER: usize = 16 << 20;
 
 /// The stored type of a tensor.
@@ -52,7 +52,7 @@ pub struct File {
     start: usize,
 }
 
-/// The header's entry of a tensor.
+/// The entry of a tensor in the header.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -61,7 +61,8 @@ struct Entry {
     data_offsets: (usize, usize),
 }
 
-/// A JSON object with unique keys: of two tensors or metadata entries of one name, different readers might take different ones.
+/// A JSON object whose keys must be unique: if two tensors or metadata entries had the same name, readers might disagree on
+/// which one to use.
 struct Unique<V>(BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
@@ -161,7 +162,7 @@ impl File {
         &self.origin
     }
 
-    /// Returns the strings in the header.
+    /// Returns the metadata in the header, which are strings by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -215,7 +216,7 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
     Ok(())
 }
 
-/// Reads a whole file. Not memory-mapped, because the process would be killed if the file were truncated meanwhile.
+/// Reads a whole file. It is not memory-mapped, because the process would be killed if the file were truncated meanwhile.
 fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
     /// Number of bytes read between two checks for Ctrl-C.
     const PART: u64 = 16 << 20;
@@ -253,7 +254,7 @@ impl View<'_> {
     /// Converts row `index` along the first axis to float32.
     ///
     /// # Panics
-    /// If there is no such row, or `out` is not of its length.
+    /// If there is no such row, or `out` does not have its length.
     pub fn copy_row(&self, index: usize, out: &mut [f32]) {
         let size = out.len() * self.dtype.size();
         self.copy(&self.bytes[index * size..(index + 1) * size], out);
@@ -298,7 +299,7 @@ pub fn write(path: &Path, metadata: &BTreeMap<String, String>, tensors: &[Source
         header.insert(name.into(), serde_json::json!(entry));
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-    // The format requires that the data is aligned to 8 bytes.
+    // The data must be aligned to 8 bytes, as the format requires.
     header.resize(header.len().next_multiple_of(8), b' ');
     let length = (header.len() as u64).to_le_bytes();
     files::write(path, &[&length, &header, &data])

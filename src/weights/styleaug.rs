@@ -1,9 +1,10 @@
 //! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our names: F is InceptionV3 up to
-//! Mixed_6e, T is that of Ghiasi et al. 2017 with instance norms instead of batch norms.
+//! Mixed_6e, and T is that of Ghiasi et al. 2017 with instance norms instead of batch norms.
 //!
 //! Source: philipjackson/style-augmentation `{ghiasi, stylePredictor, styleAugmentor}.py`, torchvision `models/inception.py`.
 //! F's batch norms are folded into the preceding convolutions, with gamma / sqrt(variance + 1e-3), and so is the preprocessing
-//! of the image. T's convolutions have biases there, which are cancelled by the following instance norms; they are dropped.
+//! of the image. T's convolutions have biases in the source, which are dropped because the instance norms after them cancel any
+//! bias.
 use super::containers::pth::StateDict;
 use super::network::{AnyTransformer, Contract, Expand, Head, Network, Predictor, Rectifier, Residual, Transformer};
 use super::{Tensor, Tensors};
@@ -11,12 +12,11 @@ use crate::error::{Error, Result};
 
 /// Length of a style vector z.
 const DIM: usize = 100;
-/// F's channels before the linear layer.
+/// The number of F's channels before the linear layer.
 const FEATURES: usize = 768;
 /// Epsilon of F's batch norms.
 const EPSILON: f64 = 1e-3;
-/// `x' = scale x + shift` for each channel: 2 x - 1, except for blue, where the source has 0.255 instead of a deviation of
-/// 0.225.
+/// `x' = scale x + shift` for each channel: 2 x - 1, except for blue, where the source divides by 0.255 instead of 0.225.
 const COLOURS: [(f64, f64); 3] = {
     let scale = 2.0 * (0.225 / 0.255);
     [(2.0, -1.0), (2.0, -1.0), (scale, 2.0 * 0.406 - 1.0 - scale * 0.406)]
@@ -25,7 +25,7 @@ const COLOURS: [(f64, f64); 3] = {
 const PREDICTOR_KEY: &str = "Conv2d_1a_3x3.conv.weight";
 const TRANSFORMER_KEY: &str = "layers.0.conv.weight";
 
-/// A convolution of F: its key, outputs, kernel height and width.
+/// A convolution of F: its key, number of output channels, and kernel height and width.
 type Convolution = (&'static str, usize, usize, usize);
 
 const STEM: [Convolution; 5] = [
@@ -43,7 +43,7 @@ const STEM: [Convolution; 5] = [
 /// `checkpoint_transformer.pth` and `checkpoint_stylepredictor.pth`, in any order.
 ///
 /// # Errors
-/// A file cannot be read, or has other contents; one of the two is missing, or there are too many.
+/// A file cannot be read or has other contents, one of the two files is missing, or there are more.
 pub fn read(files: &[StateDict]) -> Result<Tensors> {
     for file in files {
         if !file.has(PREDICTOR_KEY) && !file.has(TRANSFORMER_KEY) {
@@ -127,7 +127,7 @@ fn predictor(file: &StateDict) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// F's blocks: the branches of each, in the order in which they are concatenated.
+/// Returns F's blocks: the branches of each, in the order in which they are concatenated.
 fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     let a = |pooled| {
         vec![
@@ -167,9 +167,9 @@ fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     ]
 }
 
-/// Adds a convolution with the following batch norm folded in, for the first one also with the colour transform before it. The
-/// first one has no padding, so that folding `scale x + shift` is exact: `w' = w scale factor`, `b' = beta + (sum w shift -
-/// mean) factor`.
+/// Adds a convolution with the batch norm after it folded in, and for the first convolution also the colour transform before
+/// it. The first convolution has no padding, so that folding `scale x + shift` is exact: `w' = w scale factor`, `b' = beta +
+/// (sum w shift - mean) factor`.
 fn add_folded(
     file: &StateDict,
     scope: &str,

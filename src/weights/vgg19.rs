@@ -2,13 +2,13 @@
 //! 1703.06868).
 use super::layers::Layer;
 
-/// Number of channels of the encoder's last feature map; z has a mean and a deviation for each.
+/// Number of channels of the encoder's last feature map; z has a mean and a standard deviation for each.
 pub const CHANNELS: usize = 512;
 
-/// Downsampling factor of the encoder.
+/// The factor by which the encoder reduces the sides of an image.
 pub const SHRINKAGE: usize = 8;
 
-/// Outputs of the encoder's convolutions, block by block, with 2x2 max pools between blocks.
+/// Numbers of output channels of the encoder's convolutions, block by block, with 2x2 max pools between blocks.
 const BLOCKS: [&[usize]; 4] = [&[64, 64], &[128, 128], &[256, 256, 256, 256], &[CHANNELS]];
 
 /// Returns the encoder's convolutions, 3x3 with bias and ReLU, each with a flag for a following 2x2 max pool.
@@ -26,7 +26,7 @@ pub fn encoder() -> Vec<(Layer, bool)> {
 }
 
 /// Returns the decoder's convolutions, 3x3 with bias and, except for the last, ReLU: those of the encoder in reverse, with
-/// nearest x2 instead of pools.
+/// nearest x2 upsampling instead of pools.
 pub fn decoder() -> Vec<Layer> {
     let encoder = encoder();
     let mirrored = encoder.iter().rev().enumerate().map(|(i, (layer, pooled))| Layer {

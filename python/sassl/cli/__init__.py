@@ -50,7 +50,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 1 on failure, 2 for a usage error, 130 for Ctrl-C, 75 if it should be rerun."""
+    """Run a command; return the exit code: 0, 1 on failure, 2 for a usage error, 130 for Ctrl-C, 75 for a run to be resumed."""
     words = sys.argv[1:] if argv is None else [*argv]
     command = next((word for word in words if not word.startswith("-")), "")
     title = f"sassl {command}" if command in COMMANDS else "sassl"
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser(command: str = "") -> argparse.ArgumentParser:
-    """Return the parser with all commands, and the options of this one, whose module is imported."""
+    """Return the parser with all commands; only `command` has its options, since only its module is imported."""
     import argparse
 
     from .. import __version__
@@ -106,7 +106,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 def _alone(title: str, command: str, words: list[str]) -> argparse.Namespace:
     """Parse the arguments; Ctrl-C during parsing ends the process at once, since no work has begun.
 
-    Raised as an exception, it would be swallowed by some imports, and reported as a broken package by others.
+    A KeyboardInterrupt would be swallowed by some imports, and reported as a broken package by others.
     """
     import os
     import signal

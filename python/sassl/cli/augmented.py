@@ -1,4 +1,4 @@
-"""`sassl eval augmented`: a linear head on a checkpoint's frozen features of random crops, by a published recipe."""
+"""`sassl eval augmented`: train a linear head on a model's frozen features of random crops, by a published recipe."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _merged(args: argparse.Namespace) -> StyleBank:
-    """Return the concatenated styles of bank files."""
+    """Return a bank of the concatenated styles of bank files."""
     others = [name for name in args.inputs if not name.endswith(".safetensors")]
     if others or args.dataset or args.split or args.shard != (0, 1):
         raise ValueError(
@@ -54,7 +54,7 @@ def _merged(args: argparse.Namespace) -> StyleBank:
 
 
 def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
-    """Return the images named by the inputs; count the files of folders that are left out."""
+    """Return the images that the inputs name; count the files in folders that are left out, in `left_out` by kind."""
     if args.dataset is None:
         if args.split is not None:
             raise ValueError(f"--split is only for a --dataset, got {args.split}")

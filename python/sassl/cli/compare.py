@@ -76,7 +76,7 @@ def _results(args: argparse.Namespace) -> int:
 
 
 def _arms(inputs: list[str]) -> list[str] | dict[str, list[str]]:
-    """Return the files, or those of each arm if arms are named."""
+    """Return the files, or, if the inputs are NAME=FILE, the files of each arm by its name."""
     named = [text.partition("=") for text in inputs if "=" in text and not Path(text).exists()]
     if not named:
         return inputs

@@ -1,4 +1,4 @@
-"""`sassl convert`: convert third-party networks to a model file."""
+"""`sassl convert`: convert a third-party style network to a model file."""
 
 from __future__ import annotations
 

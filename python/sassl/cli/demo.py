@@ -53,7 +53,7 @@ def _square(path: Path, args: argparse.Namespace) -> Array:
 
 
 def _styles(args: argparse.Namespace, sassl: SASSL) -> list[demo.Style]:
-    """Return the first of the chosen styles, with images if they have any; the demo's patterns by default."""
+    """Return the first of the chosen styles, with their images if they have any; by default, the demo's own patterns."""
     if args.styles == "default":
         return [demo.Style(name, sassl.stylizer.encode(image[None])[0], image) for name, image in demo.styles().items()]
     files = style_files(args)

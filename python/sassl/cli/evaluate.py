@@ -1,4 +1,4 @@
-"""`sassl eval`: evaluate the features of models by one of the protocols here."""
+"""`sassl eval`: evaluate the features of models by one of several protocols."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .options import reading
 
 
 class Protocol(NamedTuple):
-    """A way to evaluate features; its options are the function's keywords."""
+    """A protocol of evaluation: a function of training and test features, its help text, and the options for its keywords."""
 
     judge: Callable[..., dict[str, Any]]
     text: str
@@ -79,7 +79,7 @@ PROTOCOLS = {
     ),
 }
 
-#: Protocols that read their images themselves.
+#: Protocols in modules of their own, which read their images themselves.
 _COMMANDS: dict[str, Any] = {
     "augmented": augmented,
     "transfer": transfer,
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argparse.Namespace) -> None:
-    """Print the result of a model."""
+    """Evaluate a model, and print its result."""
     protocol = PROTOCOLS[args.protocol]
     how = several.shared(args, model.weights)
     train, test = (evaluation.read(model, images, on_error=args.on_error, **how) for images in (known, asked))

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from ..evaluation.finetuning import OF_SETS, RECIPES
 
-#: Arguments of `finetune` that determine the result.
+#: The arguments of `finetune` that determine its result.
 _SETTINGS = ("recipe", "lr", "weight_decay", "steps", "epochs", "batch_size", "engine", "precision")
 
 
@@ -35,10 +35,10 @@ def options(sub: argparse.ArgumentParser) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the given options that determine the result.
+    """Return the options of fine-tuning that are given and determine the result.
 
     Raises:
-        ValueError: an option that requires another protocol.
+        ValueError: an option of fine-tuning is given for another protocol.
     """
     given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
     asked = [*given, *(["checkpoints"] if args.checkpoints is not None else [])]
@@ -48,7 +48,12 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def folder(args: argparse.Namespace, key: Mapping[str, Any]) -> Path | None:
-    """Return the folder for the networks of one measurement, named by the settings, or None if they are not stored."""
+    """Return the folder for the checkpoints of one measurement, whose name encodes the settings; None without --checkpoints.
+
+    Args:
+        args: the options.
+        key: the "set", "school" (split) and "seed" of the measurement, and the checksum of the model's "weights".
+    """
     if args.checkpoints is None:
         return None
     own = crc32(json.dumps(settings(args), sort_keys=True).encode())

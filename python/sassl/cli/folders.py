@@ -21,10 +21,10 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def given(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Return the folder to train on and the folder to evaluate on; without options, those of the first run among the models.
+    """Return the folders to train on and to evaluate on; without options, those that the first run among the models recorded.
 
     Raises:
-        ValueError: one of the two is not given, or given twice.
+        ValueError: one of the folders is not given, or --data is given together with --train and --test.
         FileNotFoundError: a folder does not exist.
     """
     named = {"train": args.train, "test": args.test}
@@ -43,7 +43,7 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _recorded(args: argparse.Namespace) -> Path | None:
-    """The folder around the `train` on which a run among the models was pretrained, if it has val too."""
+    """The parent of the `train` that the first run among the models was pretrained on, if it also has `val`; else None."""
     for source in (*args.models, *args.model):
         data = data_of(Path(source))
         if data is not None and (folder := Path(data)).name == "train" and (folder.parent / "val").is_dir():

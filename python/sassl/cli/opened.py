@@ -46,11 +46,11 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
     """Open the named models, in order; print a line about the preprocessing of each.
 
     Args:
-        args: options of `models`, and `threads`.
-        baselines: after each trained model, open its network with random weights.
+        args: the options that `models` adds, and `threads`.
+        baselines: whether each trained model is followed by the same network with random weights.
 
     Raises:
-        ValueError: no model, or one twice; an option that applies to none of them.
+        ValueError: no model is given, or one is given twice; --arch is given, but every model records its network.
         OSError, ImportError, ValueError: as raised by `open_model`.
     """
     sources = [*args.models, *args.model]
@@ -82,7 +82,7 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
 
 
 def opened_one(args: argparse.Namespace) -> OpenModel:
-    """Open the single model that is named; raises errors like `opened`."""
+    """Open the only model that is named; errors are those of `opened`, and a ValueError for several models."""
     if len(sources := [*args.models, *args.model]) > 1:
         raise ValueError(f"this command takes one model, got {' '.join(sources)}")
     return opened(args)[0]

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from ..terminal import tell
 
 T = TypeVar("T")
-#: Names of arguments in Python, for options with another name.
+#: The options that have another name than their argument in Python, by that argument.
 _SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles": "style"}
 
 
 def model(sub: argparse.ArgumentParser) -> None:
-    """Add the options for the model and its precision."""
+    """Add the options for the style network, its threads and its precision."""
     sub.add_argument("--model", default="lite", help='"lite" or a .safetensors file (default: %(default)s)')
     sub.add_argument("--threads", type=int, help="number of threads (default: all cores)")
     sub.add_argument(
@@ -66,7 +66,7 @@ def strengths(sub: argparse.ArgumentParser) -> None:
 
 
 def shard(sub: argparse.ArgumentParser) -> None:
-    """Add the option that selects the share of one of several machines or processes."""
+    """Add the option that selects one machine's or process's share of the images."""
     sub.add_argument(
         "--shard",
         type=share,
@@ -77,7 +77,7 @@ def shard(sub: argparse.ArgumentParser) -> None:
 
 
 def share(text: str) -> tuple[int, int]:
-    """Parse I/N, part I of N."""
+    """Parse I/N, which means part I of N; return (I, N)."""
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     which, parts = map(int, found.groups()) if found else (0, 0)
     if which >= parts:
@@ -92,7 +92,7 @@ def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
 
 
 def strength(text: str) -> tuple[float, float]:
-    """Parse a value, or a range low,high."""
+    """Parse a single value, or a range such as 0.1,0.3, in [0, 1]; return the range (low, high)."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -127,7 +127,7 @@ def checked_seed(seed: int) -> int:
 
 
 def tell_left_out(left_out: Counter[str]) -> None:
-    """Report the number of files in the folders that are not images."""
+    """Report the number of files in folders that were left out since they are not images, by kind."""
     if left_out:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
 

@@ -1,4 +1,4 @@
-"""`sassl pretrain`: start a run from a preset or from settings, or resume it."""
+"""`sassl pretrain`: start a run from a preset or a settings file, or resume a run."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resumed(args: argparse.Namespace) -> str:
-    """Fill in the run's folder and data in a call with --resume, and return a line that reports the data used.
+    """Fill in --out and --data for a call with --resume; return a line that reports the data, or "" if it is as before.
 
-    --resume RUN is short for --resume --out RUN; with --out, the name after --resume may be that of a preset.
+    --resume RUN is short for --resume --out RUN; with --out, the word after --resume may be a preset's name.
     """
     named, args.resume = args.resume, True
     if named is not True and args.out is None:
@@ -98,7 +98,7 @@ def resumed(args: argparse.Namespace) -> str:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise an error for incompatible options; a resumed run takes the settings of its folder."""
+    """Raise an error for missing, invalid or incompatible options; for a resumed run, fill in --config from its folder."""
     if args.out is None and not args.dry_run:
         raise ValueError("--out is missing")
     if args.monitor_every is not None and args.monitor is None:
@@ -111,7 +111,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def check_images(option: str, given: str | None) -> None:
-    """Raise an error unless the value is shards, an existing folder, or None."""
+    """Raise an error unless the value is a pattern of shards, an existing folder, or None."""
     if given is None or is_shard(given) or Path(given).is_dir():
         return
     if Path(given).exists():
@@ -120,7 +120,7 @@ def check_images(option: str, given: str | None) -> None:
 
 
 def check_source(args: argparse.Namespace) -> None:
-    """Raise an error unless the settings are those of one preset, one --config, or the resumed run."""
+    """Raise an error unless there is exactly one source of settings: a preset, --config, or the folder of a resumed run."""
     if args.resume and args.preset is None and args.config is None:
         args.config = args.out / "config.json"
         if not args.config.exists():
@@ -130,7 +130,7 @@ def check_source(args: argparse.Namespace) -> None:
 
 
 def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
-    """Train, and export the backbone; return the exit code."""
+    """Train the model, and export its backbone; return the exit code."""
     is_first = model.engine.ranks.rank == 0
     if is_first:
         tell(str(model.config))
@@ -165,7 +165,7 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
 
 
 def started(args: argparse.Namespace) -> int:
-    """Return the number of processes to start; 1 in one of those processes."""
+    """Return the number of processes to start for --devices; it is 1 in a process that a launcher has started."""
     if args.engine == "native":
         raise ValueError(
             f"--devices must be 1 for the native engine, which is one process, got {args.devices}; give --engine torch"
@@ -174,7 +174,7 @@ def started(args: argparse.Namespace) -> int:
 
 
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:
-    """Create the model that the options describe; the weights and styles of a resumed one are in its folder."""
+    """Create the model that the options describe; a resumed run takes its weights from its checkpoint, not from `init`."""
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
     own = {"threads": args.threads, "engine": maker(args)}
@@ -185,7 +185,7 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 
 
 def maker(args: argparse.Namespace) -> Any:
-    """Return the engine, with its settings."""
+    """Return the name of the engine, or, if options of the engine are given, a function that builds it with these."""
     if args.views is not None and args.engine != "torch":
         raise ValueError(f"--views {args.views} is only for --engine torch, not for {args.engine}")
     if args.checkpointing and args.engine != "torch":
@@ -196,7 +196,7 @@ def maker(args: argparse.Namespace) -> Any:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    """Run the small example, with only a folder and threads as options."""
+    """Run `sassl pretrain --demo`; an error is raised for options other than --out and --threads."""
     own = ("demo", "out", "threads")
     given = [name for name, value in usual().items() if name not in own and getattr(args, name) != value]
     if given:
@@ -206,7 +206,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 
 def again(args: argparse.Namespace) -> list[str]:
-    """Return the command that resumes a run: its settings are in its folder, the other options are repeated."""
+    """Return the command that resumes a run, in which all options are repeated except the settings, which its folder has."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")

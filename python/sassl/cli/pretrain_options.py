@@ -148,7 +148,7 @@ def _resuming(group: Any) -> None:
 
 
 def preset_table() -> str:
-    """Return a table with a line for each preset: its size, its schedule and its optimizer."""
+    """Return a table with a line for each preset: backbone, image size, epochs, batch size, optimizer and learning rate."""
     rows = [("preset", "backbone", "pixels", "epochs", "batch", "optimizer", "lr", "lr by")]
     for name, config in pretraining.PRESETS.items():
         data, schedule = config.data, config.schedule

@@ -1,4 +1,4 @@
-"""The settings that the options of `sassl pretrain` describe, and their printed form."""
+"""The settings of a run that the options of `sassl pretrain` describe, and their printed form."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from ..transforms.plain import SASSL
 
 
 def kept_styles(args: argparse.Namespace) -> Path | None:
-    """Return the styles file next to --config, for settings that do not name their styles; None if there is none."""
+    """Return the file of styles next to --config, which is for settings that do not name their styles; None: no such file."""
     kept = None if args.config is None else args.config.parent / STYLES
     return None if kept is None or not kept.exists() else kept
 
 
 def printed(args: argparse.Namespace) -> str:
-    """Return the settings as YAML, which --config reads; comments list the recipe's keywords that are not set."""
+    """Return the settings as YAML, which --config reads; a comment lists the keywords of the recipe that are not set."""
     config = configuration(args)
     config = view_settings.with_styles(config, view_settings.make(config, styles=kept_styles(args)))
     text = config_files.text(config.nested(), ".yaml")
@@ -93,7 +93,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Parse NAME=VALUE; the value as JSON if it is valid: 0.1, 3, true; 0.3,0.5 is a list; anything else is text."""
+    """Parse NAME=VALUE. A value such as 0.1, 3 or true is parsed as JSON, 0.3,0.5 becomes a list, anything else is text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set must be NAME=VALUE, got {text}")

@@ -1,4 +1,4 @@
-"""`sassl eval robustness`: shape bias, and accuracy on corrupted, drawn or newly collected images."""
+"""`sassl eval robustness`: shape bias, and accuracy on images that are corrupted, drawn, or newly collected."""
 
 from __future__ import annotations
 

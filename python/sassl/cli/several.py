@@ -1,4 +1,4 @@
-"""Evaluation commands in one process or several, which share the images; only rank 0 evaluates, writes and prints."""
+"""Evaluation commands in one process, or in several that share the images; only rank 0 evaluates, writes and prints."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def sharing(sub: argparse.ArgumentParser) -> None:
 
 
 def begin(command: Command, args: argparse.Namespace) -> int:
-    """Run a command in the existing or requested number of processes; return the exit code.
+    """Run a command, in the processes that a launcher has started or that --devices requests; return the exit code.
 
-    The command gets `args.ranks`, and makes collective calls in the same order on each rank.
+    The command must make the collective calls of `args.ranks` in the same order on each rank.
     """
     if args.devices is not None and (processes := count(args.devices)) > 1:
         from ..pretraining.torch import devices
@@ -48,11 +48,11 @@ def begin(command: Command, args: argparse.Namespace) -> int:
 
 
 def count(asked: str, engine: str = "torch") -> int:
-    """Return the number of processes to start; 1 in one of those processes.
+    """Return the number of processes to start for --devices; it is 1 if this is a process that a launcher has started.
 
     Raises:
         ImportError: torch is not installed.
-        ValueError: not a valid number, more than there are GPUs, or a different number than a launcher has started.
+        ValueError: the number is invalid, exceeds the number of GPUs, or differs from the number that a launcher has started.
     """
     if find_spec("torch") is None:
         raise ImportError("--devices needs torch: install it, or the extra sassl[torch]")
@@ -62,7 +62,7 @@ def count(asked: str, engine: str = "torch") -> int:
 
 
 def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
-    """Return the arguments of `sassl.evaluation.read` that control the computation, for a model with these weights."""
+    """Return keywords of `sassl.evaluation.read`, cache, ranks and progress, for a model with this checksum of its weights."""
     return {
         "cache": None if args.cache is None else Cache(args.cache, weights),
         "ranks": args.ranks,
@@ -71,7 +71,7 @@ def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
 
 
 def _as_rank(command: Command, args: argparse.Namespace) -> int:
-    """Run the command as one of several ranks: each uses its share of the cores, and an error is reported once."""
+    """Run the command as one of several ranks; each uses its share of the cores, and errors are reported only once."""
     import torch
 
     from ..distributed import launch

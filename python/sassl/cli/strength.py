@@ -15,7 +15,7 @@ from .opened import models, opened_one
 from .options import check_out, check_styles, checked_seed
 
 TEXT = "Plot how far views move in feature space with alpha and beta."
-#: The range that the paper draws from.
+#: The range from which the paper draws alpha and beta.
 _PAPERS = (0.1, 0.3)
 
 
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def drawn(found: dict[str, Any]) -> Any:
-    """Plot distances and percentages against beta, with a line for each alpha."""
+    """Plot the distances of views, and the percentage nearest to their image, against beta, with a line for each alpha."""
     from ..figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

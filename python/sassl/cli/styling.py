@@ -16,12 +16,12 @@ from .options import check_styles, checked_seed
 
 
 def model_of(args: argparse.Namespace) -> Stylizer:
-    """Return the model that the options describe."""
+    """Return the style network that the options describe."""
     return Stylizer(args.model, threads=args.threads, precision=args.precision)
 
 
 def style_files(args: argparse.Namespace) -> list[Path] | None:
-    """Return the images that --styles names, as a folder or a single one; None if it is something else."""
+    """Return the style images if --styles is a folder or an image; None if it is something else."""
     given = args.styles
     is_images = given != "default" and (
         Path(given).is_dir() or Path(given).suffix.lower() in (*image_files.SUFFIXES, ".gif")
@@ -30,7 +30,7 @@ def style_files(args: argparse.Namespace) -> list[Path] | None:
 
 
 def transform(args: argparse.Namespace, p: float) -> SASSL:
-    """Return the transform that the options describe."""
+    """Return the transform that the options describe, with `p`, the probability of stylizing an image."""
     stylizer = model_of(args)
     styles: Any = args.styles
     if styles == "batch":

@@ -1,4 +1,4 @@
-"""`sassl stylize`: write a view of each image."""
+"""`sassl stylize`: write a stylized view of each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..terminal import message, progress, say, tell
 from .options import checked_seed, model, part_of, shard, strengths, tell_left_out
 from .styling import transform
 
-#: The transformer's output in the drawn style, by AdaIN.
+#: The preset for which a view is the style network's output itself (alpha = beta = 1), by AdaIN.
 STYLIZED_IMAGENET = "stylized-imagenet"
 
 
@@ -87,12 +87,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def stream(name: Path) -> int:
-    """Return the random stream of an image, from its name below --out, so that views do not depend on shards or other files."""
+    """Return the index of an image's random stream, a hash of its path below --out, so that views do not depend on shards or
+    other files."""
     return int.from_bytes(hashlib.sha256(os.fsencode(name.as_posix())).digest()[:8], "little")
 
 
 def settle(args: argparse.Namespace) -> None:
-    """Set p, alpha and beta if they are not given: to the defaults, or the preset's."""
+    """Set p, alpha and beta where they are not given: to the preset's values, or to the defaults without a preset."""
     one = (1.0, 1.0)
     for name, usual, preset in (("p", 1.0, 1.0), ("alpha", (0.1, 0.3), one), ("beta", (0.1, 0.3), one)):
         given = getattr(args, name)
@@ -103,7 +104,17 @@ def settle(args: argparse.Namespace) -> None:
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
-    """Return each image once, with its output path: `out` plus its path relative to the first input that contains it."""
+    """Return each image once, with its output path: `out` followed by its path relative to the first input that contains it.
+
+    Args:
+        inputs: images, folders or patterns.
+        out: the folder for views.
+        suffix: the suffix of views, without a dot; None: that of the image if it can be written, else png.
+        left_out: a count of the files in folders that are left out, by kind, which is increased.
+
+    Raises:
+        ValueError: two views would have the same path, or a view would overwrite an image or be among the images.
+    """
     taken: dict[Path, Path] = {}
     named: set[Path] = set()
     originals: dict[Path, Path] = {}
@@ -144,7 +155,7 @@ def is_below(path: str | Path, folder: Path) -> bool:
 
 
 def report(failed: list[str]) -> int:
-    """Print the failures, and return the exit code."""
+    """Print the failures, and return the exit code: 1 if there are any, else 0."""
     for line in failed:
         tell(f"failed: {line}")
     return 1 if failed else 0

@@ -1,4 +1,7 @@
-"""`sassl eval transfer`: evaluate the features of models on the transfer sets, with a line of JSON each and a table."""
+"""`sassl eval transfer`: evaluate models on the transfer data sets; write a line of JSON per result, and print a table.
+
+A "school" is one of the published ways to split a data set into training, validation and test images.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from .options import checked_seed, reading
 from .transfer_table import table
 
 TEXT = "Evaluate on the transfer data sets in DATA: linear probe, nearest neighbours or fine-tuning, by each set's own metric."
-#: Lines that agree in these fields are results of the same measurement.
+#: The fields in which all lines about the same measurement agree.
 _KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
 
@@ -105,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 def _result(
     model: OpenModel, args: argparse.Namespace, lines: list[dict[str, Any]], which: tuple[str, str, int], title: str
 ) -> dict[str, Any]:
-    """Return the line of a set, school and seed: an existing one, or a new one, which is written."""
+    """Return the result for `which`, a set, school and seed: an existing line of the file, or a new one, which is written."""
     name, school, seed = which
     tuned = finetuning.settings(args)
     rule = transfer.rule_for(model, transfer.row_for(datasets.DATASETS[name], args.by, tuned)).describe()
@@ -124,7 +127,7 @@ def _result(
 
 
 def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[tuple[str, str, int]]:
-    """Yield the measurements to make; without random draws, a single seed suffices."""
+    """Yield the set, school and seed of each measurement; the first seed is enough if nothing is drawn at random."""
     for name, school in schools.items():
         drawn = datasets.DATASETS[name].schools[school].drawn or protocol == "finetune"
         for seed in seeds if drawn else seeds[:1]:
@@ -132,7 +135,7 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Return whether a line is the result of this run; results on incomplete sets do not count if `counts` is "published"."""
+    """Return whether a line is the result of a measurement; if `counts` is "published", only on the published set of images."""
     same = all(line[field] == key[field] for field in _KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 
@@ -141,8 +144,8 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
     """Return the requested sets, or those that are found, each with its school.
 
     Raises:
-        FileNotFoundError: a set is missing, or there is none.
-        ValueError: a school of a set that is not requested.
+        FileNotFoundError: the folder of a set is missing, or no set is found.
+        ValueError: a school is given for a set that is not evaluated.
     """
     names = list(datasets.found(args.data)) if args.sets is None else args.sets
     if not names:
@@ -155,7 +158,7 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], title: str) -> dict[str, Any]:
-    """Return the result on a set; report differences from the published set, and images that are left out."""
+    """Evaluate on a set, and return the result; report differences from the published set, and images that are left out."""
     found = transfer.evaluate(
         model,
         key["set"],
@@ -190,7 +193,7 @@ def _names(text: str) -> list[str]:
 
 
 def _school(text: str) -> tuple[str, str]:
-    """Parse a set and its school."""
+    """Parse SET=SCHOOL."""
     name, _, school = text.partition("=")
     if name not in datasets.DATASETS:
         raise argparse.ArgumentTypeError(f"{text!r}: {name!r} is none of {', '.join(datasets.DATASETS)}")
@@ -200,11 +203,11 @@ def _school(text: str) -> tuple[str, str]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the results in the file.
+    """Return the results in a file; an empty list if the file does not exist.
 
     Raises:
         OSError: the path is a folder, or its folder does not exist.
-        ValueError: a line that is not a result.
+        ValueError: a line is not a result of this command.
     """
     if path.is_dir():
         raise IsADirectoryError(f"--out {path}: a folder; give a file's name")

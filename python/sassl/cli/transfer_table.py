@@ -1,4 +1,4 @@
-"""The table of `sassl eval transfer`: details of a single model, or a column for each of several."""
+"""The table of `sassl eval transfer`: details of the results of a single model, or a column for each of several models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Result = dict[str, Any]
 
 
 def table(results: Sequence[_Result], models: Sequence[str]) -> str:
-    """Return a table with a row for each data set and school (split); for several seeds, mean and standard deviation.
+    """Return a table with a row for each data set and school (split); several seeds give a mean and a standard deviation.
 
     Args:
         results: the results, one dict for each line of the file.
@@ -31,7 +31,7 @@ def _of_one(groups: Any) -> list[tuple[str, ...]]:
 
 
 def _of_several(groups: list[list[_Result]], models: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return values in the sets' metrics, then their mean over the sets that all models have, with kappa times 100."""
+    """Return rows of each set's metric, and a last row of the mean over the sets that all models have, with kappa times 100."""
     rows = [("set", "school", "metric", *models)]
     means: list[list[float]] = []
     for group in groups:
@@ -64,7 +64,7 @@ def _row(group: list[_Result]) -> tuple[str, ...]:
 
 
 def _chosen(result: _Result) -> str:
-    """Return the setting that a protocol chose or was given."""
+    """Return the setting of a protocol, chosen or given: C, k, or the learning rate and weight decay."""
     if "c" in result:
         return f"{result['c']:.3g}"
     return str(result["k"]) if "k" in result else f"{result['lr']:.3g} (decay {result['weight_decay']:.3g})"

@@ -1,4 +1,4 @@
-"""Batches of two views of every image, prefetched by native threads: decode, crop, stylize and augment.
+"""Batches of two views of every image, prefetched by native threads that decode, crop, stylize and augment.
 
     from sassl.data import TwoViewLoader
     from sassl.transforms import SASSL, MoCoV2Transform

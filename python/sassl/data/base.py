@@ -21,8 +21,8 @@ File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 class Images:
     """A sequence of images, each with a class: the base class of all sources.
 
-    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. Pickles hold the constructor's
-    arguments, and list the images again when loaded. Names that are not valid Unicode are decoded by `os.fsdecode`.
+    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. A pickle holds the constructor's
+    arguments; unpickling lists the images again. Names that are not valid Unicode are decoded by `os.fsdecode`.
     """
 
     core: Source
@@ -55,7 +55,7 @@ class Images:
         return Taken(self, rows)
 
     def name(self, index: int) -> str:
-        """The name of an image, by the rule of lightly's `LightlyDataset`: its path relative to the root, with forward slashes.
+        """The name of an image, as in lightly's `LightlyDataset`: its path relative to the root, with forward slashes.
 
         The root is the folder passed to the source, or the one that contains all shards or record files; an image inside such
         a file is named "file#place". A list of files has no root: its paths are kept as given. Images of a dataset without
@@ -64,7 +64,7 @@ class Images:
         return self.core.name(index)
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """The file of an image and its class, without reading the file; None if the image is not a file of its own."""
+        """The path of an image's file and its class, without reading the file; None if the image is not a separate file."""
         return None
 
     def labels(self) -> list[int]:
@@ -75,9 +75,9 @@ class Images:
     def identity(self) -> dict[str, Any]:
         """JSON values that identify these images, as stored in a loader's state.
 
-        The number of images, a checksum of their names relative to the folder that contains all of them, whether they are
-        turned upright, and the sum and a checksum of the file sizes if these are known without reading. A dataset without
-        names is identified by its number of images alone.
+        They are the number of images, a checksum of their names relative to the folder that contains all of them, whether they
+        are rotated upright, and the sum and a checksum of the file sizes if these are known without reading the files. A
+        dataset without names is identified by its number of images alone.
         """
         names, sizes = self.core.identity()
         told = {"images": len(self), "names": f"{names:016x}", "exif": self.core.exif}
@@ -101,7 +101,7 @@ class Taken(Images):
         )
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """The file of the image and its class, as in the source."""
+        """The path of the image's file and its class, as in the source."""
         return self._images.file(self._rows[index])
 
 

@@ -15,7 +15,7 @@ TARGETS = ("label", "fine_label", "labels", "cls")
 
 
 def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64] | None:
-    """The index in `classes` of each of the images' classes; None if `classes` is None.
+    """Map each class of the images to the index of its name in `classes`; return None if `classes` is None.
 
     Raises:
         ValueError: images whose classes have no names; a class that is not in `classes`; a repeated name in `classes`.
@@ -37,9 +37,9 @@ def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64]
 def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
     """The class names of a third-party dataset, indexed by class; None if they are unknown.
 
-    They are read from the `ClassLabel` of a Hugging Face dataset, torchvision's `classes` or timm's `class_to_idx`, also
-    through a `Subset`, `ConcatDataset` or `LightlyDataset`. With a `target_transform`, which changes the classes, they are
-    unknown.
+    They are read from the `ClassLabel` of a Hugging Face dataset, torchvision's `classes` or timm's `class_to_idx`, even if the
+    dataset is wrapped in a `Subset`, `ConcatDataset` or `LightlyDataset`. With a `target_transform`, which changes the classes,
+    they are unknown.
 
     Args:
         dataset: the dataset.

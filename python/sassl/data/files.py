@@ -20,7 +20,7 @@ class ImageFolder(Images):
     Args:
         root: the folder. Images are files with torchvision's `IMG_EXTENSIONS`: JPEG, PNG, WebP, BMP, TIFF, PPM and PGM. Hidden
             files (with a leading dot), `__MACOSX` and other files are left out; `repr` shows how many.
-        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
+        exif: rotate images upright by their EXIF orientation; False: use them as stored, like torchvision's `ImageFolder`.
 
     Raises:
         OSError: the folder cannot be read.
@@ -36,7 +36,7 @@ class ImageFolder(Images):
         self._numbers = {name: number for number, name in enumerate(self.classes)}
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """The path of an image below `root`, and the class of its first folder."""
+        """The path of an image, and its class: the index of its top-level folder in `root`."""
         name = self.name(index)
         # Images in `root` itself form one class without a name.
         return os.path.join(self.root, name), self._numbers.get(name.partition("/")[0], 0)
@@ -52,7 +52,7 @@ class Files(Images):
         files: paths or contents of JPEG, PNG, WebP, BMP, TIFF or PNM files; bytes are a path if such a file exists, otherwise
             the contents of a file.
         targets: class of each file; None: 0 for all.
-        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
+        exif: rotate images upright by their EXIF orientation; False: use them as stored, like torchvision's `ImageFolder`.
 
     Raises:
         ValueError: a number of classes that differs from the number of files; a class that is not an integer.
@@ -76,11 +76,11 @@ class Files(Images):
         self.core = Source.files([os.fsdecode(file) for file in files], classes, exif)
 
     def file(self, index: int) -> tuple[str, int] | None:
-        """The path of an image, as passed, and its class; None for contents."""
+        """The path of an image, as passed, and its class; None if the contents of files were passed."""
         return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:
-        """JSON values that identify the images: for contents, number, total bytes and checksum; for paths, as in `Images`."""
+        """JSON values that identify the images: as in `Images` or, for contents, their number, total bytes and a checksum."""
         if self._contents is None:
             return super().identity()
         return {**of_bytes(self._contents), "exif": self.core.exif}

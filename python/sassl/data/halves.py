@@ -21,8 +21,8 @@ class HalfViews:
 
     Args:
         transform: the views.
-        pixels: (bytes,) uint8: the crops (N, 3, height, width) of each view, one view after another; or, for each image, the
-            region (height, width, 3) that its views are cropped from.
+        pixels: flat uint8 array of the crops (N, 3, height, width) of each view, one view after another; or, for each image, of
+            the region (height, width, 3) from which its views are cropped.
         draws: for each image, a list with the `ViewParams` of each view.
     """
 
@@ -37,8 +37,8 @@ class HalfViews:
         """Compute the views: bit-identical to those of a loader with another `output`, except styled views on a GPU.
 
         Args:
-            device: a CUDA device of torch: the views are computed on its current stream, and the pixels are copied on a stream
-                of their own, without blocking if they are page-locked. None or the CPU: computed by CPU threads.
+            device: a CUDA device of torch: the views are computed on its current stream, and the pixels are copied on another
+                stream, without blocking if they are page-locked. None or the CPU: the views are computed by CPU threads.
             threads: number of CPU threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Returns:

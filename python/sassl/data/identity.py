@@ -16,7 +16,7 @@ from ..transforms.views import Views
 
 #: Maximum bytes of an array that are read for its checksum, from evenly spaced images.
 _MOST_BYTES = 1 << 28
-#: Entries that are checksums, and the message for each instead of its values.
+#: Entries that are checksums, and for each the message that stands in for its values if they differ.
 _CHECKSUMS = {
     "names": "the images have other names",
     "sizes": "files have other sizes",

@@ -31,16 +31,16 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
     """Two views of every image for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
 
     Args:
-        source, transform, batch_size: as in `TwoViewLoader`; the batch size is per rank, as usual in Lightning.
+        source, transform, batch_size: as in `TwoViewLoader`; the batch size is that of one rank, as usual in Lightning.
         strict: raise an error for a checkpoint of other data or of another recipe; False: accept it with a warning.
         options: other arguments of `TwoViewLoader`. Rank and world size default to those of the Trainer.
 
-    `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. The loader follows the Trainer's count of
-    epochs and batches: the order and draws of an epoch are a function of `seed` and `trainer.current_epoch`. Epochs therefore
-    differ, also with `reload_dataloaders_every_n_epochs`, and a run resumes where its checkpoint was saved, within an epoch or
-    at its end, on any number of ranks with the same global batch. (A `TwoViewLoader` passed to `Trainer.fit` directly gets no
-    state back after the end of an epoch, and then repeats epochs.) The checkpoint contains the loader's state. A subclass may
-    add `val_dataloader`.
+    Pass it to the Trainer: `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. The loader follows
+    the Trainer's count of epochs and batches: the order and draws of an epoch are a function of `seed` and
+    `trainer.current_epoch`. Epochs therefore differ, also with `reload_dataloaders_every_n_epochs`, and a run resumes where its
+    checkpoint was saved, within an epoch or at its end, on any number of ranks with the same global batch. (A `TwoViewLoader`
+    passed to `Trainer.fit` directly gets no state back after the end of an epoch, and then repeats epochs.) The checkpoint
+    contains the loader's state. A subclass may add `val_dataloader`.
 
     Raises:
         ValueError: when training starts: invalid arguments of `TwoViewLoader`; a checkpoint of other data, another recipe or

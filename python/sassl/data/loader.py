@@ -15,12 +15,12 @@ from .halves import HalfViews
 from .identity import differences, of_recipe
 from .sources import as_images
 
-#: For each `output` that is finished later, the core's name of what the threads compute.
+#: For each `output` from which the views are finished later, the core's name for what the threads compute.
 _HALVES = {"crops": "crops", "images": "regions"}
 
 
 class TwoViewLoader:
-    """Batches of two views, or of any number that the transform has, prefetched by native threads.
+    """Batches of two views, or of as many as the transform has, prefetched by native threads.
 
     Args:
         source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
@@ -28,7 +28,7 @@ class TwoViewLoader:
         transform: a recipe of `sassl.transforms` or other `Views`, with its style. With `SASSL(styles="batch")`, each style is
             another image of the same global batch: images of other ranks are decoded and encoded on this rank too.
         batch_size: images per batch on this rank, as in torch's DataLoader. The global batch, of all ranks together, has
-            `batch_size * world_size`.
+            `batch_size * world_size` images.
         shuffle: shuffle all images in every epoch.
         drop_last: leave out the last global batch if it is smaller; False: divide it among the ranks, and repeat images from
             the start of the epoch so that all ranks have the same number.
@@ -36,26 +36,27 @@ class TwoViewLoader:
         rank, world_size: which rows of each global batch this process has; ranks have consecutive rows. None: those of an
             initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0 of 1.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-        prefetch: number of batches computed ahead of the one being waited for.
+        prefetch: number of batches that are computed in advance, in addition to the next one.
         on_error: "raise": an image that cannot be read raises an error with its name, and iteration may continue after its
             batch; "report": the next readable image replaces it, and `report` counts it; 100 unreadable images in a row
             raise an error.
-        on_damage: for images that libjpeg-turbo decodes with a warning, because a few bytes are lost. "use": use the image as
-            far as it can be decoded, as Pillow does; `report` counts it, and one warning is issued for each pass with newly
-            found damaged images; "replace": the next readable image replaces it, as for `on_error`; "raise": raise an error.
+        on_damage: treatment of images that libjpeg-turbo decodes with a warning, because a few bytes are lost. "use": use the
+            image as far as it can be decoded, as Pillow does; `report` counts it, and an epoch that finds new damaged images
+            ends with one warning; "replace": the next readable image replaces it, as for `on_error`; "raise": raise an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: "torch" or "numpy", without a copy; None: that of the transform. "crops" and "images": `HalfViews` instead of
-            the views, to be finished on a GPU from crops or from decoded images, with the same draws and the same state.
+        output: type of the views, "torch" or "numpy", neither of which needs a copy; None: that of the transform. "crops" or
+            "images": `HalfViews` instead of views, to be finished on a GPU from crops or from decoded images, with the same
+            draws and the same state.
         pin_memory: put batches into page-locked memory of torch.
 
     Raises:
         ValueError: a value outside its range (the message names it); a rank without a world size.
 
     The batches of N loaders of `batch_size` B / N, concatenated, are bit-identical to those of one loader of `batch_size` B,
-    including styles of the batch and replaced images. Each `iter` starts the next epoch, from 0; `set_epoch` selects another.
-    Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are a list. Threads stop soon
-    after the iteration ends, also after a break, an error or Ctrl-C, none of which waits for images still being read. A pickle
-    keeps the position in the epoch.
+    including styles of the batch and replaced images. The first `iter` starts epoch 0, and each further one the next epoch;
+    `set_epoch` selects another. Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are
+    a list. Threads stop soon after the iteration ends, also after a break, an error or Ctrl-C, none of which waits for images
+    still being read. A pickle keeps the position in the epoch.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class TwoViewLoader:
         return [name for name, (_, _, used) in self._core.report.items() if used]
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """Make the next `iter` start at this epoch and batch."""
+        """Make the next `iter` start at this epoch and at this batch of it, both counted from 0."""
         self._epoch, self._batch = whole("epoch", epoch), whole("batch", batch, 0, len(self))
         self._chosen = True
 
@@ -187,16 +188,17 @@ class TwoViewLoader:
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
         """Make the next `iter` resume from a state.
 
-        A state of other kernels, whose styled views round differently, causes a warning.
+        If the state's views were computed by other kernels, which round styled views differently, a warning is issued.
 
         Args:
-            state: a state returned by `state_dict` on any rank of any number of ranks.
+            state: a state returned by `state_dict`, on any rank and with any number of ranks.
             strict: False: accept other data or another recipe, with a warning that states the difference. A run can then
                 resume after an image was deleted: at the same batch of the same epoch, but in the order of the current
                 images, so that some images of the epoch may be repeated and others left out.
 
         Raises:
-            ValueError: a state of other data, another recipe or another order; the message states the difference.
+            ValueError: a state of other data or another recipe (if `strict`), or with another global batch size, `shuffle`,
+                `drop_last` or `seed`; the message states the difference.
         """
         if not isinstance(state, dict):
             raise wrong("state", state, "a dict returned by state_dict()")
@@ -228,7 +230,7 @@ class TwoViewLoader:
         self._chosen = epoch >= 0 and batch < len(self)
 
     def _other_order(self, name: str, was: Any, value: Any) -> str:
-        """The error message for a state of another order."""
+        """The error message for a state whose order has another setting `name`."""
         if name != "batch_size" or not isinstance(was, int):
             return f"state[{name!r}] must be {value!r} for this loader, got {was!r}; create it with the same setting"
         each, rest = divmod(was, self._world_size)
@@ -246,7 +248,7 @@ class TwoViewLoader:
         return batches
 
     def _check_share(self) -> None:
-        """Check the rank again: with a process group initialized after the loader, all ranks would see the same images."""
+        """Check the rank again: if a process group was initialized after the loader, all ranks would see the same images."""
         found = ranks.group() if self._settings["rank"] is None else None
         if found not in (None, (self._rank, self._world_size)):
             raise ValueError(

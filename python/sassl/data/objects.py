@@ -18,12 +18,12 @@ class Objects(Images):
     """Images of any dataset with `len` and `[index]`, such as those of Hugging Face and torch.
 
     Args:
-        dataset: returns for an index a dict, a tuple (image, class, ...), or an image. Images are PIL images, paths, bytes,
+        dataset: a dataset whose items are dicts, tuples (image, class, ...), or images. Images are PIL images, paths, bytes,
             uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W), or dicts of "bytes" and "path" as from Hugging Face's
             `Image(decode=False)`, which are fastest, because the core decodes them.
-        image, target: keys of dicts; None: the first of "image", "img", "jpg", "png", and of "label", "fine_label", "labels",
-            "cls"; without a class, it is 0.
-        exif: turn image files upright by their EXIF orientation.
+        image, target: keys of the image and of the class, if items are dicts; None: the first key that exists of "image",
+            "img", "jpg", "png", and of "label", "fine_label", "labels", "cls". The class is 0 if there is none.
+        exif: rotate image files upright by their EXIF orientation.
 
     Names are those of lightly's `LightlyDataset` if the dataset knows its files: a `LightlyDataset`, torchvision's
     `DatasetFolder` or `ImageFolder`, or a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own `classes`

@@ -34,7 +34,7 @@ class Ranks(Protocol):
         """Raise on all ranks the error that any of them passes; return if all pass None."""
 
     def lost(self, error: BaseException) -> None:
-        """Report an error that ends this process to the ranks that wait for it."""
+        """Report an error that ends this process to the other ranks, which may be waiting for it."""
 
 
 class Alone:
@@ -71,7 +71,7 @@ ALONE = Alone()
 
 
 def check_same(ranks: Ranks, name: str, value: Any) -> None:
-    """Raise a ValueError on all ranks if one of them has another value than rank 0."""
+    """Raise a ValueError on all ranks if the value on one of them differs from that on rank 0."""
     first, error = ranks.broadcast(value), None
     if value != first:
         error = ValueError(f"{name} must be {first!r:.500} as on rank 0, got {value!r:.500} on rank {ranks.rank}")
@@ -104,7 +104,8 @@ def share(rank: int | None, world_size: int | None) -> tuple[int, int]:
     RANK and WORLD_SIZE, as set by torchrun.
 
     Raises:
-        ValueError: one without the other; a value that is not an integer; a rank outside the world.
+        ValueError: a rank without a world size, or vice versa; a value that is not an integer; a rank outside
+            [0, world_size - 1].
     """
     names = ("rank", "world_size")
     values: tuple[object, object] = (rank, world_size)

@@ -16,8 +16,8 @@ class CIFAR(Images):
     Args:
         root: the folder of the binary version (`data_batch_1.bin` ... `test_batch.bin`; for CIFAR-100, `train.bin` and
             `test.bin`), or of the Python version (`data_batch_1` ...; `train` and `test`). From the Python version's pickles
-            only images and classes are read; no code in them is executed. Classes of CIFAR-100 are the fine ones.
-        train: the training set; False: the test set.
+            only images and classes are read; no code in them is executed. Classes of CIFAR-100 are its 100 fine ones.
+        train: True: the training set; False: the test set.
 
     Raises:
         FileNotFoundError: no such file in the folder.
@@ -44,7 +44,7 @@ class STL10(Images):
 
     Args:
         root: the folder of `unlabeled_X.bin`, `train_X.bin`, `train_y.bin` and so on.
-        split: "unlabeled", "train", "test", or "train+unlabeled". Classes start at 0; that of unlabeled images is -1.
+        split: "unlabeled", "train", "test", or "train+unlabeled". Classes are 0 to 9, and -1 for unlabeled images.
 
     Raises:
         OSError: a missing file.

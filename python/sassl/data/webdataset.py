@@ -26,7 +26,7 @@ class WebDataset(Images):
         shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; an existing path is not read as a pattern.
         on_error: "raise", or "report": use the readable part of a damaged shard, which may be empty, and list the shard in
             `damaged`.
-        exif: turn images upright by their EXIF orientation; False: do not, like torchvision's `ImageFolder`.
+        exif: rotate images upright by their EXIF orientation; False: use them as stored, like torchvision's `ImageFolder`.
 
     Raises:
         OSError: a shard is missing or cannot be read.

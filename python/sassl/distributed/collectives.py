@@ -17,10 +17,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as functional
 
-#: Under the names of newer releases of torch, if they exist.
+#: Functional collectives: under their names in newer releases of torch if these exist, else under the older ones.
 _gather_rows = getattr(functional, "all_gather_single", None) or functional.all_gather_tensor
 _scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.reduce_scatter_tensor
-#: Bytes of tensors that are sent at a time.
+#: The maximum size, in bytes, of a bucket of tensors that are sent together.
 _BUCKET = 32 << 20
 
 
@@ -36,7 +36,7 @@ def let_go() -> None:
 
 
 class World:
-    """The ranks of an engine, and this process's rank; a single process does not communicate.
+    """The ranks of an engine, as seen from this process; a single process does not communicate.
 
     Args:
         group: the process group; None: a single process.
@@ -49,12 +49,20 @@ class World:
         self.rank = 0 if group is None else dist.get_rank(group)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all ranks in rank order, that of the global batch; differentiable."""
+        """Return the rows of all ranks in rank order, which is the order of the global batch; differentiable."""
         return rows if self.size == 1 else gather(rows, self.group)
 
     @torch.no_grad()
     def exchange(self, rows: Tensor, order: Tensor) -> Tensor:
-        """Permute the rows of the global batch, without a gradient: output row i is input row order[i]."""
+        """Permute the rows of the global batch, without a gradient: its output row i is its input row order[i].
+
+        Args:
+            rows: this rank's rows.
+            order: a permutation of the row indices of the global batch, on the CPU, the same on all ranks.
+
+        Returns:
+            This rank's rows of the permuted batch.
+        """
         if self.size == 1:
             return rows[_there(order, rows)]
         share = len(rows)
@@ -75,7 +83,7 @@ class World:
 
     @torch.no_grad()
     def sum(self, values: Tensor) -> Tensor:
-        """Return the sum over ranks, on all ranks; without a gradient."""
+        """Sum values over ranks, in place and without a gradient, and return them on all ranks."""
         if self.size > 1:
             dist.all_reduce(values, group=self.group)
         return values
@@ -133,7 +141,7 @@ def all_gather(rows: Tensor, group: Any) -> Tensor:
 
 
 def all_sum(values: Tensor, group: Any) -> Tensor:
-    """Return the sum over ranks; for use within an `autograd.Function`."""
+    """Return the sum of values over ranks; for use within an `autograd.Function`."""
     return functional.all_reduce(values.contiguous(), "sum", group)
 
 

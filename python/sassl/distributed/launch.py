@@ -22,7 +22,7 @@ _PORTS = range(20_000, 32_000)
 
 
 class Place(NamedTuple):
-    """The rank of a process among those of a run, and how to reach rank 0."""
+    """The rank of a process among those of a run, and the address of rank 0."""
 
     rank: int
     ranks: int
@@ -35,12 +35,12 @@ class Place(NamedTuple):
 
 
 def here(group: Any) -> Place | None:
-    """This process's place; None if a group defines it."""
+    """This process's place according to the environment; None for a single process, or if a process group exists already."""
     return place(os.environ) if group is None and not (dist.is_available() and dist.is_initialized()) else None
 
 
 def place(environ: Mapping[str, str]) -> Place | None:
-    """The place given by torchrun's variables, else by srun's, or None for a single process.
+    """The place given by torchrun's environment variables, else by srun's; None for a single process.
 
     Raises:
         ValueError: a variable is missing or not a whole number.
@@ -77,7 +77,7 @@ def _whole(environ: Mapping[str, str], name: str, names: tuple[str, ...]) -> int
 
 
 def first_host(hosts: str) -> str:
-    """The first host in Slurm's list, such as node03 in "node[03-05,9],other".
+    """The first host in a node list of Slurm, such as node03 in "node[03-05,9],other".
 
     Raises:
         ValueError: the list has no host.
@@ -89,10 +89,10 @@ def first_host(hosts: str) -> str:
 
 
 def device_of(given: str | None, own: Place | None) -> torch.device:
-    """This process's device: as given, else the GPU of its local rank, else the CPU.
+    """This process's device: the given one, else the GPU of its local rank (also for "cuda"), else the CPU.
 
     Raises:
-        ValueError: more ranks on a machine than it has GPUs.
+        ValueError: a machine has more ranks than GPUs.
     """
     if given is not None and given != "cuda":
         return torch.device(given)
@@ -132,10 +132,10 @@ def on(device: torch.device) -> Iterator[None]:
 
 
 def join(group: Any, own: Place | None, device: torch.device, patience: timedelta | None = None) -> Any:
-    """The process group: as given, else the existing default group, else a new one; None for a single process.
+    """The process group: the given one, else the existing default group, else a new one; None for a single process.
 
     Args:
-        group, own, device: the given group, this process's place, and its device.
+        group, own, device: the given group or None, this process's place, and its device.
         patience: the timeout of a rank that waits for another; None: torch's default.
 
     Raises:
@@ -151,12 +151,12 @@ def join(group: Any, own: Place | None, device: torch.device, patience: timedelt
     return group if group is not None and dist.get_world_size(group) > 1 else None
 
 
-#: The group created here.
+#: The process group that `join` created; empty if there is none.
 _OWN: list[World] = []
 
 
 def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
-    """Create a gloo group for control messages, and on GPUs an NCCL group in addition."""
+    """Create a gloo group, and on GPUs also an NCCL group, beside which the former is for control messages."""
     os.environ.setdefault("MASTER_ADDR", own.address)
     os.environ.setdefault("MASTER_PORT", str(own.port))
     dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks, timeout=patience)
@@ -191,7 +191,7 @@ def _end() -> None:
 
 
 def threads_of(given: int | None, own: Place | None) -> int:
-    """Threads of this process: as given, else the value of SASSL_THREADS, else its share of the machine's cores."""
+    """The number of threads of this process: the given one, else SASSL_THREADS, else its share of the machine's cores."""
     if given is not None:
         return given
     if (text := os.environ.get("SASSL_THREADS", "")).isdecimal():

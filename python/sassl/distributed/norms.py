@@ -1,7 +1,7 @@
 """Batch norm over parts of the global batch.
 
-One part is synchronized batch norm, one part per rank is per-rank batch norm, and 3 parts on 2 ranks follow the same formula.
-Statistics are computed in at least float32; the running ones follow the mean over the parts.
+A single part is synchronized batch norm, one part per rank is per-rank batch norm, and parts may also span ranks, such as 3
+parts on 2 ranks. Statistics are computed in at least float32; running statistics are updated by the mean over the parts.
 
     mean, var of part p over its rows on all ranks;  y = gamma (x - mean) / sqrt(var + eps) + beta
 """
@@ -27,7 +27,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of the global batch, each a range of consecutive rows, and those to which this rank's rows belong."""
+    """The division of the global batch into `count` equal parts of consecutive rows, as seen from one of the ranks."""
 
     count: int
     rank: int
@@ -39,7 +39,7 @@ class Parts:
         return self.count % self.ranks == 0
 
     def spans(self, rows: int) -> list[tuple[int, int, int]]:
-        """(part, first row, end row) for each part in a batch of `rows` rows on this rank."""
+        """(part, start, end) for each part that has rows on this rank: rows start to end - 1 of this rank's `rows` rows."""
         size, first = rows * self.ranks // self.count, self.rank * rows
         spans = []
         for part in range(first // size, (first + rows - 1) // size + 1):
@@ -47,7 +47,7 @@ class Parts:
         return spans
 
     def shares(self) -> list[list[float]]:
-        """The fraction of each part that is on each rank, [rank][part]; those of a part sum to 1."""
+        """The fraction of each part that is on each rank, as [rank][part]; the fractions of a part sum to 1."""
 
         def overlap(rank: int, part: int) -> float:
             # In units of a row of a batch of count * ranks.
@@ -65,12 +65,12 @@ class Parts:
 
 
 class PartNorm(_BatchNorm):
-    """`torch.nn.BatchNorm1d` and `2d` with training statistics over parts of the global batch.
+    """Batch norm as in `torch.nn.BatchNorm1d` and `2d`, but with separate training statistics for parts of the global batch.
 
     Args:
-        norm: the norm that it replaces, whose tensors it shares.
-        parts: the parts of the batch.
-        world: the ranks among which they are distributed.
+        norm: the norm to replace, whose parameters and buffers are shared.
+        parts: the parts of the global batch.
+        world: the ranks among which the parts are distributed.
     """
 
     def __init__(self, norm: _BatchNorm, parts: Parts, world: World) -> None:
@@ -131,7 +131,7 @@ class PartNorm(_BatchNorm):
 
 
 class _Across(torch.autograd.Function):
-    """The norm for parts that span several ranks: one collective forward, of each rank's moments, and one backward."""
+    """The norm for parts that span ranks; the forward pass gathers each rank's moments, the backward pass sums over ranks."""
 
     @staticmethod
     def forward(
@@ -227,7 +227,7 @@ def _check_known(norm: _BatchNorm) -> None:
 
 
 def running(*modules: nn.Module) -> list[Tensor]:
-    """All running statistics."""
+    """The running means and variances of all `PartNorm` in the modules."""
     return [
         moment for norm in _norms(modules) for moment in (norm.running_mean, norm.running_var) if moment is not None
     ]
@@ -239,7 +239,7 @@ def _norms(modules: Iterable[nn.Module]) -> list[PartNorm]:
 
 @contextmanager
 def unmoved(*modules: nn.Module) -> Iterator[None]:
-    """Restore the running statistics after repeated passes."""
+    """Restore the running statistics at the end of the block, in which forward passes are repeated."""
     counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
     held = [*running(*modules), *counts]
     before = [one.clone() for one in held]
@@ -250,8 +250,8 @@ def unmoved(*modules: nn.Module) -> Iterator[None]:
 def moved_once(modules: Sequence[nn.Module], passes: Iterable[Callable[[], _T]]) -> list[_T]:
     """Run passes over equal pieces of a batch, and update the running statistics as one pass over the whole batch would.
 
-    Running statistics are linear in those of the parts, so the result is their mean over pieces that all start from the same
-    values.
+    Running statistics are linear in the statistics of the parts, so the result is the mean over the pieces, each of which
+    starts from the same running statistics.
     """
     passes, made = list(passes), []
     if len(passes) == 1:

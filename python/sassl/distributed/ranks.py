@@ -1,6 +1,6 @@
-"""The processes of a group as the loop sees them: agreement on values, and errors that reach all ranks.
+"""The processes of a group as the training loop sees them: agreement on values, and errors that reach all ranks.
 
-These messages go from CPU to CPU through gloo and never wait for a GPU.
+The messages are sent between CPUs by gloo, and never wait for a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .collectives import World
 
 #: The store's key under which a failing rank leaves its error, and the seconds for which the others poll it.
 _ERROR, _SECONDS = "sassl.error", 3.0
-#: Gloo groups with the ranks of NCCL groups, by the names of the latter.
+#: For each NCCL group, by its name, a gloo group of the same ranks.
 _CONTROL: dict[str, World] = {}
 
 
@@ -82,7 +82,7 @@ class Processes(Ranks):
         raise others
 
     def lost(self, error: BaseException) -> None:
-        """Record the error that ends this rank only, for the others to find."""
+        """Record an error that ends this rank alone, so that the others can report it when they fail to reach this rank."""
         try:
             _get_default_store().set(_ERROR, f"rank {self.rank}: {type(error).__name__}: {error}")
         except RuntimeError:
@@ -91,7 +91,7 @@ class Processes(Ranks):
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """If a message fails because another rank ended by an error, raise that error instead."""
+        """Within the block, if a message fails since another rank has failed, raise a RuntimeError with that rank's error."""
         try:
             yield
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Processes(Ranks):
 
 
 def _beside(group: Any, size: int) -> Any:
-    """The default group if it is gloo's and has the same ranks, else a gloo group that is created once."""
+    """A gloo group of the same ranks: the default group if it is one, else a group that is created once."""
     if dist.get_backend() == "gloo" and size == dist.get_world_size():
         return dist.group.WORLD
     name = group.group_name
@@ -111,7 +111,7 @@ def _beside(group: Any, size: int) -> Any:
 
 
 def _word() -> str | None:
-    """The error message that a failing rank recorded, or None."""
+    """The error that a failed rank has recorded by `lost`; None if there is none after some seconds."""
     until = time.monotonic() + _SECONDS
     try:
         store = _get_default_store()
@@ -125,7 +125,7 @@ def _word() -> str | None:
 
 
 def _packed(error: BaseException | None, rank: int) -> bytes | None:
-    """An error, pickled so that another process can raise it."""
+    """The error, pickled so that other processes can raise it; None if there is no error."""
     if error is None:
         return None
     try:

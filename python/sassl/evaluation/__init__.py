@@ -1,4 +1,4 @@
-"""Measures of a backbone's features: nearest neighbours, linear probes, transfer, fine-tuning and robustness.
+"""Evaluation of a backbone's features: nearest neighbours, linear probes, transfer, fine-tuning and robustness.
 
     from sassl import evaluation
 
@@ -6,8 +6,8 @@
     print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
-The model is one of sassl's, or one that `sassl.open_model` opens by name or file: timm's, torchvision's, anybody's weights. Any
-other function of float images, such as a torch module, needs the preprocessing of its images:
+The model is one of sassl's, or one that `sassl.open_model` opens by name or file: timm's, torchvision's or any other weights.
+For any other function of float images, such as a torch module, state how its images are preprocessed:
 
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
@@ -15,8 +15,8 @@ other function of float images, such as a torch module, needs the preprocessing 
 `evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report ImageNet: a head trained on features of
 random crops.
 
-Classes of `test` and `train` are matched by name, or by index where one of the two has no names. Images of classes without an
-image in `train` count as wrong, and a warning reports their number.
+Classes of `test` and `train` are matched by name, or by index if one of the two has no names. Test images of classes that have
+no image in `train` count as wrong, and a warning reports their number.
 
 `evaluation.finetune` trains the whole network on labelled images, by the published recipes for transfer and for 1 % and 10 % of
 ImageNet:

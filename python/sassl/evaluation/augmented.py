@@ -4,8 +4,8 @@
 
     augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
 
-This is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone, norms
-included, stays frozen. Features dominate the cost, and so the heads of several learning rates are trained on the same ones.
+This is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone,
+including its norms, stays frozen. Features dominate the cost, and so the heads of several learning rates share them.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from .logistic import finite
 from .preprocessing import Preprocessing
 from .probes import Result, joined_classes, of_answers, result
 
-#: From images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
+#: A function from images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
 Encode = Callable[[Array], Array]
-#: Validation images if none are given: a tenth of train, and no more than BYOL holds out of ImageNet.
+#: Validation images if none are given: a tenth of train, but no more than BYOL holds out of ImageNet.
 _HELD_OUT, _MOST_HELD_OUT = 10, 10_000
-#: Seconds after which an epoch is reported.
+#: Epochs that take longer than this, in seconds, are reported.
 _PATIENCE = 2.0
 
 
@@ -78,34 +78,35 @@ def augmented_probe(
         train: labelled images to train on: any source of a `TwoViewLoader`.
         test: labelled images to classify, see `extract`: resized and cropped to the centre.
         recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
-        epochs, batch_size: None: the recipe's. A batch is that of all ranks together, and at most as large as the data.
-        lr: one learning rate or several, None: the recipe's. `LINEAR_RECIPES[recipe].per_256` is true if rates are those of a
+        epochs, batch_size: number of epochs, and images in a batch of all ranks together, at most all of train; None: those of
+            the recipe.
+        lr: one learning rate or several; None: those of the recipe. If `LINEAR_RECIPES[recipe].per_256`, rates are those of a
             batch of 256 and scale with the batch size.
-        val: labelled validation images that choose among several rates; None: a tenth of train, 10,000 at most, drawn with
-            `seed` and not trained on.
-        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        val: labelled validation images, by which one of several rates is chosen; None: a tenth of train, 10,000 at most, drawn
+            with `seed` and not trained on.
+        metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None:
             `Preprocessing.of(model)` with the recipe's interpolation; required for models that do not know their own.
         seed: seed of the order, the crops, the initial weights of the heads, and the held-out images.
         threads: threads for the crops; None: the model's.
-        on_error: "raise", or "report": an image of train that cannot be read is replaced by another one, those of val and test
-            are left out, and warnings report their number.
+        on_error: "raise", or "report": images of train that cannot be read are replaced by others, those of val and test are
+            left out, and warnings report their number.
         out: a folder for the heads, which are written after each epoch, and for the result. A run with the same settings
-            resumes there, and its result is bit-identical to that of an uninterrupted run.
-        cache: where features of val and test are stored and looked up, see `extract`; those of crops are not.
+            resumes from it, and its result is bit-identical to that of an uninterrupted run.
+        cache: where features of val and test are stored and looked up, see `extract`; features of crops are not stored.
         ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments
             and gets the result.
         progress: report progress on stderr, if the run takes more than 2 seconds.
 
     Returns:
-        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; "recipe",
-        "epochs", "batch_size", the chosen "lr"; "val", a list of [rate, the metric on val, or None if the head diverged], empty
-        for a single rate; "train", the number of training images; "replaced" and "left_out", images that could not be read:
-        name to reason.
+        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; "recipe", "epochs", "batch_size", the
+        chosen "lr"; "val", a list of pairs [rate, metric on val (None if the head diverged)], empty for a single rate; "train",
+        the number of training images; "replaced" and "left_out", images that could not be read: name to reason.
 
     Raises:
         OSError, TypeError: as raised by `extract`.
-        ValueError: as raised by `extract`; a setting out of range; rates with which all heads diverge; `out` has another run.
+        ValueError: as raised by `extract`; a setting out of range; rates with which all heads diverge; `out` contains a
+            run with other settings or another model.
     """
     of_answers(metric)
     row = LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)]
@@ -176,7 +177,7 @@ def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
 
 
 class _Learner:
-    """Crops, their classes, and the learning rates of each step."""
+    """Training of the heads: crops, their classes, and the learning rate of each step."""
 
     def __init__(
         self,
@@ -219,7 +220,7 @@ class _Learner:
         self.known = Features(np.empty((len(self.labels), 0), np.float32), self.labels, images.classes)
 
     def told(self) -> dict[str, Any]:
-        """Return the settings that are part of the result."""
+        """Return the settings that the result states."""
         return {
             "epochs": self._epochs,
             "batch_size": self._crops.batch_size,
@@ -254,7 +255,7 @@ class _Learner:
         return heads
 
     def _settings(self) -> dict[str, Any]:
-        """Return the settings that a run must share with the run it resumes."""
+        """Return the settings that a run must share with the run that it resumes."""
         told = {"lr": self.rates, "epochs": self._epochs, "batch_size": self._crops.batch_size, "seed": self._seed}
         return {**told, "classes": self.labels, "data": self._images.identity()}
 
@@ -284,7 +285,7 @@ class _Learner:
             progress.after_epoch({"epoch": epoch + 1, "loss": _least(losses / steps)})
 
     def _gathered(self, batches: Iterator[Any], encoded: Encode, rows: int) -> tuple[Any, Any]:
-        """Return features of the next batch, of which each rank computes its share, and the columns of their classes."""
+        """Return the features of the next batch, of which each rank computes a share, and the indices of their classes."""
         part, error = None, None
         try:
             images, targets = next(batches)
@@ -298,7 +299,7 @@ class _Learner:
         return features, places
 
     def _places(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the columns of these classes."""
+        """Return the indices of these classes in `labels`, which are those of the heads' scores."""
         places = np.searchsorted(self.labels, targets).clip(max=len(self.labels) - 1)
         if (wrong_ones := self.labels[places] != targets).any():
             raise ValueError(
@@ -309,7 +310,7 @@ class _Learner:
 
 
 def _least(losses: NDArray[np.float64]) -> float:
-    """Return the loss of the best head."""
+    """Return the lowest loss of all heads, ignoring NaN."""
     return float(np.nanmin(losses, initial=np.inf))
 
 
@@ -334,7 +335,7 @@ def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str)
 def _judged(
     heads: Heads, learner: _Learner, test: Features, val: Features | None, metric: str, told: dict[str, Any]
 ) -> Result:
-    """Return the result of the head that is best on `val`."""
+    """Return the result on `test` of the head that is best on `val`; without `val` there is only one."""
     values = [] if val is None else _chosen(heads, learner.labels, val, metric)
     usable = [i for i, value in enumerate(values) if value is not None] or [0]
     which = max(usable, key=lambda i: (values[i] if values else 0, -learner.rates[i]))
@@ -344,7 +345,7 @@ def _judged(
 
 
 def _kept(made: Callable[[], Result], out: str | os.PathLike[str] | None) -> Result:
-    """Return the result, also writing it to the folder."""
+    """Compute and return the result, and write it to the folder if there is one."""
     found = made()
     if out is not None:
         write_file(Path(out) / "result.json", (json.dumps(found, indent=1) + "\n").encode())

@@ -4,9 +4,9 @@
     train = evaluation.extract(model, "photos/train", cache=cache)
 
 Any protocol, split, seed or number of shots that needs the same images with the same preprocessing finds their features there.
-A file is identified by its path, its size and its modification time in whole seconds; an image that is not a separate file, by
-its pixels. Features are stored in files of some thousand images each, written atomically as they are computed: an interrupted
-run resumes.
+An image file is identified by its path, its size and its modification time in whole seconds; an image that is not a separate
+file, by its pixels. Features are stored as they are computed, in files for some thousand images each, which are written
+atomically, so that an interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from ..arguments import wrong
 from ..data import Images
 from .preprocessing import Preprocessing
 
-#: Tag of an image that cannot be read.
+#: The tag, otherwise a 64-bit hash that identifies an image, of an image that cannot be read.
 NONE = 0
-#: Images that a thread examines at a time.
+#: Number of images whose tags a thread computes at a time.
 _CHUNK = 256
 
 
 class Cache:
-    """A folder for the features of a model.
+    """A folder that stores the features of a model.
 
     Args:
-        folder: where features are stored; it may be shared by several models.
+        folder: the folder, which several models may share.
         weights: a text that identifies the model's weights, such as a checksum of its checkpoint.
 
     Raises:
-        ValueError: `weights` is empty; a file in place of the folder.
+        ValueError: `weights` is empty; `folder` is a file.
     """
 
     def __init__(self, folder: str | os.PathLike[str], weights: str | None) -> None:
@@ -59,7 +59,7 @@ class Cache:
         return f"Cache({str(self.folder)!r}, weights={self.weights!r})"
 
     def shelf(self, rule: Preprocessing, exif: bool) -> Shelf:
-        """Return the stored features for this preprocessing, with or without EXIF orientation applied."""
+        """Return the part of the cache for images with this preprocessing, with or without EXIF orientation applied."""
         known = {"weights": self.weights, "rule": repr(rule), "exif": exif}
         return Shelf(self.folder / sha256(json.dumps(known).encode()).hexdigest()[:32], known)
 
@@ -72,17 +72,17 @@ class _Index(NamedTuple):
     paths: list[Path]
 
     def places(self, tags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the position of each tag, and whether it is stored."""
+        """Return the position of each tag in `tags` of the index, and whether it is there."""
         at = np.minimum(np.searchsorted(self.tags, tags), max(0, len(self.tags) - 1))
         there = self.tags[at] == tags if len(self.tags) else np.zeros(len(tags), bool)
         return at, there & (tags != NONE)
 
 
 class Shelf:
-    """Features of one model with one preprocessing.
+    """Stored features of one model with one preprocessing.
 
     Args:
-        folder: where their files are stored.
+        folder: the folder of their files.
         known: a description of the features, written to the folder for human readers.
     """
 
@@ -91,7 +91,7 @@ class Shelf:
         self._index: _Index | None = None
 
     def has(self, tags: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return whether the features of each image are stored.
+        """Return, for each image, whether its features are stored.
 
         Raises:
             ValueError: a damaged file.
@@ -99,7 +99,7 @@ class Shelf:
         return self._indexed().places(tags)[1]
 
     def add(self, tags: NDArray[np.uint64], features: list[NDArray[np.float32]]) -> None:
-        """Store the features of some thousand images, given in batches.
+        """Store the features of some thousand images, given as a list of batches.
 
         Raises:
             OSError: the files cannot be written.
@@ -174,7 +174,7 @@ def _damaged(path: Path, why: str) -> ValueError:
 def tagged(
     images: Images, threads: int, report: Callable[[int], object]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Return the key of each image and its class, or `NONE` for an image that cannot be read.
+    """Return the tag and the class of each image; for an image that cannot be read, `NONE` and -1.
 
     Args:
         images: the images.
@@ -199,7 +199,7 @@ def tagged(
 
 
 def _tag(images: Images, i: int) -> tuple[int, int]:
-    """Return a 64-bit hash, and the class."""
+    """Return an image's tag, a 64-bit hash, and its class."""
     file = images.file(i)
     if file is None:
         image, target = images[i]

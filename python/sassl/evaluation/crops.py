@@ -19,10 +19,10 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Crops:
-    """Batches of an epoch: a random part of each image, resized, flipped half the time and normalized, by native threads.
+    """Batches of a random part of each image, resized, flipped half of the time and normalized, by native threads.
 
-    The crop is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, whose ratio is from 3/4 to 4/3, on PIL images, then
-    `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image),
+    This is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, with aspect ratios from 3/4 to 4/3, on PIL images, followed
+    by `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image),
     independent of the number of threads and ranks.
 
         crops = Crops("imagenet/train", 224, {"mean": ..., "std": ...}, batch_size=256)
@@ -34,17 +34,17 @@ class Crops:
         images: labelled images, in any form that a `TwoViewLoader` takes.
         size: side of the crops, or (height, width).
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
-        batch_size: images in a batch, on all ranks together; the last batch of an epoch has the rest.
+        batch_size: images in a batch, on all ranks together; the last batch of an epoch has the remaining images.
         seed: seed of the order and of all draws.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
         interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
         min_scale: smallest area of a crop, as a fraction of the image's.
         drop_last: leave out a smaller last batch.
         channels_last: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
-        rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: those of the ranks follow one
-            another. If a last batch is not evenly divisible, its rows beyond `rows(batch)` repeat images of the epoch.
-        on_error: "raise": an image that cannot be read is an error; "report": the next readable image replaces it, and it is
-            listed in `report`.
+        rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: ranks have consecutive rows. If
+            the ranks cannot divide the last batch evenly, its rows beyond `rows(batch)` repeat images of the epoch.
+        on_error: "raise": an image that cannot be read raises an error; "report": the next readable image replaces it, and
+            `report` lists it.
 
     Raises:
         OSError, TypeError: as raised by the source.
@@ -105,11 +105,11 @@ class Crops:
         return self._loader.epoch
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """Set the epoch of the next `iter`, and the batch it starts from."""
+        """Set the epoch of the next `iter`, and the batch from which it starts."""
         self._loader.set_epoch(epoch, batch)
 
     def rows(self, batch: int) -> int:
-        """Return the number of images in this batch of an epoch, on all ranks together and without repetitions."""
+        """Return the number of images in a batch of an epoch, given its index, on all ranks together, not counting repeats."""
         return min(self.batch_size, self.images - batch * self.batch_size)
 
     @property

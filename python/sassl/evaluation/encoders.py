@@ -23,7 +23,7 @@ Model = Encoder | Callable[[Any], Any]
 
 
 def is_own(model: Model) -> TypeGuard[Encoder]:
-    """Return whether the model has a preprocessing rule for its images."""
+    """Return whether the model is an `Encoder`, which knows its own preprocessing."""
     return hasattr(model, "encode_normalized")
 
 
@@ -33,11 +33,11 @@ def threads_of(model: Model) -> int:
 
 
 def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
-    """Return the preprocessing of images for this model: as given, or else as in its training run.
+    """Return the preprocessing of images for this model: the given one, or else the model's own.
 
     Raises:
-        TypeError: not a model, or not a `Preprocessing`; none given for a model that does not know its own.
-        ValueError: the model's normalization is not known, or differs from the given one.
+        TypeError: not a model, or not a `Preprocessing`; no preprocessing for a model that does not know its own.
+        ValueError: the model's normalization is not known, or differs from that of the given preprocessing.
     """
     name = type(model).__name__
     if given is not None and not isinstance(given, Preprocessing):
@@ -63,9 +63,9 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
 
 @contextmanager
 def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
-    """Yield the model as a function of a batch.
+    """Yield the model as a function from a batch of images to features, both arrays.
 
-    Within the block, a torch module, or that of a bound method, is in eval mode, and no gradients are recorded.
+    Within the block, a torch module, or the module of which the model is a method, is in eval mode and records no gradients.
     """
     module = _module(model)
     if is_own(model):
@@ -83,7 +83,7 @@ def _called(model: Model) -> Callable[[Any], Any]:
 
 
 def _module(model: Any) -> Any:
-    """Return the torch module that the model is or is a method of, None for other models."""
+    """Return the model if it is a torch module, or the module of which it is a method; None for other models."""
     torch = sys.modules.get("torch")
     found = (one for one in (model, getattr(model, "__self__", None)) if torch and isinstance(one, torch.nn.Module))
     return next(found, None)
@@ -107,7 +107,7 @@ def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
 
 
 def _checked(made: Any, n: int) -> Array:
-    """Return features on the host, from any library and device.
+    """Return features as a float32 array on the host, from a tensor or array of any library and device.
 
     Raises:
         TypeError: not an array.

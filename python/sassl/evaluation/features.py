@@ -1,4 +1,4 @@
-"""Features of images, with their classes: computed once, in batches, and passed to the probes."""
+"""Features of images, with their classes, which are computed once, in batches, and passed to the probes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class _Rows(NamedTuple):
 
 
 class Features(_Rows):
-    """Features (N, dim) float32 and their classes (N,) int64, as a tuple of the two; and class names, where known.
+    """Features (N, dim) float32 and their classes (N,) int64, as a tuple of the two, with the names of classes if known.
 
-    Classes are labels: any integers that are not negative, such as 1440764 for ImageNet's n01440764. An image without a class
-    (-1) is an error: leave it out first.
+    Classes are any integers that are not negative, such as 1440764 for ImageNet's n01440764. The probes reject images without a
+    class (-1): leave them out first.
 
     Args:
         features, targets: the two arrays.
-        classes: names of the classes, by index. If two sets have names, classes are matched by name, otherwise by index.
-        left_out: images that could not be read and are missing here: name to reason.
+        classes: names of the classes, by index; None: unknown. If two sets have names, classes are matched by name, otherwise
+            by index.
+        left_out: images that could not be read and are therefore missing here: name to reason.
     """
 
     classes: list[str] | None = None
@@ -60,7 +61,7 @@ class Features(_Rows):
         return self
 
     def _replace(self, **fields: Any) -> Self:
-        """Return a copy with other features or targets, and the same names."""
+        """Return a copy with other fields; the names of classes and `left_out` stay the same unless given."""
         known = {"classes": self.classes, "left_out": self.left_out}
         return type(self)(**{**self._asdict(), **known, **fields})
 
@@ -80,16 +81,17 @@ def extract(
     """Compute the features of all images, preprocessed like the model's views: resized, cropped to the centre, normalized.
 
     Args:
-        model: one of sassl's, such as `sassl.SimCLR`, or any `Encoder`; or a torch module, or a method of one: it gets tensors
-            on its own device, in its own floating type, in eval mode and without gradients; or any other function: it gets
-            float32 arrays. All take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is channels-last, and return (N, dim).
+        model: one of sassl's, such as `sassl.SimCLR`, or any `Encoder`; a torch module, or a method of one, which is called in
+            eval mode and without gradients, with tensors on the module's device and of its dtype; or any other function, which
+            is called with float32 arrays. Modules and functions take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is
+            channels-last, and return (N, dim).
         data: any source of a `TwoViewLoader`. Class names are those of its folders, of a torch or torchvision dataset's
             `classes`, or of a Hugging Face dataset's `ClassLabel`.
-        preprocessing: how to preprocess images; None: as in the run of sassl's model, `Preprocessing.of(model)`. Required for
-            other models, and for a model trained on batches whose normalization is "not known".
+        preprocessing: how to preprocess images; None: the model's own, `Preprocessing.of(model)`. Required for models that do
+            not know their own, and for a model trained on batches whose normalization is "not known".
         batch_size: images in a batch.
-        classes: class names by index, such as `ImageFolder.classes` of the training images, by which the classes of `data` are
-            indexed; None: as `data` indexes them. `knn` and the probes match names in either case.
+        classes: class names in the order of the wanted class indices, such as `ImageFolder.classes` of the training images;
+            None: class indices are those of `data`. `knn` and the probes match names in either case.
         on_error: "raise", or "report": leave out images that cannot be read, list them in `Features.left_out`, and warn of
             their number.
         cache: where features are stored and looked up: a `Cache` of a folder and the model's weights.
@@ -98,12 +100,12 @@ def extract(
             False: nothing.
 
     Returns:
-        Features in float32 on the host, wherever the model is. With several ranks, they are on rank 0: the others have empty
-        rows, (N, 0), with the same classes.
+        Features in float32 on the host, wherever the model is. With several ranks, they are on rank 0; the others return empty
+        features, (N, 0), with the same classes.
 
     Raises:
-        OSError, ValueError: no image, one that cannot be read, one whose class is not listed; `classes` for data without class
-            names; features of another shape.
+        OSError, ValueError: no image; an image that cannot be read, or whose class is not among `classes`; `classes` for data
+            without class names; a model that returns another shape than (N, dim).
         TypeError: not a model; a model that needs `preprocessing` without one.
     """
     how = choice("on_error", on_error, ("raise", "report"))
@@ -122,9 +124,9 @@ def encode(
 
     Args:
         model, preprocessing: see `extract`.
-        images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8; or a list of PIL images, paths, bytes of files, arrays
-            (H, W, 3) and tensors (3, H, W) of uint8; or a single one of these.
-        batch_size: images at a time.
+        images: an array (N, H, W, 3) or a tensor (N, 3, H, W) of uint8; or a list of PIL images, paths, bytes of files, arrays
+            (H, W, 3) and tensors (3, H, W) of uint8; or a single image in any of these forms.
+        batch_size: images in a batch.
 
     Returns:
         (N, dim) float32; (1, dim) for a single image.
@@ -199,7 +201,7 @@ def read(
     ranks: Ranks = ALONE,
     progress: Shown = False,
 ) -> Features:
-    """Compute features like `extract`, without a warning."""
+    """Compute features like `extract`, but do not warn of images that are left out."""
     # Invalid classes are reported before any image is read.
     numbered(images, classes)
     if not len(images):
@@ -211,7 +213,7 @@ def read(
 
 
 def joined(parts: Sequence[Part], images: Images, classes: Sequence[str] | None = None) -> Features:
-    """Return the features of all images from the parts they were computed in."""
+    """Join the parts in which the features of all images were computed; for `classes`, see `extract`."""
     return _named(Read(*filled(parts, len(images))), images, classes)
 
 

@@ -1,4 +1,4 @@
-"""Few images per class: the nearest centroid, and any classifier of features over several draws of the images."""
+"""Few-shot classification: by the nearest centroid or any other classifier of features, over several draws of the images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .features import Features
 from .logistic import finite
 from .probes import GRID, Result, joined_classes, logistic_probe, of_answers, result
 
-#: Maximum number of scores held at a time.
+#: Maximum number of scores in memory at a time.
 _BLOCK = 1 << 24
 
 
 def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -> Result:
-    """Return the accuracy of the nearest class centroid, in per cent: by cosine similarity of normalized features, untuned.
+    """Return the accuracy of the nearest class centroid by cosine similarity, in per cent; there is nothing to tune.
 
     Args:
-        train: features whose class means are the centroids.
+        train: features to average: a centroid is the normalized mean of a class's normalized features.
         test: images to classify.
-        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
 
     Returns:
         See `knn`.
@@ -65,11 +65,12 @@ def few_shot(
 
     Args:
         train: images to draw from, without replacement and for each class separately.
-        test: images to classify; all, in every draw.
-        shots: numbers of images per class; a result for each.
+        test: images to classify; every draw is evaluated on all of them.
+        shots: one or more numbers of images per class, for each of which there is a result.
         draws: number of draws.
-        seed: seed of the draws. A draw depends only on it, on the shots and the draw's index, and on the order of `train`.
-        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test features.
+        seed: seed of the draws. A draw depends only on the seed, the number of shots, its own index, and the order of `train`.
+        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test features with a
+            result like theirs.
         progress: see `extract`.
         settings: keywords passed to `judge`.
 

@@ -1,4 +1,4 @@
-"""ImageNet's 1,000 classes: the names of their folders by class index, and which of them ImageNet-R has."""
+"""ImageNet's 1,000 classes: the names of their folders by class index, and the 200 classes of ImageNet-R."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ WNIDS = tuple(f"n{number}" for number in _WORDNET.split())
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Return class indices written as `8 10-12`."""
+    """Parse class indices and ranges of them, such as `8 10-12`, which includes 12."""
     ranges = [[int(end) for end in part.split("-")] for part in text.split()]
     return tuple(number for ends in ranges for number in range(ends[0], ends[-1] + 1))
 

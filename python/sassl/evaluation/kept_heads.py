@@ -1,4 +1,4 @@
-"""A folder in which heads are stored after each training epoch, so that an interrupted run resumes."""
+"""A folder in which heads are stored after each training epoch, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._sassl import load_checkpoint, save_checkpoint
 from ..data.ranks import Ranks, by_first
 from .linear_heads import Heads
 
-#: Largest difference of the same model's features on another machine, relative to their magnitude.
+#: Largest difference, relative to their magnitude, at which features count as those of the same model on another machine.
 _ROUNDING = 1e-2
 
 
@@ -25,9 +25,9 @@ class KeptHeads:
     Only rank 0 reads and writes it.
 
     Args:
-        folder: created if missing.
-        settings: the settings that a run must share with the one it resumes: plain values by name.
-        sample: (n, dim) features of fixed images, which identify the model.
+        folder: the folder, which is created if it is missing.
+        settings: JSON values by name, which must equal those of the run in the folder if there is one.
+        sample: (n, dim) the model's features of fixed images, by which it is recognized.
         ranks: the processes of the run.
     """
 
@@ -46,7 +46,7 @@ class KeptHeads:
 
         Raises:
             OSError: the folder cannot be created, or the file cannot be read.
-            ValueError: heads of other settings or of another model; a damaged file.
+            ValueError: heads of a run with other settings or another model; a damaged file.
         """
         found = by_first(self._ranks, self._read)
         if found is None:

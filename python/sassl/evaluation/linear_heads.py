@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from .metrics import ranked
 
 Array = NDArray[np.float32]
-#: Maximum number of scores held at a time, in addition to those of a step.
+#: Maximum number of scores in memory at a time, in addition to those of a step.
 _BLOCK = 1 << 24
 
 
 class Heads:
-    """`count` heads with the same initial weights.
+    """A group of linear heads with the same initial weights, trained on the same batches.
 
     Args:
         weights: (classes, dim) float32, the initial weights of all heads.
@@ -30,7 +30,7 @@ class Heads:
 
     def __init__(self, weights: Array, bias: Array, count: int, *, momentum: float, nesterov: bool) -> None:
         self._momentum, self._nesterov = np.float32(momentum), nesterov
-        #: (count, classes, dim) and (count, classes) float32.
+        #: The weights, (count, classes, dim), and the biases, (count, classes), of all heads, float32.
         self.weights, self.bias = (np.repeat(one[None].astype(np.float32), count, 0) for one in (weights, bias))
         self._velocities = {"weights": np.zeros_like(self.weights), "bias": np.zeros_like(self.bias)}
 
@@ -39,7 +39,7 @@ class Heads:
 
         Args:
             features: (B, dim) float32.
-            places: (B,) column of each row's class.
+            places: (B,) index of each image's class, from 0 to classes - 1.
             rates: (count,) learning rates.
 
         Returns:
@@ -64,7 +64,7 @@ class Heads:
         return losses
 
     def _move(self, name: str, gradient: Array, rates: NDArray[np.float64]) -> None:
-        """Apply a gradient, whose array may be overwritten."""
+        """Update the parameters `name` by SGD with this gradient, whose array may be overwritten."""
         values, velocity = getattr(self, name), self._velocities[name]
         velocity *= self._momentum
         velocity += gradient
@@ -81,19 +81,19 @@ class Heads:
         return flat.reshape(len(features), count, classes)
 
     def ranked(self, which: int, features: Array, top: int = 5) -> NDArray[np.int64]:
-        """Return the columns of a head's largest scores, best first: (N, top), fewer if there are fewer classes."""
+        """Return the class indices of a head's largest scores, best first: (N, min(top, classes))."""
         rows = max(1, _BLOCK // len(self.bias[which]))
         parts = (features[i : i + rows] for i in range(0, len(features), rows))
         return np.concatenate([ranked(part @ self.weights[which].T + self.bias[which], top) for part in parts])
 
     @property
     def are_finite(self) -> NDArray[np.bool_]:
-        """Return for each head whether all its values are finite: (count,) bool."""
+        """For each head, whether all of its weights and biases are finite: (count,) bool."""
         pairs = zip(self.weights, self.bias, strict=True)
         return np.array([np.isfinite(weights).all() and np.isfinite(bias).all() for weights, bias in pairs])
 
     def state(self) -> dict[str, Array]:
-        """Return the state from which training resumes, by name; the arrays are not copied."""
+        """Return the arrays from which training can resume, by name; they are not copied."""
         velocities = {f"velocity.{name}": one for name, one in self._velocities.items()}
         return {"weights": self.weights, "bias": self.bias, **velocities}
 

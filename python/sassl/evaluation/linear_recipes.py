@@ -18,23 +18,23 @@ Array = NDArray[np.float32]
 
 
 def _normal(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """Weights ~ N(0, 0.01), no bias."""
+    """Weights from a normal distribution of standard deviation 0.01; biases are 0."""
     return 0.01 * rng.standard_normal((classes, dim), np.float32), np.zeros(classes, np.float32)
 
 
 def _zeros(_: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """All zeros."""
+    """Weights and biases are 0."""
     return np.zeros((classes, dim), np.float32), np.zeros(classes, np.float32)
 
 
 def _uniform(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """The initialization of `torch.nn.Linear`: both uniform within 1 / sqrt(dim)."""
+    """The initialization of `torch.nn.Linear`: weights and biases uniform in [-1 / sqrt(dim), 1 / sqrt(dim)]."""
     weights, bias = rng.random((classes, dim), np.float32), rng.random(classes, np.float32)
     return tuple((2 * one - 1) / np.float32(dim**0.5) for one in (weights, bias))  # type: ignore[return-value]
 
 
 def _truncated(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array, Array]:
-    """The initialization of `haiku.Linear`: N(0, 1 / sqrt(dim)), redrawn beyond two standard deviations; no bias."""
+    """The initialization of `haiku.Linear`: N(0, 1 / dim), redrawn beyond two standard deviations; biases are 0."""
     weights = rng.standard_normal((classes, dim), np.float32)
     while (beyond := np.abs(weights) > 2).any():
         weights[beyond] = rng.standard_normal(int(beyond.sum()), np.float32)
@@ -43,19 +43,19 @@ def _truncated(rng: np.random.Generator, classes: int, dim: int) -> tuple[Array,
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRecipe:
-    """How a linear head is trained: SGD with momentum and without weight decay in every case.
+    """The settings for training a linear head; the optimizer is always SGD with momentum and without weight decay.
 
     Args:
         source: the paper and the code of the recipe.
-        lr: learning rates; of several, the one that is best on held-out images is taken.
-        per_256: whether a rate is that of a batch of 256, and scales with the batch size.
-        batch_size: images of a step.
-        epochs: passes over the images.
+        lr: learning rates; of several, the one that is best on held-out images is chosen.
+        per_256: True if learning rates are those of a batch of 256, and scale with the batch size.
+        batch_size: images in a batch.
+        epochs: number of epochs.
         nesterov: use Nesterov's momentum.
         momentum: momentum coefficient.
-        drops: epochs at which the rate falls to a tenth, as fractions of all epochs; empty: it falls to 0 by a cosine.
+        drops: epochs at which the learning rate falls to a tenth, as fractions of all epochs; empty: it decays along a cosine.
         by: if there are no drops: "step", or "epoch" for a constant rate within an epoch.
-        last: the rate of the last step, as a fraction of the first one; None: the step after it would have a rate of 0.
+        last: the rate of the last step, as a fraction of the first one; None: the cosine reaches 0 one step after the last.
         init: initial weights and biases of the head, from a generator and the numbers of classes and of features.
         interpolation: interpolation of crops and of test images.
         drop_last: leave out the last images of an epoch that do not fill a batch.
@@ -91,7 +91,7 @@ class LinearRecipe:
         return self.last + cosine_rate(1 - self.last, 0, max(1, epochs * steps - 1), step)
 
 
-#: By name: the recipes of `augmented_probe` and `sassl eval augmented`.
+#: The recipes by name, for `augmented_probe` and `sassl eval augmented`.
 LINEAR_RECIPES = {
     "moco": LinearRecipe(
         source="He et al. 2020, section 4.1, and MoCo v2; facebookresearch/moco, main_lincls.py",

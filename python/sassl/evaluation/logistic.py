@@ -1,15 +1,16 @@
-"""Multinomial logistic regression at its optimum, for each of many penalties.
+"""Multinomial logistic regression, solved to its optimum for each of many penalties.
 
     minimize   loss(W, b) + |W|^2 / (2 C n)        loss averaged over the n rows; C, with penalty 1 / C, as in scikit-learn
 
-The transfer protocol names L-BFGS (Kornblith et al. 2019), but what it needs is the optimum, from which L-BFGS at its usual
-settings stops far away where the penalty is weak. This module reaches it by Newton's method, each step by conjugate gradients
-(Nocedal and Wright, algorithm 7.1) in the eigenbasis of the features' covariance, where all directions have similar scales:
+The transfer protocol of Kornblith et al. 2019 names L-BFGS as the solver, but its results are meant to be those at the optimum.
+With its usual settings and a weak penalty, L-BFGS stops far from it. This module reaches the optimum by Newton's method. Each
+step is computed by conjugate gradients (Nocedal and Wright, algorithm 7.1), preconditioned in the eigenbasis of the features'
+covariance by an approximation of the Hessian:
 
     H ~ c covariance + 1 / (C n)                   c = mean of p (1 - p)
 
 The gradient is computed in float64, from residuals that keep all digits where p is almost 1; products with the Hessian, about
-ten of them a step, in float32. Each penalty starts from the solution for the previous, stronger one.
+ten in each step, are computed in float32. Each penalty starts from the solution for the previous, stronger one.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from numpy.typing import NDArray
 
 from ..arguments import wrong
 
-#: Maximum number of products with all features for each penalty; a tenth of it is typical.
+#: Maximum number of passes over all features for each penalty; a tenth of it is typical.
 MOST_PASSES = 5000
 
 _Floats = NDArray[np.float64]
-#: Maximum number of feature values converted, or of scores held, at a time.
+#: Maximum number of feature values that are converted, or of scores that are in memory, at a time.
 _BLOCK = 1 << 24
-#: Up to this many feature values are also kept in float64; more are converted at every pass.
+#: Up to this many feature values are also stored in float64; if there are more, they are converted in every pass.
 _KEPT = 1 << 27
-#: Relative residual to which a step solves Newton's equation.
+#: Relative residual at which conjugate gradients stop solving Newton's equation.
 _FORCING = 0.3
 #: Maximum number of products with the Hessian in a step.
 _PRODUCTS = 500
-#: Steps without progress after which the precision is raised or, at full precision, the search stops.
+#: Number of steps without progress after which the precision is raised or, at full precision, the search stops.
 _STALLED = 5
-#: Relative differences of objectives below this value are rounding.
+#: Relative differences of objectives below this value are attributed to rounding.
 _ROUNDING = 1e-13
 
 
 class Logistic(NamedTuple):
-    """A fitted probe: W (classes, dim) and b (classes,) in float64, and how close they are to the optimum."""
+    """A fitted probe: weight W (classes, dim) and bias b (classes,) in float64, and how close they are to the optimum."""
 
     weight: _Floats
     bias: _Floats
@@ -50,9 +51,10 @@ class Logistic(NamedTuple):
     c: float
     #: Loss plus penalty.
     objective: float
-    #: Norm of the gradient, with b in units of the features. The distance of W from the optimum is at most `gradient` C n.
+    #: Norm of the gradient, with its part for b scaled by the magnitude of the features. The distance of W from the optimum is
+    #: at most `gradient` C n.
     gradient: float
-    #: Whether the gradient is within the tolerance, or indistinguishable from zero in float64.
+    #: True if the gradient is within the tolerance, or indistinguishable from zero in float64.
     reached: bool
     #: Passes over all features, each a forward and a backward product.
     passes: int
@@ -82,7 +84,7 @@ def fit(
     max_iter: int = MOST_PASSES,
     tolerance: float = 1e-6,
 ) -> Logistic:
-    """Fit the probe of one C; see `path`."""
+    """Fit a probe with a single C; for the arguments and errors, see `path`."""
     return next(path(features, targets, [c], max_iter=max_iter, tolerance=tolerance))
 
 
@@ -99,9 +101,9 @@ def path(
     Args:
         features: (n, dim), finite.
         targets: (n,), with at least two classes.
-        c: positive values.
-        max_iter: maximum number of products with all features for each C.
-        tolerance: stop once |gradient| is below this fraction of |W| / (C n): the relative error of W is then of this size.
+        c: inverse penalties, > 0, in any order.
+        max_iter: maximum number of passes over all features for each C.
+        tolerance: stop once |gradient| is below this fraction of |W| / (C n): the relative error of W is then about as large.
 
     Raises:
         ValueError: features that are not finite; only one class; a C that is not positive.
@@ -133,10 +135,10 @@ def softmax(scores: _Floats) -> _Floats:
 
 
 def finite(name: str, features: Any) -> NDArray[np.float32]:
-    """Return features as contiguous rows of float32.
+    """Return features as a contiguous float32 matrix, after checking that all values are finite.
 
     Raises:
-        ValueError: not a matrix with columns; a value that is not finite.
+        ValueError: not a matrix (rows, features) with at least one column; a value that is not finite.
     """
     rows = np.ascontiguousarray(features, np.float32)
     if rows.ndim != 2 or not rows.shape[1]:
@@ -148,16 +150,17 @@ def finite(name: str, features: Any) -> NDArray[np.float32]:
 
 
 class _Place(NamedTuple):
-    """W and b (dim + 1, classes), with the objective and its gradient at this point."""
+    """A point, with the objective and its gradient there."""
 
+    #: W and b, (dim + 1, classes).
     at: _Floats
     value: float
     gradient: _Floats
-    #: Norm of the gradient, with b in units of the features, like W.
+    #: Norm of the gradient, with its part for b scaled by the magnitude of the features.
     norm: float
     #: Probabilities p (n, classes).
     probabilities: NDArray[np.float32]
-    #: Gradient norms up to this are indistinguishable from 0 in float64.
+    #: Gradient norms up to this value are indistinguishable from 0 in float64.
     rounding: float
 
 
@@ -231,7 +234,7 @@ class _Problem:
 
 
 def _residuals(scores: _Floats, places: NDArray[np.intp], probabilities: NDArray[np.float32]) -> tuple[float, _Floats]:
-    """Return the sum of the losses, and p - onehot, which overwrites the scores; write p to `probabilities`."""
+    """Return the sum of the losses, and p - onehot, which overwrites `scores`; write p to `probabilities`."""
     own = places[:, None]
     scores -= np.take_along_axis(scores, own, 1)
     largest = scores.max(1)

@@ -1,11 +1,11 @@
 """Metrics of predictions and their bootstrap intervals: accuracies, quadratic kappa, area under the ROC curve.
 
-Values agree with scikit-learn's and are between 0 and 1 (kappa: -1 and 1):
+Values agree with scikit-learn's and are between 0 and 1 (kappa: between -1 and 1):
 
-| here | there |
+| here | scikit-learn |
 |---|---|
 | `top1` | `accuracy_score` |
-| `top5` | `top_k_accuracy_score(k=5)` where no scores are equal: ties go to the lower class here, and to the higher there |
+| `top5` | `top_k_accuracy_score(k=5)` if no scores are equal: ties go to the lower class here, and to the higher one there |
 | `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: mean recall of the classes that occur in `targets` |
 | `kappa` | `cohen_kappa_score(weights="quadratic", labels=range(K))` |
 | `auc` | `roc_auc_score`; for three classes or more with `multi_class="ovr", average="macro"` |
@@ -23,7 +23,7 @@ from ..arguments import choice, whole, wrong
 
 #: Names accepted by `value` and `interval`.
 NAMES = ("top1", "top5", "mean_per_class", "balanced_accuracy", "kappa", "auc")
-#: Maximum number of grades for kappa, which builds a table of all pairs.
+#: Maximum number of grades for kappa, which needs a table of all pairs of grades.
 MOST_GRADES = 4096
 
 _Floats = NDArray[np.float64]
@@ -41,7 +41,7 @@ class _Measure(NamedTuple):
 
 
 def top1(targets: Any, answers: Any) -> float:
-    """Return the fraction of answers (n,) that are correct; if ranked (n, k), best first, of the first ones."""
+    """Return the fraction of answers (n,) that are correct; of ranked answers (n, k), best first, only the first ones count."""
     return _top(targets, answers, 1).value()
 
 
@@ -64,7 +64,7 @@ def kappa(targets: Any, answers: Any, classes: int) -> float:
     """Return the agreement of grades 0 to classes - 1 beyond chance, with quadratic weights (Cohen 1968).
 
     Raises:
-        ValueError: a grade out of range; no disagreement expected by chance, as where all images have one grade.
+        ValueError: a grade out of range; no disagreement is expected by chance, because all images have the same grade.
     """
     return value("kappa", targets, answers, classes)
 
@@ -73,8 +73,8 @@ def auc(targets: Any, scores: Any) -> float:
     """Return the area under the ROC curve.
 
     Args:
-        targets: (n,) 0 or 1; or 0 to K - 1, for the mean over the K classes of each one against all others.
-        scores: (n,); (n, 2), of which the second column is used; or (n, K) probabilities.
+        targets: (n,) classes, 0 or 1; or 0 to K - 1, for the mean of the areas of each class against all others.
+        scores: (n,) scores of class 1; (n, 2), of which the second column is used; or (n, K) probabilities.
 
     Raises:
         ValueError: a class without images, whose curve is undefined; labels out of range; rows of K scores that do not sum
@@ -101,9 +101,12 @@ def interval(
         metric: name of the metric.
         targets, answers, classes: arguments of the metric.
         level: confidence level.
-        draws: number of resamples, each of as many images as there are, with replacement. Those that lack a class without
-            which the metric is undefined are left out.
+        draws: number of resamples, each of n images drawn with replacement. Resamples for which the metric is undefined,
+            because they lack a class, are left out.
         seed: seed of the resampling.
+
+    Raises:
+        ValueError: as raised by the metric; a level outside (0, 1); the metric is undefined in all resamples.
     """
     if not 0 < level < 1:
         raise wrong("level", level, "in (0, 1); 0.95 is usual")
@@ -229,7 +232,7 @@ def _auc(targets: Any, scores: Any) -> _Measure:
 
 
 def _area(places: _Labels, own: _Floats, others: _Floats) -> float:
-    """Return the fraction of pairs of an own image and another whose scores are in the right order; ties count half."""
+    """Return the fraction of pairs of an image of the class and one of another whose scores are in order; ties count half."""
     right, wrong_ones = np.bincount(places, own), np.bincount(places, others)
     pairs = right.sum() * wrong_ones.sum()
     return float(right @ (wrong_ones.cumsum() - wrong_ones / 2) / pairs) if pairs else float("nan")

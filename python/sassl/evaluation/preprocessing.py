@@ -17,26 +17,26 @@ from ..transforms.views import UNKNOWN
 
 #: Ratio of ImageNet's usual sizes, 256 and 224.
 _MARGIN = 256 / 224
-#: Images up to this side, such as CIFAR's, are not cropped.
+#: Images for views up to this side, such as CIFAR's, are not cropped further than to the centre square.
 _SMALL = 64
-#: Largest ratio of the sides of an image; longer images are cropped to it first, since the whole would be enlarged.
+#: Largest ratio of an image's sides; a longer image is cropped to it before resizing, which could otherwise need much memory.
 _LONGEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """A rule for preprocessing, called with an image (PIL, path, bytes, uint8); returns (3, H, W) or (H, W, 3) float32.
+    """A preprocessing rule: a function from an image (PIL, path, bytes, uint8) to (3, H, W) or (H, W, 3) float32.
 
-    With `resize`, it is bit-identical to torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, then `ToTensor`
-    and `Normalize`. The rule of sassl's own models is that of their run: `Preprocessing.of(model)`.
+    With `resize`, it is bit-identical to torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, followed by
+    `ToTensor` and `Normalize`. `Preprocessing.of(model)` is the rule of one of sassl's models, from its training run.
 
     Args:
-        size: side of the output, or (height, width).
-        resize: length to which the shorter side is resized, at a constant aspect ratio, before `size` is cut out of the centre,
-            such as 256 for 224; None: the whole centre square is resized to `size`.
+        size: side of the output in pixels, or (height, width).
+        resize: length to which the shorter side is resized, at a constant aspect ratio, before the centre is cropped to `size`,
+            such as 256 for 224; None: the image's largest centre square is resized to `size`.
         interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
-        channels_last: (H, W, 3); False: (3, H, W), as torch modules take it.
+        channels_last: True: (H, W, 3); False: (3, H, W), as torch modules expect it.
 
     Raises:
         ValueError: a size below 1, `resize` smaller than `size`, an unknown interpolation, `normalize` of another form.
@@ -59,7 +59,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: Any) -> Preprocessing:
-        """Return the rule of a model that knows it: one of sassl's, or one from `sassl.open_model`.
+        """Return the rule of a model that knows its own: one of sassl's, or one from `sassl.open_model`.
 
         Raises:
             ValueError: the model was trained on batches whose normalization is not known.
@@ -76,9 +76,9 @@ class Preprocessing:
         normalize: Any,
         channels_last: bool = False,
     ) -> Preprocessing:
-        """Return the usual rule for a network trained on views of this size: the shorter side becomes 8/7 of it (256 for 224).
+        """Return the usual rule for a network trained on views of this size: `resize` is 8/7 of the side (256 for 224).
 
-        Images for views of 64 pixels or less, or of views that are not square, are only cropped to the centre square.
+        For views of 64 pixels or less, and for views that are not square, `resize` is None.
 
         Args:
             sides: side of the views, or (height, width).
@@ -104,7 +104,7 @@ class Preprocessing:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Return the rule for results, in plain values as JSON has them; "mean" and "std" may be None."""
+        """Return the rule as JSON values, for results; "mean" and "std" are None without normalization."""
         sides = self.size if isinstance(self.size, int) else list(self.size)
         told = {name: None if self.normalize is None else list(self.normalize[name]) for name in ("mean", "std")}
         return {"size": sides, "resize": self.resize, "interpolation": self.interpolation, **told}
@@ -132,7 +132,7 @@ class Preprocessing:
         return made.transpose(1, 2, 0) if self.channels_last else made
 
     def _middle(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the part of an image that is used, at its output size."""
+        """Return the part of an image that is used, resized to the output size."""
         height, width = size(self.size)
         if self.resize is None:
             side = min(image.shape[:2])

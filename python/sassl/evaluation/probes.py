@@ -1,4 +1,4 @@
-"""Accuracies of nearest neighbours and linear probes between two sets of features with common classes."""
+"""Nearest neighbours and linear probes, fitted on one set of features and evaluated on another with common classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..progress import Shown, shown
 from . import logistic, metrics
 from .features import Features
 
-#: kNN queries between progress reports.
+#: Number of kNN queries between progress reports.
 _QUERIES = 4096
-#: Accuracies in per cent, with the number of test images and of training classes, and the metric of the data set with its 95 %
+#: Accuracies in per cent, with the number of test images and of training classes, and the requested metric with its 95 %
 #: bootstrap interval over test images.
 Result = dict[str, Any]
 
@@ -38,12 +38,13 @@ def knn(
         test: images to classify.
         k: number of neighbours; all, if there are fewer.
         temperature: T of their weights, exp(cosine / T).
-        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         progress: see `extract`.
 
     Returns:
         "top1" and "top5", ranked over the classes of the neighbours, which may be fewer than five; the metric's value under its
-        own name, its name under "metric" and its interval under "interval"; "n", "classes", and the settings.
+        own name, this name as "metric", and its "interval"; "n", the number of test images; "classes", the number of training
+        classes; and the settings "k" and "temperature".
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class.
@@ -64,16 +65,20 @@ def knn(
 def linear_probe(
     train: Features, test: Features, *, metric: str = "top1", progress: Shown = False, **settings: Any
 ) -> Result:
-    """Return the accuracy of softmax regression by SGD on frozen features, in per cent: SimCLR's recipe without augmentation.
+    """Return the accuracy of softmax regression, trained by SGD on frozen features, in per cent.
 
-    The recipe is that of SimCLR's appendix B.6.
+    The recipe is that of SimCLR's appendix B.6, without augmentation.
 
     Args:
         train: features to train on.
         test: images to classify.
-        metric: metric of the data set, one of `metrics.NAMES` that needs no probabilities.
+        metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         progress: see `extract`.
-        settings: lr, epochs, batch_size, momentum, nesterov, seed. MoCo's recipe: lr=30, epochs=100, nesterov=False.
+        settings: lr (for a batch of 256, scaled to batch_size), epochs, batch_size, momentum, nesterov, seed. MoCo's recipe:
+            lr=30, epochs=100, nesterov=False.
+
+    Returns:
+        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`.
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
@@ -89,10 +94,10 @@ def linear_probe(
     return result(metric, train, test, ranked)
 
 
-#: Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) print it: 45 penalties, evenly spaced in their
-#: logarithm, from the weakest to the strongest.
+#: The penalties of Kornblith et al. 2019, as printed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): 45 values, evenly
+#: spaced on a logarithmic scale, from the weakest to the strongest.
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
-#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) reads them: 1 / penalty, for the sum of the losses.
+#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) interprets the penalties: 1 / penalty, for the sum of the losses.
 GRID = tuple(1 / penalty for penalty in PENALTIES)
 
 
@@ -107,27 +112,27 @@ def logistic_probe(
     max_iter: int = logistic.MOST_PASSES,
     progress: Shown = False,
 ) -> Result:
-    """Return the accuracy of logistic regression on frozen features, at the optimum of each penalty: the transfer protocol.
+    """Return the accuracy of logistic regression on frozen features, in per cent, by the transfer protocol.
 
-    Kornblith et al. 2019, as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: of 45 penalties, the one with the best
-    metric on held-out images is chosen, and the probe is fitted again on all but the test images. The solver is
-    `sassl.evaluation.logistic`.
+    The protocol is that of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): of 45
+    penalties, the one with the best metric on held-out images is chosen, and the probe is fitted again on all but the test
+    images. The solver, `sassl.evaluation.logistic`, reaches the optimum of each penalty.
 
     Args:
         train: features to fit on.
         test: images to classify.
-        c: inverse of the penalty on the sum of the losses, like scikit-learn's C; a single value needs no held-out images.
-        val: validation images that choose among several; None: a fifth of `train`, drawn with `seed`. Ties go to the strongest
-            penalty.
-        metric: metric of the data set, one of `metrics.NAMES`; it chooses the penalty and is reported in the result.
-        seed: seed of that draw.
-        max_iter: maximum number of products with all features for each c.
+        c: inverse of the penalty, like scikit-learn's C: one value, or several to choose from.
+        val: features of validation images, on which the best of several `c` is chosen; None: a fifth of `train`, drawn with
+            `seed`. Ties go to the strongest penalty.
+        metric: one of `metrics.NAMES`, by which `c` is chosen, and which is reported along with top-1 and top-5.
+        seed: seed of the draw of validation images.
+        max_iter: maximum number of passes over all features for each `c`.
         progress: see `extract`.
 
     Returns:
-        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; the chosen
-        "c"; the norm of the final probe's remaining "gradient", and whether it is negligible ("reached"). A warning reports
-        penalties whose optimum was not reached.
+        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; the chosen "c"; "gradient", the norm
+        of the final probe's gradient; and "reached", whether it is within the solver's tolerance. A warning reports penalties
+        whose optimum was not reached.
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
@@ -186,7 +191,17 @@ def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Feature
 def judged(
     metric: str, labels: NDArray[np.int64], scores: NDArray[Any], rows: Features
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the targets and answers that this metric compares; `scores` (n, K) are of `labels`, in ascending order."""
+    """Return the targets and answers that this metric compares.
+
+    Args:
+        metric: one of `metrics.NAMES`.
+        labels: (K,) class of each column of `scores`, ascending.
+        scores: (n, K).
+        rows: the images' features, of which only the classes are used.
+
+    Raises:
+        ValueError: the metric is "auc", and a class of `rows` is not in `labels`.
+    """
     if metric != "auc":
         return rows.targets, labels[metrics.ranked(scores)]
     if not np.isin(rows.targets, labels).all():
@@ -204,7 +219,7 @@ def of_answers(metric: str) -> None:
 
 
 def percent(metric: str) -> int:
-    """Return the factor by which results scale a metric: accuracies are in per cent."""
+    """Return the factor of a metric in results: 100 for accuracies, which are in per cent; 1 for kappa and AUC."""
     return 1 if metric in ("kappa", "auc") else 100
 
 
@@ -220,7 +235,14 @@ def result(
     ranked: NDArray[np.int64],
     answers: tuple[NDArray[np.int64], NDArray[Any]] | None = None,
 ) -> Result:
-    """Return the result of `ranked` classes (n, up to 5), best first; `answers` are those of `judged`, if they differ."""
+    """Return the entries of a result that all probes share.
+
+    Args:
+        metric: one of `metrics.NAMES`.
+        train, test: the two sets, with matched classes.
+        ranked: (n, up to 5) classes of each test image, best first.
+        answers: the targets and answers of the metric, from `judged`; None: those of `test` and `ranked`.
+    """
     by, grades = percent(metric), grades_of(metric, train, test)
     truth, found = (test.targets, ranked) if answers is None else answers
     low, high = metrics.interval(metric, truth, found, classes=grades)
@@ -236,7 +258,7 @@ def result(
 
 
 def joined_classes(train: Features, test: Features) -> tuple[Features, Features]:
-    """Return both sets with the class indices of `train`, matched by name where both have names.
+    """Return both sets with the class indices of `train`, matched by name if both have names.
 
     Raises:
         ValueError: a number of classes that differs from the number of rows; a class below 0 or without a name; no class in

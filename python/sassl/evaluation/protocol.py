@@ -1,4 +1,4 @@
-"""The protocol of models that know the preprocessing of their images."""
+"""The protocol of models that know how their images are preprocessed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Encoder(Protocol):
 
     @property
     def threads(self) -> int:
-        """Number of images preprocessed in parallel."""
+        """Number of images that are preprocessed in parallel."""
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
         """Return features (N, dim) of float images (N, H, W, 3) or (N, 3, H, W), normalized like the model's views."""

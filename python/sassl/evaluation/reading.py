@@ -1,4 +1,4 @@
-"""Computation of features in spans of some thousand images: by one process or several, and cached where a cache is given."""
+"""Computation of features in spans of some thousand images: by one process or several, and cached if a cache is given."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPAN = 4096
 class Part(NamedTuple):
     """Features computed for some of the images."""
 
-    #: In batches.
+    #: Features of each batch, (B, dim).
     features: list[NDArray[np.float32]]
     targets: list[int]
     #: Images that could not be read: name to reason.
@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Results for all images, on rank 0. On other ranks, features are empty, (N, 0), and all else is the same."""
+    """Results for all images. On ranks other than 0, the features are empty, (N, 0), and all else is the same."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -44,7 +44,7 @@ class Read(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """Images, with the settings for computing their features."""
+    """Images, and the settings for computing their features."""
 
     model: Model
     images: Images
@@ -56,11 +56,11 @@ class Reading(NamedTuple):
 
     @property
     def _shown(self) -> Shown:
-        """Progress, which only rank 0 shows."""
+        """How progress is shown: as requested on rank 0, and not at all on other ranks."""
         return self.progress if self.ranks.rank == 0 else False
 
     def fresh(self) -> Read:
-        """Return the features of all images."""
+        """Compute and return the features of all images."""
         return self._told(*filled(self.parts(range(len(self.images))), len(self.images)))
 
     def kept(self, cache: Cache) -> Read:
@@ -97,7 +97,7 @@ class Reading(NamedTuple):
         return self._told(*together(ranks, load), lost)
 
     def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
-        """Yield the results for the images of these indices, in order: on rank 0 those of all ranks, on other ranks nothing.
+        """Yield the results for the images with these indices, in order: those of all ranks on rank 0, empty parts on others.
 
         A span is some thousand images per rank, of which each rank takes a share of whole batches. Batches, and therefore
         features, are bit-identical for any number of ranks.
@@ -139,7 +139,7 @@ def _merged(parts: Sequence[Part]) -> Part:
 
 
 def filled(parts: Iterable[Part], n: int) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, str]]:
-    """Concatenate parts of at most n images as they arrive, holding no feature twice.
+    """Concatenate parts of at most n images in total as they arrive, without storing any feature twice.
 
     Returns:
         The features (N, dim), the classes, and the images that could not be read.
@@ -166,7 +166,10 @@ def read_part(
     preprocessing: Preprocessing | None = None,
     told: Callable[[int], object] = lambda done: None,
 ) -> Part:
-    """Return features of the images of these indices; `told` is called with the number done so far."""
+    """Compute the features of the images with the indices `rows`; other arguments and errors are those of `extract`.
+
+    `told` is called with the number of images done so far.
+    """
     batch_size, rule = whole("batch_size", batch_size, 1), rule_of(model, preprocessing)
 
     def made(i: int) -> tuple[NDArray[np.float32], int] | Exception:

@@ -41,22 +41,22 @@ def strength(
 ) -> dict[str, Any]:
     """Measure how far views move in a backbone's feature space, for each alpha and beta; a guide to choosing their ranges.
 
-    Each image is preprocessed for the network and stylized at that size, as in training, by the same style at every strength.
+    Each image is preprocessed for the network and then stylized, as in training, in the same style at every strength.
 
     Args:
         model, preprocessing, batch_size, progress: see `sassl.evaluation.extract`; the preprocessed size has to be square.
         data: images, see `extract`.
         style: a `sassl.transforms.SASSL`, whose own strengths and p are ignored, or its `styles`.
         alpha, beta: the strengths, in [0, 1].
-        n: number of images to draw from the data; all, if there are fewer.
-        seed: seed of that draw, and of the choice of a style for each image.
+        n: number of images to draw from the data; all of them, if there are fewer.
+        seed: seed of the draw of images, and of the choice of a style for each image.
 
     Returns:
-        "alpha", "beta"; and for each pair, with a row for each alpha and a column for each beta: "moved", the mean cosine
-        distance between a view and its image; "relative", the same in units of "another_image", the mean distance between two
-        different images; "kept", the percentage of views whose nearest image is their own; "levels", the mean change of a pixel
-        in 8-bit levels. Also "same_class", the mean distance between different images of a class (None unless there are several
-        classes), and "n".
+        "alpha" and "beta"; four tables, with a row for each alpha and a column for each beta: "moved", the mean cosine distance
+        between the features of a view and of its image; "relative", this distance in units of "another_image"; "kept", the
+        percentage of views whose nearest image is their own; "levels", the mean absolute change of a pixel in 8-bit levels;
+        "another_image", the mean distance between two different images; "same_class", the mean distance between different
+        images of a class (None unless there are several classes); and "n", "size" (side in pixels), "style" and "seed".
 
     Raises:
         ValueError: a strength outside [0, 1], fewer than two images, a size that is not square or below 8, images that all
@@ -128,7 +128,7 @@ def _cell(
 
 
 def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images as the network sees them, as uint8, and their classes."""
+    """Return images as the network sees them, but as uint8, and their classes."""
     images = as_images(data)
     if len(images) < 2:
         raise ValueError(f"data must have at least 2 images for distances between them, got {len(images)}")

@@ -1,12 +1,13 @@
-"""Transfer: evaluation of a backbone's frozen features on one of the sets of `datasets`, by the set's own metric.
+"""Transfer: evaluation of a backbone on one of the data sets of `datasets`, by the set's own metric.
 
     from sassl.evaluation import transfer
 
     transfer.evaluate(model, "dtd", "data")  # {"set": "dtd", "school": "fold1", "metric": "top1", "value": ..., "c": ..., ...}
 
-"linear" is the protocol of Kornblith et al. 2019 as SimCLR (appendix B.8.1) and BYOL (appendix D.2) follow it: multinomial
-logistic regression on features of the whole square; of 45 penalties from 1e-6 to 1e5, the one that is best on the validation
-split is taken, and the probe is fitted again on train and val. "finetune" is their protocol for whole networks: `finetuning`.
+"linear" is the protocol of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): multinomial
+logistic regression on frozen features of the whole centre square; of 45 penalties from 1e-6 to 1e5, the one that is best on the
+validation split is chosen, and the probe is fitted again on train and val. "finetune" is their protocol for training the whole
+network, see `finetuning`; "knn" classifies by nearest neighbours.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .finetuning import DEFAULT, OF_SETS, finetune, recipe_of
 from .preprocessing import Preprocessing
 from .probes import GRID, Result, joined_classes, knn, logistic_probe
 
-#: C where no images choose it, as with few shots.
+#: C if there are no validation images to choose it by, as with few shots.
 FIXED_C = 1.0
 
 
@@ -62,7 +63,8 @@ def evaluate(
         name, root, school, seed, counts: see `datasets.load`.
         protocol: "linear"; "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1; or
             "finetune": the whole network is trained, by a published recipe.
-        size, normalize: input size and normalization of a model that is not sassl's; sassl's own know both.
+        size, normalize: side of the input in pixels, and normalization, as in `Preprocessing`, of a model that is not sassl's;
+            sassl's own models know both.
         batch_size, on_error: see `extract`.
         cache: a folder for features, shared by all protocols, schools, seeds and sets that have the same images; requires
             `weights`.
@@ -73,10 +75,10 @@ def evaluate(
         checkpoints: a folder in which fine-tuning stores its networks and resumes; see `out` of `finetune`.
 
     Returns:
-        The result of `logistic_probe`, `knn` or `finetune`, with "value", that of the set's metric and its "interval"; and the
-        settings: "set", "school", "seed", "protocol", "classes", "preprocessing", the numbers of images in "train",
-        "val" and "test", "differences" from what is published, and "left_out", the images that could not be read. With few
-        shots and no validation split also "centroid", the top-1 accuracy of the nearest class centroid.
+        The result of `logistic_probe`, `knn` or `finetune`, with "value", the value of the set's metric, and its "interval";
+        the settings "set", "school", "seed", "protocol", "classes" and "preprocessing"; the numbers of images in "train", "val"
+        and "test"; "differences" from the published set; and "left_out", the images that could not be read. If there is no
+        validation split, also "centroid", the top-1 accuracy of the nearest class centroid (except with "finetune").
 
     Raises:
         OSError, ValueError, TypeError: as raised by `datasets.load` and `extract`; a cache without `weights`.
@@ -126,7 +128,7 @@ def evaluate(
 def _finetuned(
     model: Model, splits: Mapping[str, Split], rule: Preprocessing, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fine-tune the whole network, with the cell of the grid chosen by `val`."""
+    """Fine-tune the whole network with the cell of the recipe's grid that is best on `val`."""
     first, metric = splits["train"], splits["train"].dataset.metric
     found = finetune(model, first, splits["test"], val=splits.get("val"), metric=metric, preprocessing=rule, **settings)
     return {**found, **{split: len(images) for split, images in splits.items()}}
@@ -141,7 +143,7 @@ def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: i
 
 
 def row_for(row: Dataset, protocol: str, finetuning: Mapping[str, Any] | None = None) -> Dataset:
-    """Return the row of a set with the resizing of test images; fine-tuning recipes have their own."""
+    """Return a set's row of the table; for fine-tuning, with the resizing of test images that the recipe defines."""
     if protocol != "finetune":
         return row
     return replace(row, resize=recipe_of(_recipe(row.name, finetuning)).resize)
@@ -154,7 +156,7 @@ def _recipe(name: str, finetuning: Mapping[str, Any] | None) -> Any:
 def rule_for(
     model: Model, row: Dataset, size: int | None = None, normalize: dict[str, Any] | None = None
 ) -> Preprocessing:
-    """Return the preprocessing of a set's images for a model: the set's, at the model's size; for arguments see `evaluate`.
+    """Return the set's preprocessing at the model's input size; for the arguments, see `evaluate`.
 
     Raises:
         ValueError: a size that is unknown or not square; an unknown normalization.
@@ -170,7 +172,7 @@ def rule_for(
 
 
 def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """Evaluate by logistic regression, with the penalty chosen by `val`."""
+    """Evaluate by logistic regression, with the penalty that is best on "val"."""
     val = found.get("val")
     c = FIXED_C if val is None else GRID
     made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric, progress=progress)
@@ -178,7 +180,7 @@ def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
 
 
 def _nearest(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """Evaluate by nearest neighbours in train and val."""
+    """Evaluate by nearest neighbours in "train" and "val"."""
     train, val = found["train"], found.get("val")
     if val is not None:
         train, val = joined_classes(train, val)

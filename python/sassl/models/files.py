@@ -21,14 +21,14 @@ from .rules import Known
 class Found(NamedTuple):
     """The model that a name or a file refers to."""
 
-    #: The name in results.
+    #: The model's name in results.
     name: str
     arch: str
     encoder: Model
     known: Known
     #: A checksum of the weights.
     weights: str
-    #: The seed of a checkpoint's run.
+    #: The seed of the run that wrote the checkpoint; None for other models.
     seed: int | None = None
 
 
@@ -37,14 +37,14 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
 
     Args:
         path: the folder or file.
-        arch: the network of a state dict; None: as recorded in the file.
+        arch: the name of a state dict's network; None: as recorded in the file.
         device, threads: as in `open_model`.
-        untrained: whether to draw random weights for the same network.
+        untrained: whether the same network with random weights is opened instead.
 
     Raises:
         OSError: the file cannot be read; the folder has no checkpoint.
         ValueError: the file holds no weights, or those of another network; `arch` is missing, or given although the file
-        records it.
+            records it.
     """
     name = str(path)
     path = newest(path) if path.is_dir() else path
@@ -68,7 +68,7 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
 
 
 def tells_network(source: str) -> bool:
-    """Return whether a name or a file, which need not exist, identifies its network; a state dict does not."""
+    """Return whether a model's name or file determines its network, which is false only for an existing state dict file."""
     path = Path(source)
     if not path.is_file() or path.suffix not in SUFFIXES:
         return True
@@ -147,7 +147,7 @@ def _weights(path: Path, module: Any, *, untrained: bool) -> str:
 
 
 def checksum_of_file(path: Path) -> str:
-    """The first half of a file's SHA-256."""
+    """The first half of a file's SHA-256, as 32 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):
@@ -156,7 +156,7 @@ def checksum_of_file(path: Path) -> str:
 
 
 def checksum(tensors: Mapping[str, Any]) -> str:
-    """The first half of the SHA-256 of named arrays or CPU tensors."""
+    """The first half of the SHA-256 of named arrays or CPU tensors, as 32 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -22,9 +22,9 @@ _SEED = 0
 
 
 class Arch(NamedTuple):
-    """The parts of a network's name: FAMILY:NAME, torchvision:NAME:WEIGHTS, or a bare name."""
+    """A parsed name of a network: FAMILY:NAME, torchvision:NAME:WEIGHTS, or a bare name."""
 
-    #: None: one of sassl's backbones, torchvision's ResNets and VGG.
+    #: "timm" or "torchvision"; None: one of sassl's backbones, which are some of torchvision's ResNets and VGGs.
     family: str | None
     name: str
     weights: str | None = None
@@ -36,15 +36,15 @@ class Arch(NamedTuple):
 
 
 def is_published(name: str) -> bool:
-    """Return whether a name is one of timm or torchvision, by its prefix."""
+    """Return whether a name has the prefix of timm or torchvision."""
     return name.partition(":")[0] in PUBLISHERS and ":" in name
 
 
 def parsed(arch: str) -> Arch:
-    """Parse the name of a network: one of sassl, timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of either.
+    """Parse the name of a network: timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of sassl, torchvision or timm.
 
     Raises:
-        ValueError: the name is unknown to all of them.
+        ValueError: a bare name is unknown to all three.
     """
     if is_published(arch):
         family, _, name = arch.partition(":")
@@ -76,7 +76,7 @@ def build(backbone: Backbone) -> Any:
     """Build a torch module with the initial weights of a run with seed 0.
 
     Raises:
-        ImportError: torch, or the backbone's family, is not installed.
+        ImportError: torch, timm or torchvision is required, and not installed.
         ValueError: the backbone's settings are invalid.
     """
     if find_spec("torch") is None:
@@ -109,7 +109,7 @@ def put(module: Any, tensors: Mapping[str, Any]) -> None:
 
 
 def with_weights_of(module: Any, source: Any, what: str) -> None:
-    """Load a file's weights into a module, also under the names that other libraries use, and print which were taken.
+    """Load a file's weights into a module, also if their names have prefixes of other libraries; print a line about them.
 
     Raises:
         OSError, ImportError, ValueError: as in `state_dicts.backbone_of`.
@@ -124,7 +124,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
 
     Raises:
         ImportError: torch, timm or torchvision is not installed.
-        ValueError: no such model or weights; the weights could not be downloaded.
+        ValueError: there is no such model, or no such weights; the weights could not be downloaded.
     """
     # The name is checked first, without weights.
     Backbone.of(arch.full)
@@ -146,7 +146,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
 
 
 def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
-    """Fill in the name of the weights that were loaded where none was given."""
+    """Complete a network's name by that of the weights that were loaded."""
     if arch.family == "torchvision":
         return arch._replace(weights=weights.name)
     told = getattr(module, "pretrained_cfg", None) or {}
@@ -172,7 +172,7 @@ def _torchvision_weights(arch: Arch) -> Any:
 
 
 def known_of(arch: Arch, module: Any) -> Known:
-    """The preprocessing of a network, as published with it; for sassl's own backbones, that of torchvision's first ResNets.
+    """The preprocessing published with a network; for sassl's own backbones, that of torchvision's first ResNet weights.
 
     Raises:
         ValueError: the preprocessing is not supported.

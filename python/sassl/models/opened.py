@@ -18,13 +18,13 @@ class OpenModel:
     """A backbone with its preprocessing, in the form that `sassl.evaluation` takes.
 
     Attributes:
-        name: its name in results and tables, such as "timm:resnet50.a1_in1k" or a path.
-        arch: its network, such as "resnet50".
-        encoder: one of sassl's models; or a torch module without its classifier, from images (N, 3, H, W) to (N, dim).
-        preprocessing: how images are resized, cropped and normalized for it.
-        weights: a checksum of its weights, 32 hexadecimal digits, by which cached features and results are found.
-        threads: number of images preprocessed in parallel.
-        pretraining_seed: the seed of a checkpoint's run, by which results of two arms are paired; None: unknown.
+        name: the model's name in results and tables, such as "timm:resnet50.a1_in1k" or a path.
+        arch: the name of the network, such as "resnet50".
+        encoder: one of sassl's models; or a torch module without a classifier, which maps images (N, 3, H, W) to (N, dim).
+        preprocessing: how images are resized, cropped and normalized for the model.
+        weights: a checksum of the weights, 32 hexadecimal digits, by which cached features and results are found.
+        threads: the number of images preprocessed in parallel.
+        pretraining_seed: the seed of the run that wrote the checkpoint, by which `sassl compare` pairs results; None: unknown.
     """
 
     name: str
@@ -37,13 +37,13 @@ class OpenModel:
 
     @property
     def normalize(self) -> Any:
-        """The normalization of the model's images: a dict of "mean" and "std", or None for none."""
+        """The normalization of the model's images: a dict of "mean" and "std"; None: images are not normalized."""
         return self.preprocessing.normalize
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Features (N, dim) float32 of float images (N, 3, H, W) that are already normalized.
+        """Compute the features, (N, dim) float32, of float images (N, 3, H, W) that are already normalized.
 
-        sassl's models take (N, H, W, 3) too.
+        If the encoder is one of sassl's models, the images may also be (N, H, W, 3).
         """
         batch_size = whole("batch_size", batch_size, 1)
         if is_own(self.encoder):
@@ -56,7 +56,7 @@ class OpenModel:
             return np.concatenate([features(array[i : i + batch_size]) for i in range(0, len(array), batch_size)])
 
     def describe(self) -> dict[str, Any]:
-        """The leading entries of results: "model", "arch", "weights", "pretraining_seed", and "preprocessing"."""
+        """The first entries of the model's results: "model", "arch", "weights", "pretraining_seed" and "preprocessing"."""
         own = {
             "model": self.name,
             "arch": self.arch,

@@ -18,7 +18,7 @@ from .files import Found, checksum, open_file
 from .opened import OpenModel
 from .rules import rule
 
-#: The prefix of a name or a file that asks for its network with random weights.
+#: The prefix before a name or a file that stands for the same network with random weights.
 UNTRAINED = "untrained:"
 
 
@@ -42,21 +42,22 @@ def open_model(
               "torchvision:resnet50:IMAGENET1K_V2": with published weights, without the classifier;
             - any file of weights (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict under torchvision's or timm's
               names, as `load_backbone` takes it; no code in it is run;
-            - "untrained:" and any of these, or "untrained:resnet50": the same network with random weights, which are drawn from
-              a fixed seed, or for a run from its own seed.
+            - `untrained:` followed by any of these, or by the name of a network, such as "untrained:resnet50": the same network
+              with random weights, which are drawn from a fixed seed, or for a run from the run's seed.
         arch: the network of a file that does not record it: a name of sassl, torchvision or timm.
-        size: side of the images; None: the model's own, or 224 if it is unknown.
-        normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, and
-            ImageNet's for a file of weights.
-        device: the device of a torch module, such as "cuda" or "cpu"; None: the GPU if there is one. With a device, a
-            checkpoint of sassl is opened by the torch engine there; None: by the default engine of `Pretraining.load`.
-        threads: number of images preprocessed in parallel; None: all cores.
+        size: side of the images in pixels; None: the model's own, or, for a state dict, that of the published weights of
+            `arch`. It is required for the state dict of a ResNet with a 3x3 stem.
+        normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, or,
+            for a state dict, that of the published weights of `arch`.
+        device: the device, such as "cuda" or "cpu", on which a checkpoint of sassl is then opened by the torch engine. None: a
+            checkpoint is opened by the default engine of `Pretraining.load`, and other models are on the GPU if there is one.
+        threads: the number of images preprocessed in parallel; None: all cores.
 
     Raises:
         OSError: the file or folder does not exist or cannot be read.
-        ImportError: torch, timm or torchvision is needed and not installed.
-        ValueError: no such model; the weights could not be downloaded, are missing or are those of another network; the image
-            size or normalization is unknown and not given; the network does not take images of this size.
+        ImportError: torch, timm or torchvision is required, and not installed.
+        ValueError: there is no such model; the weights could not be downloaded, are missing or are those of another network;
+            the image size or normalization is unknown and not given; the network does not accept images of this size.
     """
     text = os.fspath(source)
     found = _found(text, arch, device, threads)
@@ -104,7 +105,8 @@ def _place(found: Found, made: Preprocessing, device: str | None) -> None:
     """Move a module to its device, in eval mode, and run it on one image.
 
     Raises:
-        ValueError: no such device; the module does not take images of this size, or does not return features (1, dim).
+        ValueError: there is no such device; the module does not accept images of this size, or does not return features
+            (1, dim).
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The preprocessing of a model's images: its known settings, and those that the caller overrides."""
+"""The preprocessing of a model's images: the known settings, some of which the caller may override."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
 
 
 class Known(NamedTuple):
-    """The known preprocessing of a model; the caller has to pass the rest."""
+    """The known preprocessing of a model; the fields are those of `Preprocessing`, and the caller has to give unknown ones."""
 
-    #: Side, or (height, width); None: unknown.
+    #: Side in pixels, or (height, width); None: unknown.
     size: int | tuple[int, int] | None = 224
     resize: int | None = 256
     interpolation: str = "bilinear"
-    #: The same as in `Preprocessing`, or "not known".
+    #: As in `Preprocessing`, or "not known".
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
     #: Whether the model was pretrained on views with this normalization, so that another one would be wrong.
@@ -34,7 +34,7 @@ class Known(NamedTuple):
 
     @classmethod
     def of_views(cls, sides: Any, interpolation: str, normalize: Any, *, channels_last: bool = False) -> Known:
-        """The preprocessing that matches the settings of one of sassl's runs."""
+        """The preprocessing that matches the views of a run of sassl, given their size, interpolation and normalization."""
         usual = Preprocessing.of_views(tuple(sides) if isinstance(sides, list) else sides, normalize=None)
         return cls(usual.size, usual.resize, interpolation, normalize, channels_last, normalize != UNKNOWN)
 
@@ -45,7 +45,7 @@ def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str
     Args:
         name: the model's name in errors.
         known: its known preprocessing.
-        size: side of the images, which replaces the model's; None: the model's. The resized side scales in proportion.
+        size: side of the images in pixels, which replaces the model's; `resize` is scaled in proportion. None: the model's.
         normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: the model's own.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pretraining: MoCo v2, BYOL, SimCLR and SimSiam with style, from a folder of images to a backbone under torchvision's names.
+"""Pretraining by MoCo v2, BYOL, SimCLR or SimSiam with style: from a folder of images to a backbone with torchvision's names.
 
     import sassl
 
@@ -10,7 +10,7 @@
 
     sassl.MoCoV2(preset="moco-v2-cifar10")  # PRESETS has the published settings
 
-This package has the loop over batches. An engine computes each step on two views: the native one, in Rust, or torch's.
+The training loop is in this package. Each step is computed by an engine: the native one, in Rust, or one on PyTorch.
 """
 
 from __future__ import annotations

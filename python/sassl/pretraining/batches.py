@@ -22,7 +22,7 @@ _SLACK = 0.25
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether the data are batches: a loader, ours or torch's, or a list of ([left, right], ...)."""
+    """Return whether the data are batches, not images: sassl's or torch's loader, or an iterable of ([left, right], ...)."""
     if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
         return True
     if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
@@ -37,7 +37,7 @@ def check_length(batches: Any, epochs: int) -> None:
 
     Raises:
         TypeError: the batches have no `len`.
-        ValueError: there is no batch; the batches are an iterator, and there are several epochs.
+        ValueError: there is no batch; or the batches are an iterator, but there are several epochs.
     """
     name = type(batches).__name__
     try:
@@ -57,7 +57,7 @@ def batch_size(batches: Any) -> int:
     """The number of images in the largest batch, by which the learning rate is scaled.
 
     Raises:
-        ValueError: the batches do not report it.
+        ValueError: the loader does not have its batch size as an attribute.
     """
     if isinstance(batches, TwoViewLoader):
         return batches.batch_size
@@ -75,9 +75,9 @@ def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: in
     """Check, before the first step, that all batch sizes known in advance are supported.
 
     Args:
-        batches: the caller's batches on this rank; None: all batches have one size.
-        size: images of a batch over all ranks.
-        check: raises a ValueError for an unsupported size, such as an engine's `check_batch`.
+        batches: the caller's batches on this rank; None: all batches have the same size.
+        size: images per batch, over all ranks.
+        check: a function that raises a ValueError for an unsupported size, such as an engine's `check_batch`.
         ranks: the number of ranks.
     """
     check(size)
@@ -91,12 +91,12 @@ def check_sizes(batches: Any, size: int, check: Callable[[int], None], ranks: in
 
 
 def skip(batches: Iterable[Any], n: int) -> Iterator[Any]:
-    """Skip the first n batches."""
+    """Return an iterator that skips the first n batches."""
     return islice(iter(batches), n, None)
 
 
 def smaller(batches: Any, size: int) -> set[int]:
-    """The sizes of batches that are smaller than the others, as far as they are known in advance."""
+    """The sizes of batches other than `size`, as far as they are known in advance, such as that of a smaller last batch."""
     if isinstance(batches, (list, tuple)):
         return {len(pair(batch)[0]) for batch in batches} - {size}
     if isinstance(batches, TwoViewLoader):
@@ -114,7 +114,7 @@ def smaller(batches: Any, size: int) -> set[int]:
 
 
 def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None:
-    """Check a batch of the caller against the settings, by which evaluation resizes and normalizes images.
+    """Check the caller's first batch against the settings, by which evaluation resizes and normalizes images.
 
     Args:
         batch: the first batch.
@@ -123,8 +123,8 @@ def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None
         size: the settings' batch size.
 
     Raises:
-        ValueError: the batch has more images than `size`, views of another size, or values outside the range that `normalize`
-        gives.
+        ValueError: the batch has more images than `size`, views of another size, or values outside the range of images that
+            are normalized by `normalize`.
     """
     for view in views(batch):
         if len(view) > size:
@@ -179,8 +179,7 @@ def half(batch: Any) -> HalfViews | None:
 
 
 def pair(batch: Any, threads: int | None = None) -> Any:
-    """The left and right views of a batch in the layout of lightly's or solo-learn's collate; half-finished views are
-    completed.
+    """The left and right views of a batch in the layout of lightly or solo-learn; half-finished views are completed.
 
     Raises:
         ValueError: the batch has another layout.
@@ -200,13 +199,17 @@ def views(batch: Any, threads: int | None = None) -> tuple[NDArray[np.float32], 
 
 
 def targets(batch: Any) -> Any:
-    """The classes of a batch."""
+    """The classes of a batch; None if it has none."""
     at = 1 if isinstance(batch[0], HalfViews) or _are_views(batch[0]) else 2
     return batch[at] if len(batch) > at else None
 
 
 def floats(images: Any) -> NDArray[np.float32]:
-    """Convert images of numpy or torch to float32."""
+    """Convert float images, an array or a tensor, to a float32 array.
+
+    Raises:
+        ValueError: the images are not floats.
+    """
     array = np.asarray(images)
     if array.dtype.kind != "f":
         raise ValueError(f"views must be floats, got {array.dtype}; the recipe's dtype is float32")

@@ -10,7 +10,7 @@ from ..transforms.operations import size
 from .config import Config
 from .history import TITLES
 
-#: Views with sides up to this, in pixels, are small for a stem of this stride or more.
+#: A view is too small if its shorter side is at most the first, in pixels, and the stride of the stem is at least the second.
 _SMALL, _COARSE = 64, 4
 #: Explanations of logged values that belong to no method or monitor.
 _WORDS = {
@@ -52,7 +52,7 @@ def warmup_warning(config: Config) -> str | None:
 
 
 def chance(config: Config) -> str | None:
-    """A line with the loss of indistinguishable views, to compare the loss of the first epochs with; None if unknown."""
+    """A line with the loss for indistinguishable views, for comparison with the loss of the first epochs; None if unknown."""
     found = config.method.chance(config.data.batch_size)
     if found is None:
         return None
@@ -70,12 +70,12 @@ def unused_gpu(engine: str) -> str | None:
 
 
 def seconds_of_epoch(config: Config, batches: int, images_per_second: float) -> float:
-    """The seconds of an epoch of this many batches, without monitors and checkpoints."""
+    """The duration of an epoch of this many batches in seconds, without monitors and checkpoints."""
     return batches * config.data.batch_size / images_per_second
 
 
 def duration(config: Config, batches: int, images_per_second: float, done: int) -> str:
-    """A line with the time that an epoch and the rest of the run take, after `done` batches of the run."""
+    """A line with the estimated duration of an epoch, and of the rest of the run after `done` of its batches."""
     epoch, epochs = seconds_of_epoch(config, batches, images_per_second), config.schedule.epochs
     rest = epoch * (epochs - done / batches)
     return (
@@ -85,7 +85,7 @@ def duration(config: Config, batches: int, images_per_second: float, done: int) 
 
 
 def prolonged(config: Config, before: int) -> str:
-    """The warning for a run that was started with fewer epochs."""
+    """The warning for a run that was started with fewer epochs, `before`."""
     return (
         f"epochs = {config.schedule.epochs}: the run began with {before}; from here on its schedules are those of "
         f"{config.schedule.epochs} epochs, and its results differ from those of a run with this many from the start"
@@ -93,6 +93,6 @@ def prolonged(config: Config, before: int) -> str:
 
 
 def words(names: Iterable[str]) -> str:
-    """One line that explains the values in a log."""
+    """One line that explains the values of these names in a log."""
     known = {**TITLES, **_WORDS}
     return "; ".join(f"{name}: {known[name]}" for name in names if name in known)

@@ -12,7 +12,7 @@ from typing import Any
 from .._sassl import checkpoint_metadata
 from .history import History, file_of, plot, shown
 
-#: Parts of the settings whose name is itself a setting.
+#: The parts of the settings that have a "name", and the flat setting for it.
 _NAMED = {"method": "method", "backbone": "arch", "optimizer": "optimizer"}
 
 
@@ -22,7 +22,7 @@ class Run:
 
     Attributes:
         name: the path that it was loaded from.
-        settings: the settings by name, with those of views and style one by one; empty for a log without its `config.json`.
+        settings: the settings by name, as `flat` returns them; empty for a log without `config.json` next to it.
         history: the rows of its history.
     """
 
@@ -36,7 +36,7 @@ class Run:
 
         Raises:
             FileNotFoundError: the path does not exist, or is a folder without a log.
-            ValueError: the file is none of these, or is damaged.
+            ValueError: the file is none of these, is damaged, or has no finished epoch.
             OSError: the file cannot be read.
         """
         file = file_of(Path(path))
@@ -65,7 +65,10 @@ class Comparison:
         return {name: [run.settings.get(name) for run in self.runs] for name in differ}
 
     def results(self) -> dict[str, list[float | None]]:
-        """The epochs, the last value of each metric, and the best value of losses and accuracies."""
+        """The number of epochs, the last value of each metric, and the best one ("NAME, best") of losses and accuracies.
+
+        Each entry has a value for each run; None where a run lacks the metric.
+        """
         histories = [run.history for run in self.runs]
         found: dict[str, list[float | None]] = {"epochs": [history[-1]["epoch"] for history in histories]}
         for name in (*shown(histories), "images_per_second", "data_wait"):
@@ -77,7 +80,7 @@ class Comparison:
         return found
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Plot a panel for each metric, with a curve for each run; written and returned as by `History.plot`."""
+        """Plot each metric in a panel of its own, with a curve for each run; `path` and the result are as in `History.plot`."""
         return plot({run.name: run.history for run in self.runs}, path, "compare")
 
     def __str__(self) -> str:
@@ -97,7 +100,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
 
     Raises:
         ValueError: there are fewer than two runs, or one is given twice; a file does not belong to a run.
-        FileNotFoundError: the path does not exist, or is a folder without a log.
+        FileNotFoundError: a path does not exist, or is a folder without a log.
     """
     names = [os.path.abspath(one) for one in runs]
     if len(set(names)) < max(2, len(names)):
@@ -106,7 +109,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
 
 
 def flat(nested: dict[str, Any]) -> dict[str, Any]:
-    """Flatten the settings of `config.json` to one name each: `arch`, `lr`, `views.min_scale`, `style.alpha`.
+    """Flatten the nested settings of `config.json` to a single dict: `arch`, `lr`, `views.min_scale`, `style.alpha`.
 
     Nothing is checked: a comparison also works with methods and operations that are not registered.
     """

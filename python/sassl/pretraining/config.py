@@ -17,20 +17,20 @@ from . import config_files
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
-#: The most values that heads or a queue may have: 4 GiB, and several times that during training.
+#: The maximum number of values in the heads or the queue: 4 GiB in float32, and several times that during training.
 _MOST = 2**30
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a run, which are printed, saved with it, and compared when it resumes.
+    """The settings of a run, which are printed, saved with the run, and compared when it resumes.
 
-    The engine reads `method`, `backbone`, `optimizer` and `seed`, the loop over batches `schedule` and `data`. In JSON, a part
-    that is chosen by name has its name next to its own settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
+    The engine reads `method`, `backbone`, `optimizer` and `seed`; the training loop reads `schedule` and `data`. In JSON, the
+    first three have their "name" next to their settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
 
     Attributes:
-        init: None for weights that are drawn from `seed`; else the "source" of the backbone's initial weights, a file or None
-            for a state dict, and their "checksum", a CRC-32.
+        init: None if the backbone's initial weights are drawn from `seed`; else a dict that identifies them: "source", the path
+            of their file (None for a state dict), and "checksum", their CRC-32 in hexadecimal.
     """
 
     method: MethodSettings
@@ -66,7 +66,7 @@ class Config:
                 )
 
     def changed(self, **settings: Any) -> Config:
-        """Return a copy with other settings, by the names of `flat()`: `config.changed(arch="resnet18", lr=0.1)`.
+        """Return a copy with some settings replaced, under the names of `flat()`: `config.changed(arch="resnet18", lr=0.1)`.
 
         A new `arch` or `optimizer` keeps the settings that it shares with the previous one.
 
@@ -89,10 +89,10 @@ class Config:
         return replace(made, **changes, **{part: replace(getattr(made, part), **own) for part, own in parts.items()})
 
     def with_module(self, arch: Any) -> Config:
-        """Return a copy with the module that these settings identify only by its class; unchanged if `arch` is None.
+        """Return a copy with the module `arch`, of which settings record only the class; if `arch` is None, return `self`.
 
         Raises:
-            ValueError: the settings have another backbone, which is built by its name.
+            ValueError: the backbone of the settings is not a module, but is built by its name.
         """
         if arch is None:
             return self
@@ -103,7 +103,7 @@ class Config:
         return replace(self, backbone=replace(self.backbone, module=arch))
 
     def _with_parts(self, settings: dict[str, Any]) -> Config:
-        """Return a copy with the given backbone and optimizer."""
+        """Return a copy with the backbone and the optimizer in `settings`, if they are there."""
         made = self
         if "arch" in settings and settings["arch"] != made.backbone.name:
             backbone = Backbone.of(settings["arch"], settings.get("features"))
@@ -142,7 +142,7 @@ class Config:
         return TypeError(f"{name}={value!r} is not a setting of {who}; {meant}there are {', '.join(known)}")
 
     def flat(self) -> dict[str, Any]:
-        """All settings under one name each, in the form that the methods' constructors and `--set` take."""
+        """All settings in one flat dict, under the names that the methods' constructors and `--set` take."""
         return {
             "method": self.method.name,
             **asdict(self.method),
@@ -157,7 +157,7 @@ class Config:
         }
 
     def nested(self) -> dict[str, Any]:
-        """The settings in the nested form of JSON."""
+        """The settings as nested dicts, in the form of `config.json`."""
         return {
             "method": {"name": self.method.name, **asdict(self.method)},
             "backbone": {"name": self.backbone.name, **self.backbone.settings},
@@ -170,10 +170,10 @@ class Config:
 
     @classmethod
     def of(cls, nested: Any) -> Config:
-        """Build the settings from the result of `nested`; missing settings of `schedule` and `data` take their defaults.
+        """Build the settings from the result of `nested`; missing settings take their defaults.
 
         Raises:
-            TypeError, ValueError: a setting or a part is unknown, missing or invalid.
+            TypeError, ValueError: a part or a setting is unknown or invalid, or the method is missing.
         """
         if not isinstance(nested, dict) or not isinstance(nested.get("method"), dict):
             raise ValueError('the settings must be an object with "method", an object with a name, and others')
@@ -202,7 +202,7 @@ class Config:
             OSError: the file cannot be read.
             ValueError: the file is malformed, a setting is unknown or invalid, or the method is missing; the error names the
                 key.
-            ImportError: PyYAML is missing, for YAML, or tomli on Python 3.10, for TOML.
+            ImportError: a YAML file needs PyYAML, or a TOML file on Python 3.10 needs tomli, and it is not installed.
         """
         settings = config_files.read(path)
         try:
@@ -211,7 +211,12 @@ class Config:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the settings atomically, as YAML to a .yaml or .yml file, else as JSON."""
+        """Write the settings atomically, as YAML to a .yaml or .yml file, else as JSON.
+
+        Raises:
+            ValueError: the suffix is .toml, a format that has no null.
+            ImportError: PyYAML is not installed, and the suffix is one of YAML.
+        """
         write_file(path, config_files.text(self.nested(), Path(path).suffix).encode())
 
     def core(self) -> str:
@@ -262,7 +267,7 @@ def _object(name: str, value: Any) -> dict[str, Any]:
 
 
 def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> Any:
-    """Build a part from settings found at `place`; a TypeError or ValueError names the offending setting."""
+    """Build a part of the settings; a TypeError or ValueError names the offending setting, with the prefix `place`."""
     known = [one.name for one in fields(kind)]
     if unknown := [one for one in settings if one not in known]:
         near = get_close_matches(str(unknown[0]), known, 1)
@@ -275,32 +280,32 @@ def _made(kind: Any, name: str, settings: dict[str, Any], place: str = "") -> An
 
 
 class Method(NamedTuple):
-    """A row of the table of methods."""
+    """The entry of a method in `METHODS`."""
 
     #: The type of the method's settings.
     settings: type[MethodSettings]
-    #: The recipe of its views, a class of `sassl.transforms`.
+    #: The recipe of the method's views, a class of `sassl.transforms`.
     recipe: type[Any]
-    #: Published settings by name, without style; the one with the method's name is its default.
+    #: Published settings by name, without style; the preset with the method's name is the default.
     presets: dict[str, Config]
-    #: Its class, a `Pretraining`.
+    #: The method's class, a subclass of `Pretraining`.
     kind: type[Any]
 
 
 #: All methods, by name; each file of `methods/` adds its own.
 METHODS: dict[str, Method] = {}
-#: The published settings of all methods, without style, by name; `style=` adds style to each. Presets that only have their
-#: method's name are meant for one machine.
+#: The published settings of all methods, without style, by name; `style=` adds style. The presets that have the name of their
+#: method are meant for a single machine.
 PRESETS: dict[str, Config] = {}
 
 
 def method_class(name: str) -> type[Any] | None:
-    """The class of this name, such as "MoCoV2"; None if there is none."""
+    """The method's class with this name, such as "MoCoV2"; None if no method has such a class."""
     return next((row.kind for row in METHODS.values() if row.kind.__name__ == name), None)
 
 
 def register(method: Method) -> None:
-    """Register a method, of this package or of another."""
+    """Register a method of this or another package, with its presets and plot titles."""
     METHODS[method.settings.name] = method
     TITLES.update(method.settings.watches)
     PRESETS.update(method.presets)

@@ -1,4 +1,4 @@
-"""Settings files in YAML, TOML and JSON, by their suffix, to and from nested dicts."""
+"""Settings files as nested dicts: read as YAML, TOML or JSON, written as YAML or JSON, depending on the suffix."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-#: The suffixes of YAML and TOML; files with any other are JSON.
+#: The suffixes of YAML and TOML; files with any other suffix are JSON.
 _YAML, _TOML = (".yaml", ".yml"), (".toml",)
-#: The core schema of YAML 1.2, whose values are JSON's: 1e-4 is a number, and `off` is a string. PyYAML follows YAML 1.1.
+#: The core schema of YAML 1.2, which agrees with JSON: 1e-4 is a number, and `off` a string. PyYAML follows YAML 1.1 instead.
 _SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -100,7 +100,7 @@ def _pyyaml() -> Any:
 
 
 def _with_schema(kind: Any) -> Any:
-    """A subclass of a loader or dumper of PyYAML, with the schema above."""
+    """Derive a class from a loader or dumper of PyYAML that resolves values by `_SCHEMA`."""
     made = type(kind.__name__, (kind,), {"yaml_implicit_resolvers": {}})
     for tag, (pattern, first) in _SCHEMA.items():
         made.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), first)  # type: ignore[attr-defined]
@@ -115,7 +115,7 @@ def _construct_map(loader: Any, node: Any) -> dict[Any, Any]:
 
 
 def _represent_list(dumper: Any, items: list[Any]) -> Any:
-    """Lists of plain values are written on one line."""
+    """Write a list on one line, unless it contains lists or dicts."""
     flow = not any(isinstance(one, (dict, list)) and one for one in items)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flow)
 

@@ -15,7 +15,7 @@ from .engines import Engine
 
 
 class Encoding:
-    """The part of a model that encodes images."""
+    """A mixin for models, which encodes images."""
 
     run: Config
     transform: Views
@@ -28,7 +28,7 @@ class Encoding:
 
     @property
     def normalize(self) -> Any:
-        """The views' normalization: a dict of "mean" and "std"; None: not normalized; "not known" for batches of the caller."""
+        """The views' normalization: a dict of "mean" and "std"; None: not normalized; or "not known", if the caller said so."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
@@ -48,16 +48,16 @@ class Encoding:
         """Backbone features of images that are resized and normalized like the run's views, without augmentation.
 
         Args:
-            images: (N, H, W, 3) uint8, or a tensor (N, 3, H, W) of uint8, of any size; or a list of PIL images, paths, bytes of
-                files, arrays (H, W, 3) and tensors (3, H, W) of uint8; or a single one of them.
-            batch_size: images that are encoded at a time.
+            images: an array (N, H, W, 3) or a tensor (N, 3, H, W) of uint8, of any height and width; a list of PIL images,
+                paths, bytes of files, uint8 arrays (H, W, 3) and uint8 tensors (3, H, W); or a single one of these.
+            batch_size: the number of images encoded at a time.
 
         Returns:
             (N, features) float32.
 
         Raises:
-            ValueError: the images are floats, which `encode_normalized` takes; an image is damaged; the run's normalization is
-                not known.
+            ValueError: the images are floats, for which there is `encode_normalized`; an image is damaged; the run's
+                normalization is not known.
             OSError, TypeError: a file cannot be read; an element is not an image.
         """
         return evaluation.encode(self, images, batch_size=batch_size)
@@ -66,8 +66,8 @@ class Encoding:
         """Backbone features, with the norms' running statistics, of float images normalized like the views.
 
         Args:
-            images: (N, H, W, 3) or (N, 3, H, W) of floats; numpy or torch.
-            batch_size: images that are encoded at a time.
+            images: an array or tensor of floats, (N, H, W, 3) or (N, 3, H, W).
+            batch_size: the number of images encoded at a time.
 
         Returns:
             (N, features) float32.

@@ -1,7 +1,7 @@
-"""Engines, which compute steps on batches. The loop and the models rely only on the protocol; `Native` is this package's own.
+"""Engines, which compute training steps. The loop and the models rely only on the protocol `Engine`; `Native` runs on CPUs.
 
-An engine is built from a `Config` and a number of threads, and is given by name, as in `sassl.SimCLR(engine="native")`, or as a
-callable that builds one. Several processes may form one engine: the global batch is that of all processes together.
+An engine is built from a `Config` and a number of threads. It is chosen by name, as in `sassl.SimCLR(engine="native")`, or by a
+callable that builds it. Several processes may form one engine: the global batch is that of all processes together.
 """
 
 from __future__ import annotations
@@ -31,28 +31,29 @@ class Rates(NamedTuple):
 
     #: The learning rate.
     lr: float
-    #: The learning rate of networks that do not follow the schedule.
+    #: The peak learning rate, for networks that do not follow the schedule.
     fixed_lr: float
-    #: The EMA coefficient of the momentum encoder; None: the method has none.
+    #: The EMA coefficient of the momentum encoder; None: the method has no momentum encoder.
     momentum: float | None
 
 
 class Report(NamedTuple):
-    """The result of a step. Reading the values of an engine that works ahead of its caller waits for the step.
+    """The result of a step.
 
-    The loop reads them one step late; `float` of a loss that is not finite raises a ValueError.
+    An engine that works ahead returns it before the step is complete; `float` of a value then waits for the step, and raises a
+    ValueError if the loss is not finite. The loop reads the values of such an engine one step late.
     """
 
     #: The loss of the global batch before the update.
     loss: SupportsFloat
     #: Other metrics of the global batch, by name.
     watched: Mapping[str, SupportsFloat]
-    #: (N, features) of this process's left views, computed with training statistics; anything that numpy converts to an array.
+    #: The features (N, dim) of this process's left views, in training mode; any object that numpy converts to an array.
     features: Any
 
 
 class Engine(Protocol):
-    """The protocol of engines that the loop and the models use; a subclass inherits `ranks`, `save` and `load`."""
+    """The protocol of engines, as the loop and the models use it; subclasses inherit defaults, such as `save` and `load`."""
 
     #: The name recorded in checkpoints.
     name: str
@@ -62,11 +63,11 @@ class Engine(Protocol):
         return self.name
 
     def how(self) -> dict[str, Any] | None:
-        """The keywords of `memory.estimate` that describe this engine, or None if they are unknown."""
+        """The keywords of `memory.estimate` that describe this engine; None: its memory is not estimated."""
         return None
 
     def room(self) -> tuple[int, int] | None:
-        """The free and total memory of its device in bytes, or None if it uses the machine's memory."""
+        """The free and total memory of the engine's device in bytes; None: it uses the machine's main memory."""
         return None
 
     @property
@@ -81,7 +82,7 @@ class Engine(Protocol):
         """Raise a ValueError if this batch size, over all processes, is not supported."""
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """Additional settings of a `TwoViewLoader` of these views, such as where their second half is computed."""
+        """Further keywords for the `TwoViewLoader` of these views, such as those by which the engine completes the views."""
         return {}
 
     def views(self, batch: Any) -> tuple[Any, Any]:
@@ -89,11 +90,11 @@ class Engine(Protocol):
         return batches.views(batch)
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
-        """Compute one step on two views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
+        """Compute a training step on both views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: the views do not match the settings; the loss is not finite, in which case either no weight has changed,
-                or a state has to be loaded before the engine can be used again.
+            ValueError: the views do not match the settings; the loss is not finite: then either no weight has changed, or a
+                state has to be loaded before the engine can be used again.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,7 +110,7 @@ class Engine(Protocol):
         """Everything that a resumed run needs, by name; the optimizer's entries are in the order of their parameters."""
 
     def load_state(self, state: State) -> None:
-        """Load a state; raise a ValueError for that of another run, without changing anything."""
+        """Load the result of `state`; raise a ValueError, and change nothing, if its tensors do not fit this engine."""
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
         """Write a checkpoint atomically. All processes call it, and rank 0 writes."""
@@ -146,9 +147,9 @@ class Native(Engine):
     """This package's engine, in Rust on CPUs; results are bit-identical for any number of threads.
 
     Args:
-        accumulate: the number of pieces in which a step processes its rows, one after another, so that memory holds the
-            activations of one piece only; each consists of whole parts of the batch for norms (`splits`), and the step is the
-            same up to rounding.
+        accumulate: the number of pieces into which the rows of a step are divided (gradient accumulation), so that memory holds
+            the activations of only one piece at a time. It must divide `splits`, the number of parts of the batch with separate
+            norm statistics. The step is the same up to rounding.
     """
 
     name = "native"
@@ -217,7 +218,8 @@ class Native(Engine):
         return self._trainer.load(path)
 
 
-#: A callable that builds an engine from settings and threads; those of `ENGINES` also take options such as `accumulate`.
+#: A callable that builds an engine from settings and a number of threads; those in `ENGINES` also take options, such as
+#: `accumulate`.
 Maker = Callable[..., Engine]
-#: All engines of this package, by name.
+#: All engines, by name.
 ENGINES: dict[str, Maker] = {"native": Native}

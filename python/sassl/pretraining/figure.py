@@ -10,11 +10,11 @@ from ..figure import Figure
 
 
 def draw(runs: Mapping[str, Sequence[Mapping[str, float]]], titles: Mapping[str, str]) -> Figure:
-    """Draw a panel for each metric over epochs, with a line for each run that has it.
+    """Draw a panel for each metric over the epochs, with a line for each run that has the metric.
 
     Args:
-        runs: the rows of each run, by its name in the legend, which is drawn for several runs.
-        titles: the panels' titles, by metric, in order.
+        runs: the rows of each run, by the run's name in the legend; a single run has no legend.
+        titles: the titles of the panels by metric, in the order of the panels.
     """
     columns = min(3, len(titles))
     rows = -(-len(titles) // columns)

@@ -1,7 +1,7 @@
 """A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints, styles; used by one process at a time, written atomically.
 
-The folder may contain other files. Our files are recognized by their exact names and their contents; all others are left alone,
-and no run begins if one of our names is taken by another file.
+The folder may contain other files. The files of a run are recognized by their exact names and their contents; all others are
+left alone, and no run begins if another file has one of these names.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from .view_settings import compared, first_apart, kept
 _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 
 
-#: Styles that the settings do not name.
+#: The file for styles that the settings do not name, such as images in memory.
 STYLES = "styles.safetensors"
-#: The location of the run's images, and its extensions to more epochs.
+#: The file for the location of the run's images, and for its extensions to more epochs.
 RUN = "run.json"
 
 
 class Folder:
-    """A run's folder, created and locked; on an error, nothing is changed.
+    """A run's folder, which is created if necessary, and locked; if the run does not fit, its files are unchanged.
 
     Args:
         path: the folder.
-        resume: whether it may contain a run.
+        resume: whether the folder may already contain a run, which is to be resumed.
         config: the settings of the run.
         styles: styles that the settings do not name, which are stored in the folder; None: there are none.
-        data: the path or pattern of the images, which is recorded for a resume; None: there is none.
+        data: the path or pattern of the images, which is recorded for a resume; None: the images have none.
 
     Attributes:
         unlocked: the reason why the folder is not locked; None if it is locked.
-        prolonged: the total epochs at the run's last checkpoint if they are fewer than now; else None.
+        prolonged: the total epochs in the settings of the last checkpoint, if those of `config` are more; else None.
 
     Raises:
         FileExistsError: the folder has a run and `resume` is false; another process uses it; or a name that the run needs is
             taken by another file.
-        ValueError: its run has other settings; a checkpoint does not match its name.
+        ValueError: the run in the folder has other settings; a checkpoint is not that of its name.
         OSError: the folder cannot be created, read or written.
     """
 
@@ -112,7 +112,7 @@ class Folder:
             write_file(self.path / RUN, (json.dumps(told, indent=2) + "\n").encode())
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
-        """Check that each file to be written is ours or does not exist."""
+        """Check that each file to be written does not exist, or is a run's."""
         names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log, KEPT: is_kept}
         if has_styles:
             names[STYLES] = lambda path: _is_kept(path, config)
@@ -131,7 +131,7 @@ class Folder:
         return self._checkpoints[-1] if self._checkpoints else None
 
     def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
-        """Write a checkpoint, and delete all but the newest `keep`; symbolic links, which users create, stay."""
+        """Write a checkpoint, and delete all but the newest `keep` checkpoints; symbolic links, which users create, stay."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
         engine.save(self.path / name, metadata)
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
@@ -170,7 +170,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
-    """The metadata of a checkpoint after `epoch` epochs and `batch` batches."""
+    """The metadata of a checkpoint after `epoch` epochs and `batch` batches of the next one; `parts` are further entries."""
     told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
     return {name: json.dumps(value) for name, value in told.items()}
 

@@ -12,12 +12,12 @@ from typing import Any
 
 from .._sassl import checkpoint_metadata
 
-#: A checkpoint's name in a run's folder: its completed epochs and batches.
+#: The name of a checkpoint in a run's folder: the completed epochs, and the completed batches of the next epoch.
 CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 #: The metrics that are drawn first; the others follow in their order of appearance.
 _FIRST = ("loss", "knn_top1", "linear_top1")
 _LEFT_OUT = ("epoch", "images_per_second", "data_wait", "views_seconds", "step_seconds", "encoder_momentum")
-#: Plot titles of a row's values; each method adds those of its own metrics.
+#: Plot titles of metrics; each method adds those of its own metrics.
 TITLES = {
     "knn_top1": "nearest neighbours, top-1 in per cent",
     "linear_top1": "linear probe, top-1 in per cent",
@@ -27,12 +27,12 @@ TITLES = {
 
 
 class History(list[dict[str, float]]):
-    """A dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
+    """A list of a dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
 
-    The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for a batch;
-    `views_seconds`, the engine's seconds for completing a batch's views; and `step_seconds`, its seconds for a step. An engine
-    that works ahead is still computing the previous step while the loop waits for a batch: then `data_wait` is an upper bound
-    on the time that its device has waited. `pandas.DataFrame(history)` is a table.
+    The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for batches;
+    `views_seconds`, the engine's mean time for completing the views of a batch; and `step_seconds`, its mean time for a step.
+    An engine that works ahead may still compute the previous step while the loop waits for a batch: `data_wait` is then an
+    upper bound on the fraction in which the device is idle. `pandas.DataFrame(history)` converts the history to a table.
     """
 
     @classmethod
@@ -50,10 +50,11 @@ class History(list[dict[str, float]]):
         return cls(json.loads(checkpoint_metadata(file)["history"]))
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
-        """Plot a panel for each metric over epochs.
+        """Plot each metric over the epochs, in a panel of its own.
 
         Args:
-            path: an image file to write, in the format of its suffix: .png, .svg or another that matplotlib writes.
+            path: an image file to write, in the format of its suffix: .png, .svg or another that matplotlib writes; None: no
+                file.
 
         Returns:
             A matplotlib `Figure`, which a notebook displays.
@@ -69,7 +70,7 @@ class History(list[dict[str, float]]):
 
 
 def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: str) -> Any:
-    """Plot the curves of one or several runs like `History.plot`; `who` is the caller's name in the error about matplotlib."""
+    """Plot the curves of runs, given by name, like `History.plot`; `who` names the caller in the error about matplotlib."""
     try:
         from ..figure import save
         from . import figure
@@ -82,16 +83,16 @@ def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: 
 
 
 def shown(runs: Iterable[History]) -> list[str]:
-    """The metrics of runs to plot or compare, in display order."""
+    """The names of the metrics of runs that are plotted and compared, in display order."""
     found = list(dict.fromkeys(name for history in runs for row in history for name in row if name not in _LEFT_OUT))
     return [name for name in _FIRST if name in found] + [name for name in found if name not in _FIRST]
 
 
 def file_of(path: Path) -> Path:
-    """The log or checkpoint of a run, given that file or the run's folder.
+    """The file to read a history from: the path itself, or of a run's folder `log.csv`, else the newest checkpoint.
 
     Raises:
-        FileNotFoundError: the folder has neither.
+        FileNotFoundError: the folder has neither `log.csv` nor a checkpoint.
     """
     if not path.is_dir():
         return path
@@ -104,7 +105,7 @@ def file_of(path: Path) -> Path:
 
 
 def rows_of(path: Path, first: str) -> list[dict[str, float]]:
-    """The rows of a table whose first column is named `first`; an incomplete last row of a killed process is left out.
+    """The rows of a CSV table whose first column is named `first`, without an incomplete last row, as a killed process leaves.
 
     Raises:
         ValueError: the file is not such a table.

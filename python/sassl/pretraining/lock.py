@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-#: Errors of file systems without locks: Lustre without `-o flock`, some NFS and FUSE.
+#: Error codes of file systems without locks: Lustre mounted without `-o flock`, some NFS and FUSE file systems.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 #: Do not follow links, and do not wait for a pipe.
 _FLAGS = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -19,10 +19,11 @@ class Lock:
     """A file that is locked until `close`; the system unlocks it when the process ends for any reason.
 
     Attributes:
-        missing: the file system's error if it has no locks, in which case nothing keeps two processes apart; else None.
+        missing: the error message if the file system does not support locks, so that two processes may use the folder at once;
+            else None.
 
     Raises:
-        FileExistsError: another process holds the lock, or the file of this name is not a lock.
+        FileExistsError: another process holds the lock, or a file that is not a lock has its name.
         OSError: the file cannot be opened or locked.
     """
 
@@ -89,7 +90,7 @@ class Lock:
         )
 
     def close(self) -> None:
-        """Release the lock, and delete its file if it is still this process's."""
+        """Release the lock, and delete its file if it still belongs to this process."""
         # Without locks the file may belong to another process by now. A leftover file does no harm.
         with suppress(OSError):
             if self._is_there() and self._read() == _own():

@@ -1,4 +1,4 @@
-"""The loop over epochs and batches: rates, checkpoints, logging."""
+"""The training loop over epochs and batches, with learning rates, checkpoints and logging."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ from .monitor import Monitor
 from .stopping import Stopping
 from .timing import EpochSoFar, Pace
 
-#: Steps between points of loggers.
+#: The interval, in steps, at which loggers receive values.
 _POINTS = 10
 
 
 class Learner(Encoder, Protocol):
-    """A protocol for the model that a run trains, such as the objects of `methods/`."""
+    """A protocol for the model that a run trains, such as an object of a class in `methods/`."""
 
     history: History
     engine: Engine
-    #: The transform of the views that it is trained on.
+    #: The transform of the views that the model is trained on.
     transform: Views
 
 
 class Loop:
-    """A run over a loader; `run` is called once."""
+    """The training of a model on the batches of a loader; `run` may be called only once.
+
+    `keep`, `checkpoint_every`, `on_epoch`, `on_step` and `quiet` are as in `Pretraining.fit`.
+    """
 
     def __init__(
         self,
@@ -68,7 +71,7 @@ class Loop:
         # The caller's batches are checked against the settings once; those of our loader need no check.
         self._is_checked = isinstance(loader, TwoViewLoader)
         self._unreadable: set[str] = set()
-        #: The sums of the current epoch.
+        #: The running totals of the current epoch.
         self.so_far = EpochSoFar()
         #: The speed of the first steps.
         self.pace = Pace()
@@ -82,7 +85,7 @@ class Loop:
         self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
     def run(self, resume: bool) -> None:
-        """Run all epochs, or the remaining ones."""
+        """Run all epochs, or, to resume, those that remain after the last checkpoint."""
         epochs, batch_size = self._config.schedule.epochs, self._config.data.batch_size
         self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
@@ -157,7 +160,7 @@ class Loop:
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
     def _epoch(self, epoch: int, place: int, progress: Progress) -> None:
-        """Run the batches of an epoch from batch `place` on, and end the epoch."""
+        """Run an epoch from batch `place` to its end."""
         loader, folder, ranks = self._loader, self._folder, self._model.engine.ranks
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
@@ -206,7 +209,10 @@ class Loop:
             raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """Take a step on a batch after `done` others of the epoch; return its images on all ranks, and the values read."""
+        """Take a step on the batch with index `done`; return its number of images over all ranks, and the values read so far.
+
+        The values are those of this step, or, with an engine that works ahead, those of the previous one.
+        """
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
         if not isinstance(self._loader, TwoViewLoader) and self._model.engine.ranks.world_size > 1:
@@ -230,7 +236,7 @@ class Loop:
         return images, told
 
     def _look(self) -> dict[str, float]:
-        """Read the values of the last step, if they have not been read yet, and add them to the epoch's."""
+        """Read the values of the last step, if they have not been read yet, and add them to the epoch's totals."""
         if self._ahead is None:
             return {}
         (epoch, done, values), self._ahead = self._ahead, None
@@ -245,7 +251,7 @@ class Loop:
 
     @contextmanager
     def _naming(self, epoch: int, done: int) -> Iterator[None]:
-        """Add the epoch and the batch to errors of a step."""
+        """Within the block, add the epoch, the batch and the last checkpoint to the message of a ValueError."""
         try:
             yield
         except ValueError as error:
@@ -285,7 +291,7 @@ class Loop:
             self._on_epoch(model, row)
 
     def _tell_of_unreadable(self, progress: Progress) -> None:
-        """Report the images that were replaced, each once in a run."""
+        """Report the unreadable images that were replaced, each once per run."""
         used = set(self._loader.damaged)
         for name, (why, _) in self._loader.report.items():
             if name not in self._unreadable and name not in used:
@@ -309,8 +315,7 @@ class Loop:
         return values, features
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
-        """Write a checkpoint. A temporarily full disk does not end a run that has an earlier checkpoint: a later one is
-        tried."""
+        """Write a checkpoint; a failure, such as a full disk, is only a warning if there are earlier and later checkpoints."""
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
@@ -333,7 +338,7 @@ class Loop:
             self._loggers.epoch(int(row["epoch"]), row)
 
     def _resume(self) -> tuple[int, int]:
-        """Load the last checkpoint; return its epoch and batch."""
+        """Load the last checkpoint; return its epoch and batch, or (0, 0) if there is no checkpoint."""
         path = self._folder.last if self._folder is not None else None
         if path is None:
             return 0, 0
@@ -355,7 +360,10 @@ class Loop:
 
 
 def rates(config: Config, step: int, batches: int) -> Rates:
-    """The rates of a step, counted from 0; a smaller last batch has the same rate as the others."""
+    """The scheduled rates of a step, counted from 0 over the run, with `batches` steps per epoch.
+
+    A smaller last batch has the same rates as the others.
+    """
     schedule = config.schedule
     total, warmup = schedule.epochs * batches, beginning.warmup(config) * batches
     # The warm-up is per step in either case: per epoch, the first epoch would have a rate of 0.

@@ -1,4 +1,4 @@
-"""Memory estimates before a run: bytes by kind, the largest batch that fits, and remedies if none does."""
+"""Memory estimates before a run: bytes by kind, the largest batch that fits, and remedies for a run that does not fit."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from .engines import Engine
 from .settings import AdamW, MomentumSettings
 from .shapes import layers
 
-#: Values per pair of rows that the native engine's losses keep: logits and softmax, and their gradients.
+#: The number of values that the native engine's losses store per pair of rows: logits and softmax, and their gradients.
 _OF_PAIR = 8
-#: Batches of views that wait in the loader, and the current one.
+#: The number of batches whose views are in memory: those that wait in the loader, and the current one.
 _BATCHES = 3
 #: The largest relative error of an estimate (`tests/python/test_memory.py`).
 BAND = 0.2
-#: Bytes of a weight, a gradient or an optimizer's value.
+#: The size of a float32 value in bytes.
 _VALUE = 4
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one process, without the interpreter and the libraries, which take about 100 MB, or 500 MB with CUDA.
+    """The memory of one process in bytes, without the interpreter and the libraries: about 100 MB, or 500 MB with CUDA.
 
     Attributes:
         weights: weights of the trained networks.
         gradients: their gradients.
         optimizer: the optimizer's state.
-        momentum: the momentum networks, and a queue.
-        activations: the activations that the backward pass of a piece needs, and temporary values.
+        momentum: weights of the momentum encoder, and the queue.
+        activations: the activations that the backward pass of one piece (`accumulate`) needs, and temporary values.
         views: the views of the current batch and of prefetched batches.
     """
 
@@ -51,7 +51,7 @@ class Memory:
 
     @property
     def of_step(self) -> int:
-        """The bytes of a step in addition to an existing engine."""
+        """The bytes that a step needs in addition to those of the engine, which exist already."""
         return self.gradients + self.activations + self.views
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Memory:
 
 
 def told(n: float) -> str:
-    """Format bytes for people."""
+    """Format a number of bytes as MB or GB."""
     return f"{n / 1e9:.1f} GB" if n >= 1e8 else f"{n / 1e6:.1f} MB"
 
 
@@ -77,10 +77,10 @@ def estimate(
 
     Args:
         config: the settings; `batch_size` is that of all ranks.
-        engine: "native", estimated by arithmetic; "torch", by a step on fake tensors, which takes seconds, and excludes the
-            workspaces of a GPU's convolutions.
-        accumulate, checkpointing, precision: as in `Torch`; the native engine only has the first.
-        ranks: processes that form one engine.
+        engine: "native", estimated from the layers' shapes; "torch", estimated by tracing a step on fake tensors, which takes
+            seconds and excludes the workspaces of a GPU's convolutions.
+        accumulate, checkpointing, precision: as in `Torch`; the native engine only has `accumulate`.
+        ranks: the number of processes that form the engine.
 
     Raises:
         ValueError: there is no estimate for the engine or the backbone.
@@ -128,12 +128,15 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
 
 
 def largest_batch(config: Config, limit: int, **how: Any) -> int:
-    """The largest batch, over all ranks, that needs at most `limit` bytes in each process; 0 if none fits.
+    """The largest batch size, over all ranks, that needs at most `limit` bytes in each process; 0 if none fits.
+
+    It is found to within about 3 %, among the multiples of the number of ranks and of `splits`, with at least 2 images for each
+    of the latter's parts.
 
     Args:
-        config: the settings, whose `batch_size` is ignored; a batch has whole parts for norms, of at least 2 images each.
-        limit: the bytes of a process.
-        how: as in `estimate`.
+        config: the settings, whose `batch_size` is ignored.
+        limit: the maximum number of bytes in each process.
+        how: keywords of `estimate`.
     """
     parts, ranks = getattr(config.method, "splits", 1), how.get("ranks", 1)
     unit = parts * ranks // _common(parts, ranks)
@@ -158,7 +161,7 @@ def _common(a: int, b: int) -> int:
 
 
 def machine() -> tuple[int, int]:
-    """The free memory and the total memory that this process may use, in bytes; (0, 0) if unknown."""
+    """The free and the total main memory that this process may use, in bytes; (0, 0) if unknown."""
     found = {}
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
@@ -184,10 +187,11 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
     """Warn if a step needs more memory than is free on the engine's device.
 
     Returns:
-        The estimate, or None if the engine has none, or skips tracing a third-party backbone because the batch is small.
+        The estimate, or None: the engine's memory is not estimated, the estimate has failed, or it is left out, because it
+        takes seconds (engine "torch") and the batch is certain to fit.
 
     Raises:
-        ValueError: a step needs more than the total memory; raised on all ranks.
+        ValueError: the run needs more than the total memory; raised on all ranks.
     """
     how, error, wanted = engine.how(), None, None
     if how is None:
@@ -216,7 +220,7 @@ def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:
 
 
 def remedies(config: Config, limit: int, how: dict[str, Any]) -> str:
-    """The remedies that would fit: accumulation, checkpointing, a smaller batch."""
+    """The changes by which the run would fit into `limit` bytes: accumulation, checkpointing or a smaller batch."""
     found, ranks, batch = [], how.get("ranks", 1), config.data.batch_size
     parts, now = getattr(config.method, "splits", 1), how.get("accumulate", 1)
     for pieces in (2**n for n in range(1, 11) if 2**n > now):

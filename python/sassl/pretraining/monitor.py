@@ -1,4 +1,4 @@
-"""The quality of the features during a run: nearest neighbours and a linear probe, after some epochs."""
+"""Evaluation of the features during a run, by nearest neighbours and a linear probe."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from ..data import as_images
 from ..data.classes import numbered
 from ..data.ranks import Ranks
 
-#: Training images for each encoded one: encoding is one forward pass, a step goes forward and backward through two views.
+#: The minimum ratio of training images to encoded images, by default: encoding an image takes one forward pass, a training step
+#: forward and backward passes of two views.
 _RATIO = 10
 
 
 class Monitor:
-    """Accuracies on held-out labelled images, in per cent.
+    """Measures the accuracy of the features, in per cent, on held-out labelled images during a run.
 
-    Neighbours and the probe's examples are the left views' features that pretraining computed in the epoch, so that only the
-    images of `data` have to be encoded (as in solo-learn). They are incomplete in an epoch that was resumed midway, and nothing
-    is measured then. Report the results of `sassl.evaluation`; the monitor only indicates whether a run progresses.
+    The neighbours, and the training examples of the linear probe, are the features of left views that pretraining has computed
+    in the epoch, so that only the images of `data` have to be encoded (as in solo-learn). An epoch that was resumed midway is
+    not measured, since its features are incomplete. The monitor only indicates whether a run makes progress; for results to
+    publish, use `sassl.evaluation`.
 
     Args:
-        data: labelled images, in any form that a `TwoViewLoader` takes; their classes are those of the training images, matched
-            by name if both have names. Training images without a class (-1) are not used as neighbours.
-        every: the interval in epochs; the last epoch is always measured. None: the shortest interval at which the encoded
-            images are at most a tenth of the training images.
-        bank: how many of the newest features are kept.
-        k: neighbours; all features if they are fewer.
-        probe_epochs: epochs of the linear probe, 0 for none.
-        on_error: the policy on images that cannot be read, as in `sassl.evaluation.extract`; None: that of the training images.
+        data: labelled images, in any form that a `TwoViewLoader` takes. Their classes must be among those of the training
+            images, and are matched by name if both have names. Training images without a class (-1) are not used.
+        every: the interval between measurements in epochs; the last epoch is always measured. None: the shortest interval at
+            which the encoded images are at most a tenth of the training images.
+        bank: the maximum number of stored features, the newest of the epoch.
+        k: the number of neighbours; all stored features if there are fewer.
+        probe_epochs: epochs of the linear probe; 0: no linear probe.
+        on_error: the policy for unreadable images of `data`, as in `sassl.evaluation.extract`; None: that of the training
+            images.
 
     Raises:
         ValueError: an argument is out of range.
@@ -51,7 +54,7 @@ class Monitor:
         on_error: str | None = None,
     ) -> None:
         self.data, self.every = as_images(data), None if every is None else whole("every", every, 1)
-        #: Names of the training images' classes, which define the class indices of `data`; set by `fit`.
+        #: The class names of the training images, which define the class indices of `data`; set by `fit`.
         self.classes: list[str] | None = None
         self._on_error: str | None = choice("on_error", on_error, ("raise", "report", None))
         self._policy, self._left_out = on_error or "raise", 0
@@ -67,10 +70,11 @@ class Monitor:
         return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
     def begin(self, classes: list[str] | None, on_error: str) -> None:
-        """Set the class names of a run's training images, and its policy on images that cannot be read.
+        """Prepare for a run, given the class names of its training images and its policy for unreadable images.
 
         Raises:
-            ValueError: there is no image, a class is not among those of the training images, or there is only one class.
+            ValueError: `data` has no image, or a class that is not among those of the training images; or the training images
+                have only one class.
         """
         self._policy = self._on_error or on_error
         self.classes = None if self.data.classes is None else classes
@@ -82,10 +86,10 @@ class Monitor:
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
-        """The classes of a batch of n images; None if it has none.
+        """The class indices of a batch of n images; None if the batch has no classes.
 
         Raises:
-            ValueError: the first batch, before the first step, has none.
+            ValueError: the first batch of the run has no classes.
         """
         classes = np.asarray(targets)
         if classes.shape == (n,) and classes.dtype.kind in "iu":
@@ -96,7 +100,7 @@ class Monitor:
         raise ValueError(f"monitor requires {n} classes with the views, got {targets!r:.100}")
 
     def keep(self, features: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
-        """Store the features of a step and their classes."""
+        """Store the features of a step with their classes."""
         is_known = classes >= 0
         self._kept.append((features[is_known], classes[is_known]))
         self._rows += int(is_known.sum())
@@ -104,8 +108,9 @@ class Monitor:
             self._rows -= len(self._kept.popleft()[0])
 
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
-        """Measure `knn_top1` and `linear_top1` where possible, and return them with lines about failures; free the stored
-        features.
+        """Measure `knn_top1` and `linear_top1`; return the accuracies, and lines to print about failures and warnings.
+
+        The stored features are discarded.
 
         Each rank encodes its share of the images; rank 0 measures on the features of all ranks, and broadcasts the result.
 

@@ -11,10 +11,10 @@ from ..data import Arrays
 
 Plane = NDArray[np.float64]
 
-#: Pixels of a side, and samples for each of them along each axis.
+#: The side of an image in pixels, and the samples per pixel along each axis.
 _SIDE, _SAMPLES = 32, 2
 
-#: The classes. Each function of x and y, in units of the shape's size from its center, is positive inside the shape.
+#: The classes: functions of x and y, from the shape's center and in units of its size, that are positive inside the shape.
 SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "disc": lambda x, y: 0.85 - np.hypot(x, y),
     "ring": lambda x, y: 0.25 - np.abs(np.hypot(x, y) - 0.7),
@@ -57,7 +57,7 @@ def _image(rng: np.random.Generator, shape: Callable[[Plane, Plane], Plane]) -> 
 
 
 def _texture(rng: np.random.Generator, x: Plane, y: Plane, one: Plane, other: Plane) -> Plane:
-    """Stripes, checks or a grid in two colors, (..., 3) in [0, 1]."""
+    """Draw stripes, checks or a grid in two colors: (..., 3) in [0, 1]."""
     period, angle, phases = rng.uniform(3, 9), rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi, 2)
     u, v = (np.sin(2 * np.pi * at / period + phase) for at, phase in zip(_rotated(x, y, angle), phases, strict=True))
     wave = (u, u * v, np.maximum(u, v))[rng.integers(3)]

@@ -14,12 +14,12 @@ _PATIENCE = timedelta(days=1)
 
 
 def ranks() -> Ranks:
-    """The ranks that torchrun or srun started, this process included, or those of torch's default process group.
+    """The ranks of torch's default process group if there is one, else those that torchrun or srun started, with this process.
 
     On a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a module there.
 
     Returns:
-        The `ranks` argument of `sassl.evaluation.extract`; a single rank for a single process.
+        A value for the argument `ranks` of `sassl.evaluation.extract`; for a single process, it has one rank.
 
     Raises:
         ValueError: a machine has more ranks than GPUs; a launcher's variable is missing or not a whole number.

@@ -1,4 +1,4 @@
-"""A dry run: some steps of a run, in its own loop, with nothing written."""
+"""A dry run: the first steps of a run, by the same training loop, without writing anything."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from .loop import Loop
 from .memory import Memory
 from .stopping import Stopping
 
-#: The measured batches of the loader without steps, those before them, which were prefetched, and the seconds for all.
+#: For timing the loader without steps: the number of measured batches, the number of prefetched batches before them, which are
+#: not measured, and the maximum time in seconds.
 _BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """The results of a dry run; as text, the settings and a few lines.
+    """The results of a dry run; `str` returns the settings and a few lines.
 
     Attributes:
         config: the settings of the run.
-        engine: the engine that computed the steps.
-        batches: batches of an epoch.
-        steps: measured steps.
+        engine: a description of the engine that computed the steps.
+        batches: the number of batches per epoch.
+        steps: the number of measured steps, without the warm-up steps.
         images_per_second: the throughput of all ranks.
         data_wait: the fraction of the time spent waiting for a batch.
         views_per_second: images per second of sassl's loader without training steps; None: not measured, since the caller
-            provided the batches, or there are too few.
-        estimate: the estimated memory of each process, without its libraries; None: the engine has no estimate.
-        memory: peak bytes of this process and of its GPU, by name.
+            provided the batches, or there are too few batches.
+        estimate: the estimated memory of each process, without its libraries; None: there is no estimate.
+        memory: peak memory of this process and of its GPU in bytes, by name.
     """
 
     config: Config
@@ -50,7 +51,7 @@ class DryRun:
 
     @property
     def hours(self) -> float:
-        """The hours of all epochs, without monitors and checkpoints."""
+        """The estimated duration of all epochs in hours, without monitors and checkpoints."""
         return seconds_of_epoch(self.config, self.batches, self.images_per_second) * self.config.schedule.epochs / 3600
 
     def __str__(self) -> str:
@@ -72,7 +73,7 @@ class DryRun:
 def dry_run(
     model: Any, data: Any, epochs: int | None = None, *, batch_size: int | None = None, on_error: str = "raise"
 ) -> DryRun:
-    """Take 25 steps of the run of `model.fit(data, epochs, batch_size=...)`, or fewer if they take two minutes.
+    """Take the first 25 steps of `model.fit(data, epochs, batch_size=...)`, or at least 3 if they take two minutes or more.
 
     The steps change the model's weights: create a new model for the run.
 
@@ -123,12 +124,12 @@ class _EnoughError(Exception):
 
 
 class _Steps(Stopping):
-    """Ends the run after enough steps."""
+    """Stops a run when enough steps have been measured."""
 
     loop: Loop
 
     def is_due(self, ranks: Ranks, *ahead: str) -> bool:
-        """Return whether there were enough steps, or a signal."""
+        """Return whether enough steps have been measured, or any rank has received a signal."""
         return super().is_due(ranks) or ranks.agree(self.loop.pace.is_known)
 
     def stop(self, ranks: Ranks) -> BaseException:
@@ -137,7 +138,7 @@ class _Steps(Stopping):
 
 
 def _views(loader: TwoViewLoader) -> float | None:
-    """The loader's images per second over all ranks, if each is as fast as this one."""
+    """The loader's images per second over all ranks, if each is as fast as this one; None if there are too few batches."""
     ends_at = time.perf_counter() + _SECONDS_OF_DATA
     marks = []
     loader.set_epoch(0)
@@ -161,7 +162,7 @@ def _estimate(config: Config, engine: Engine) -> Memory | None:
 
 
 def _memory(engine: Engine) -> dict[str, int]:
-    """Peak memory: of this process according to the system, and of its GPU according to torch."""
+    """Peak memory in bytes: of this process according to the system, and of its GPU according to torch."""
     found: dict[str, int] = {}
     if sys.platform != "win32":
         import resource

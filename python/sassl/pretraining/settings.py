@@ -1,4 +1,4 @@
-"""The parts of a run's settings, a class for each, with their documentation and valid ranges."""
+"""The parts of a run's settings: a dataclass for each, which documents and checks them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..arguments import choice, flag, number, plain, whole, wrong
 
 
 class Checked:
-    """A dataclass that checks the types of its fields."""
+    """A base class for dataclasses, which checks the types of their fields, and their values by `check`."""
 
     def __post_init__(self) -> None:
         for name, kind in ((one.name, one.type) for one in fields(self)):  # type: ignore[arg-type]
@@ -32,40 +32,44 @@ class Checked:
         self.check()
 
     def check(self) -> None:
-        """Check the values; an error names the setting."""
+        """Check the values; a ValueError names the setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings(Checked):
-    """The settings of a method; the native trainer reads the same names, and `tests/python/test_methods.py` compares both.
+    """The base class of a method's settings. The native trainer has settings of the same names.
 
     Attributes:
         name: the method's name.
-        watches: the metrics of its steps in addition to the loss, with their plot titles.
+        watches: the metrics of a step in addition to the loss: a dict from their names to their plot titles.
     """
 
     name: ClassVar[str]
     watches: ClassVar[dict[str, str]] = {}
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in heads and queue for this feature dimension, by the settings that determine it."""
+        """The number of values in the heads and the queue, keyed by the names of the settings that determine it.
+
+        Args:
+            features: the feature dimension of the backbone.
+        """
         raise NotImplementedError
 
     @property
     def views_learnt(self) -> int:
-        """The number of views of an image whose activations are kept for gradients at the same time."""
+        """The number of views per image whose activations are in memory for the backward pass at the same time."""
         return 2
 
     def similarities(self, rows: int) -> int:
-        """The number of pairs of rows that the loss of `rows` rows stores; 0 if it stores none."""
+        """The number of similarities that the loss stores for a batch of `rows` images; 0 if it has no similarity matrix."""
         return 0
 
     def chance(self, batch_size: int) -> tuple[float, str] | None:
-        """The loss for indistinguishable views, and its formula, or None if the method has no such reference."""
+        """The loss if all views are indistinguishable, and its formula; None if the method has no such reference value."""
         return None
 
     def momentum(self, step: int, total: int) -> float | None:
-        """The EMA coefficient of the momentum encoder at a step, counted from 0, of `total`, or None without one."""
+        """The EMA coefficient of the momentum encoder at a step, counted from 0, of `total`; None: there is no such encoder."""
         return None
 
 
@@ -75,7 +79,7 @@ class MomentumSettings(MethodSettings):
 
     Attributes:
         encoder_momentum: the initial EMA coefficient, m in MoCo, tau in BYOL.
-        encoder_momentum_schedule: "constant", or "cosine", which raises it to 1.
+        encoder_momentum_schedule: "constant", or "cosine", which raises the coefficient to 1 over the run.
     """
 
     encoder_momentum: float
@@ -94,10 +98,12 @@ class MomentumSettings(MethodSettings):
         return cosine_momentum(self.encoder_momentum, total, step)
 
 
-#: Backbones of engines other than the native one, by name: each maps its settings to "features", "stem_stride", "least_side"
-#: and the complete "settings", as defined by the properties of `Backbone`. Other packages may add theirs.
+#: Backbones for engines other than the native one, by name. Each is a function from the given settings to a dict of "features",
+#: "stem_stride" and "least_side", which are properties of `Backbone`, and "settings" with all defaults filled in. Other
+#: packages may add theirs.
 BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-#: Families of backbones, such as "timm" in "timm:vit_small_patch16_224": each also takes the name after the colon.
+#: Families of backbones, such as "timm" in "timm:vit_small_patch16_224": functions like those in `BACKBONES`, whose first
+#: argument is the name after the colon.
 FAMILIES: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
 #: Attributes in which modules store their feature dimension; the first that is an int is used.
 _FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_features", "output_dim")
@@ -105,15 +111,15 @@ _FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_fe
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone by torchvision's name, with its settings, which default to torchvision's; or a member of a family.
+    """A backbone and its settings, which default to torchvision's.
 
     Attributes:
-        name: one of `sassl._sassl.backbone_names()`, or of `BACKBONES`, or FAMILY:NAME.
-        settings: for a ResNet, `small_stem`, a 3x3 convolution without pooling, as for CIFAR, `zero_init_residual`, which
-            initializes blocks as the identity, and `width`, a factor of all channels (2 and 4 in SimCLR, section 5.1); for
-            timm's and torchvision's models, `arch_settings`, keywords of the function that builds them; for a module, its
-            `features`.
-        module: the module, if one is given. It is neither saved nor compared: `name` has the name of its class.
+        name: one of `sassl._sassl.backbone_names()` or `BACKBONES`, or FAMILY:NAME, such as "timm:vit_small_patch16_224".
+        settings: for a ResNet, `small_stem`, whether the stem is a 3x3 convolution without pooling, as for CIFAR;
+            `zero_init_residual`, whether blocks are initialized as the identity; and `width`, a factor for the channels of all
+            layers (2 and 4 in SimCLR, section 5.1). For timm's and torchvision's models, `arch_settings`, keywords of the
+            function that builds them. For a module, `features`, its feature dimension.
+        module: the `torch.nn.Module`, if `arch` is one. It is neither saved nor compared; `name` records its class.
     """
 
     name: str
@@ -125,15 +131,15 @@ class Backbone:
 
     @classmethod
     def of(cls, arch: Any, features: int | None = None) -> Backbone:
-        """The backbone of a name or of a module.
+        """Create a backbone from a name or a module.
 
         Args:
-            arch: a name, or a `torch.nn.Module` from images (N, 3, H, W) to features (N, features).
+            arch: a name, or a `torch.nn.Module` that maps images (N, 3, H, W) to features (N, features).
             features: the feature dimension of a module; None: read from its attributes.
 
         Raises:
             TypeError: `arch` is neither a name nor a module.
-            ValueError: there is no such backbone; the module has no attribute with its feature dimension.
+            ValueError: there is no such backbone; `features` is None, and no attribute of the module has its feature dimension.
         """
         if isinstance(arch, str) and arch.startswith("module:"):
             raise ValueError(f"arch must not be the name of a module's class, got {arch!r}; give the module itself")
@@ -172,23 +178,23 @@ class Backbone:
 
     @property
     def stem_stride(self) -> int:
-        """The stride of the first layers, in pixels of a view."""
+        """The total stride of the stem, the layers before the first block, in pixels of a view."""
         return int(self._info["stem_stride"])
 
     @property
     def least_side(self) -> int:
-        """The smallest side of a view, in pixels."""
+        """The smallest side of a view that the backbone accepts, in pixels."""
         return int(self._info["least_side"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings(Checked):
-    """The settings that all optimizers have.
+    """The settings that all optimizers share.
 
     Attributes:
         name: the optimizer's name.
-        weight_decay: the coefficient lambda.
-        exclude_bias_and_norm: whether biases and norms are exempt from weight decay and from LARS's adaptation.
+        weight_decay: the coefficient of weight decay.
+        exclude_bias_and_norm: whether biases and norms' parameters are exempt from weight decay and from LARS's adaptation.
     """
 
     name: ClassVar[str]
@@ -198,7 +204,7 @@ class OptimizerSettings(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(OptimizerSettings):
-    """Stochastic gradient descent, as `torch.optim.SGD`."""
+    """Stochastic gradient descent, as in `torch.optim.SGD`."""
 
     name = "sgd"
     momentum: float = 0.9
@@ -216,7 +222,7 @@ class LARS(OptimizerSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW(OptimizerSettings):
-    """AdamW, as `torch.optim.AdamW`."""
+    """AdamW, as in `torch.optim.AdamW`."""
 
     name = "adamw"
 
@@ -231,10 +237,10 @@ class Schedule(Checked):
 
     Attributes:
         epochs: total epochs of the run.
-        lr: the largest rate, for a batch of 256, or of one image if `scaling` is "sqrt".
-        scaling: how the rate scales with the batch size: "linear", "sqrt" or "none".
-        warmup_epochs: epochs of linear warm-up, step by step; a cosine decay follows.
-        schedule_by: whether the cosine advances per "step" or per "epoch".
+        lr: the peak learning rate before scaling: for a batch of 256 images if `scaling` is "linear", of one image if "sqrt".
+        scaling: how the rate grows with the batch size: "linear", "sqrt" or "none".
+        warmup_epochs: epochs of linear warm-up, in which the rate rises at each step; a cosine decay follows.
+        schedule_by: "step" or "epoch", the interval at which the cosine decay advances.
     """
 
     epochs: int = 200
@@ -254,14 +260,14 @@ class Schedule(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Data(Checked):
-    """The settings of the data.
+    """The settings of batches and views.
 
     Attributes:
-        batch_size: images of a batch, over all ranks.
-        input_size: side of the views, or (height, width).
-        views: keywords of the method's recipe, or the result of `Views.describe` for other lists; for batches of the caller,
-            the values as given, where `views["normalize"]` may be "not known".
-        style: the style of the recipe, as returned by `SASSL.describe`, or None.
+        batch_size: images per batch, over all ranks.
+        input_size: side of the views in pixels, or (height, width).
+        views: keywords of the method's recipe, or, for views given as lists of operations, the result of `Views.describe`. If
+            the caller provides the batches, `views["normalize"]` may be "not known".
+        style: the style of the recipe, as returned by `SASSL.describe`; None: no style.
     """
 
     batch_size: int = 256

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .settings import Backbone
 
-#: Blocks of each stage, and whether they are bottlenecks, with three convolutions.
+#: The number of blocks in each stage, and whether they are bottlenecks, which have three convolutions.
 _RESNETS = {
     "resnet18": ((2, 2, 2, 2), False),
     "resnet34": ((3, 4, 6, 3), False),
@@ -19,18 +19,18 @@ _VGG = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 
 
 class Layer(NamedTuple):
-    """A convolution with its norm, or a pooling, which has no weights."""
+    """A convolution with its norm, or a pooling layer, which has no weights."""
 
-    #: Values of its output for one image.
+    #: The number of values in the output for one image.
     values: int
     weights: int
-    #: Whether the norm's output is kept in addition to the convolution's.
+    #: Whether the norm's output is kept for the backward pass, in addition to the convolution's.
     keeps_output: bool = True
     is_pooling: bool = False
 
     @property
     def kept(self) -> int:
-        """Bytes of activations kept for the backward pass."""
+        """The bytes of activations that are kept for the backward pass, for one image."""
         # A pooling keeps its output, and a byte for the position of each maximum.
         return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
 

@@ -12,12 +12,12 @@ from .folder import Folder
 
 
 def shared(ranks: Ranks, make: Callable[[], Folder]) -> Folder:
-    """The folder that `make` creates, only on rank 0 if there are several ranks; its errors are raised on all of them."""
+    """Create a run's folder by `make`, which only rank 0 calls if there are several ranks; errors are raised on all ranks."""
     return make() if ranks.world_size == 1 else SharedFolder(ranks, make)
 
 
 class SharedFolder(Folder):
-    """A folder managed by rank 0, as each rank sees it. All ranks call the same methods."""
+    """A run's folder that rank 0 manages for all ranks, which call the same methods in the same order."""
 
     def __init__(self, ranks: Ranks, make: Callable[[], Folder]) -> None:
         self._ranks = ranks

@@ -1,4 +1,4 @@
-"""Backbones from other sources: reads the tensors of a file or state dict, and selects those of a backbone."""
+"""Backbones from other sources: reading the tensors of a file or state dict, and selecting those of a backbone."""
 
 from __future__ import annotations
 
@@ -52,24 +52,25 @@ _DTYPES = {
     "I16": "<i2",
     "U8": "u1",
 }
-#: The safetensors library accepts no longer header.
+#: The maximum length of a header in bytes, the same as in the safetensors library.
 _LONGEST_HEADER = 100_000_000
 
 Tensors = dict[str, NDArray[np.float32]]
 
 
 def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -> tuple[Tensors, str]:
-    """Select a backbone's tensors; return them with a line on their prefix and the tensors left aside.
+    """Select a backbone's tensors; return them, with a line about their prefix and the tensors left aside.
 
     Args:
         source: a .safetensors file, a PyTorch file (.pth, .pt, .tar, .bin), or a state dict.
-        wanted: the backbone's names and shapes.
-        what: a description of the backbone.
+        wanted: the shapes of the backbone's tensors, by name.
+        what: a description of the backbone for messages.
 
     Raises:
         OSError: the file cannot be read.
         ImportError: the file is a PyTorch file, and torch is not installed.
-        ValueError: no such file or dict; tensors are missing, have other shapes or belong to another backbone.
+        TypeError: the source is neither a file nor a state dict.
+        ValueError: the file is of another kind; tensors are missing, have other shapes or belong to another backbone.
     """
     name, found = read(source)
     first = next(iter(wanted))
@@ -132,7 +133,7 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
 
 
 def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Rename the tensors of a ResNet whose parts are numbered after this prefix to the names of the parts."""
+    """Replace the numbers of a ResNet's children after this prefix, such as "4", by their names, such as "layer1"."""
     named = {}
     for name, tensor in found.items():
         part, dot, rest = name.removeprefix(prefix).partition(".")
@@ -172,7 +173,7 @@ def _torch(file: Path) -> Any:
 
 
 def metadata_of(file: Path) -> dict[str, str]:
-    """The strings in the header of a .safetensors file.
+    """The metadata in the header of a .safetensors file.
 
     Raises:
         OSError: the file cannot be read.

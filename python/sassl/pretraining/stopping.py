@@ -1,7 +1,7 @@
-"""Early ends of a run: signals and a time limit. The step is completed, a checkpoint is written, and all ranks stop.
+"""Interruption of a run by signals or a time limit: the current step is completed, a checkpoint is written, all ranks stop.
 
-SIGUSR1, by which Slurm announces the end of a job's time, and the limit raise `Requeue`, whose exit code is 75, so that a job
-script can resume the run. Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt: the run is meant to end.
+SIGUSR1, by which Slurm announces the end of a job's time, and the time limit raise `Requeue`, whose exit code is 75, so that a
+job script can resume the run. Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt: the run is meant to end.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from ..data.ranks import Ranks
 
 #: Signals that end a run; Windows has neither SIGHUP nor SIGUSR1.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-#: Reasons, by their names in messages, for which a run should be resumed.
+#: The reasons for an interruption, as named in messages, after which a run should be resumed.
 REQUEUES = ("SIGUSR1", "its time limit")
-#: The number of recent durations considered for each kind, so that a first step that compiles drops out.
+#: The number of recent durations considered for each activity, so that a slow first step, which compiles, drops out.
 _LAST = 50
 
 
 class Requeue(KeyboardInterrupt):
-    """A run ended because of its time limit or SIGUSR1, with a checkpoint; it resumes if started again with `resume`.
+    """Raised after a checkpoint when the time limit or SIGUSR1 interrupts a run, which can be started again with `resume`.
 
     Attributes:
-        exit_code: the exit code of a process that it ends: 75, EX_TEMPFAIL in sysexits.h.
+        exit_code: the exit code for a process that ends by this exception: 75, EX_TEMPFAIL in sysexits.h.
     """
 
     exit_code = 75
@@ -52,9 +52,9 @@ class Stopping:
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Defer signals that end a run until the step is done, except for a second Ctrl-C.
+        """Within the block, defer signals that end a run until the current step is done; a second Ctrl-C interrupts it at once.
 
-        Ignored signals stay ignored (nohup), and signals with a handler, of Python or of a library, keep it.
+        Signals that are ignored (nohup) stay ignored, and signals for which the caller or a library has set a handler keep it.
         """
 
         def ask(number: int, _: Any) -> None:
@@ -77,7 +77,7 @@ class Stopping:
 
     @contextmanager
     def timing(self, what: str) -> Iterator[None]:
-        """Time an activity that may occur between a step and the end."""
+        """Within the block, time an activity that may occur between the last step and the end of the run."""
         began = time.monotonic()
         try:
             yield
@@ -86,27 +86,29 @@ class Stopping:
             self._took[what].append(self._mark - began)
 
     def after_step(self) -> None:
-        """Record a step's duration since the last step or timed activity."""
+        """Record the duration of a step, counted from the end of the last step or timed activity."""
         now = time.monotonic()
         self._took["step"].append(now - self._mark)
         self._mark = now
 
     def begin_epoch(self) -> None:
-        """Start timing a step."""
+        """Start timing the first step of an epoch."""
         self._mark = time.monotonic()
 
     def is_due(self, ranks: Ranks, *ahead: str) -> bool:
-        """Return whether any rank has a signal, or too little time for the activities `ahead`, by their longest recent
-        durations.
+        """Return whether the run has to stop: any rank has received a signal, or too little time is left for `ahead`.
 
-        If nothing is ahead, the run is complete, however late it is.
+        Args:
+            ranks: the ranks of the run.
+            ahead: the activities that have to be completed before the next check, which are assumed to take their longest
+                recent durations; if there are none, the run is complete, and its time limit does not matter.
         """
         needed = sum(max(self._took[what], default=0.0) for what in ahead)
         self._is_over = self._until is not None and bool(ahead) and time.monotonic() + needed > self._until
         return ranks.agree(self._is_over or bool(self._signals))
 
     def stop(self, ranks: Ranks) -> BaseException:
-        """The exception that all ranks raise, whichever of them has the signal."""
+        """The exception for all ranks to raise, whichever of them has received the signal."""
         mine = [signal.Signals(number).name for number in self._signals] + ["its time limit"] * self._is_over
         reasons = [reason for told in ranks.gather(mine) for reason in told]
         if again := [reason for reason in reasons if reason in REQUEUES]:
@@ -115,7 +117,7 @@ class Stopping:
 
 
 def seconds_of(limit: Any) -> float | None:
-    """The seconds of a time limit, given as a `timedelta` or a string in Slurm's format.
+    """A time limit in seconds, given as a `timedelta` or a string in Slurm's format; None: no limit.
 
     Raises:
         ValueError: the limit has another format, or is not positive.

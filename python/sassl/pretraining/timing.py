@@ -1,7 +1,7 @@
 """The breakdown of an epoch's time into waiting for batches, views, steps, and the rest, by this process's clock.
 
-No measurement synchronizes with the device. A step of an engine that works ahead ends when the previous one has, so that sums
-over many steps are right even where a single one is not.
+No measurement synchronizes with the device. With an engine that works ahead, a measured step ends when the device has completed
+the previous one: totals over many steps are correct, even if the time of a single step is not.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: Warm-up steps, which are left out because of compilers and buffers, and measured steps.
+#: The number of warm-up steps, which compile and allocate and are not measured, and of measured steps.
 _FIRST, _STEPS = 5, 20
-#: Seconds after which three steps suffice.
+#: The time in seconds after which three steps are enough.
 _SECONDS = 120
 
 
@@ -24,14 +24,14 @@ class Pace:
         self._began = time.perf_counter()
         self._marks: list[tuple[float, float]] = []
         self._waited, self._last = 0.0, 0.0
-        #: Whether enough steps were measured.
+        #: Whether enough steps have been measured.
         self.is_known = False
 
     def after_step(self, waited: float) -> bool:
-        """Record a step; return True when enough steps have been measured, once.
+        """Record a step; return True, only once, when enough steps have been measured.
 
         Args:
-            waited: the seconds of its epoch so far that were spent waiting for batches.
+            waited: the seconds that the epoch has spent waiting for batches so far.
         """
         if self.is_known:
             return False
@@ -45,7 +45,7 @@ class Pace:
         return self.is_known
 
     def found(self) -> tuple[int, float, float]:
-        """The number of measured steps, their seconds, and the seconds spent waiting for batches."""
+        """The number of measured steps, the seconds they took, and how many of these were spent waiting for batches."""
         n = len(self._marks)
         left_out = min(_FIRST, n // 2)
         time_before, waited_before = self._marks[left_out - 1] if left_out else (self._began, 0.0)
@@ -54,13 +54,13 @@ class Pace:
 
 
 class EpochSoFar:
-    """The sums of an epoch, which continue after a resume.
+    """The running totals of an epoch: images, times and metrics. An epoch that is resumed midway continues them.
 
     Args:
-        images, seconds, waited, stepped, viewed, sums: the values of `state`; `sums` are those of the metrics.
+        images, seconds, waited, stepped, viewed, sums: the values of `state`; `sums` has the sum of each metric.
 
     Attributes:
-        images, waited: the number of images, and the seconds spent waiting for them.
+        images, waited: the number of images, and the seconds spent waiting for batches.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class EpochSoFar:
 
     @contextmanager
     def views(self) -> Iterator[None]:
-        """Time the completion of a batch's views, on the engine's device or on the way there."""
+        """Within the block, time the engine's completion of a batch's views."""
         began = time.perf_counter()
         try:
             yield
@@ -106,7 +106,7 @@ class EpochSoFar:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Time a step, including the reading of its values."""
+        """Within the block, time a step, including the reading of values."""
         began = time.perf_counter()
         try:
             yield
@@ -119,18 +119,18 @@ class EpochSoFar:
         self._seconds = time.perf_counter() - self._began
 
     def add(self, values: dict[str, float]) -> None:
-        """Add the values of a step."""
+        """Add the metrics of a step."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def lately(self) -> dict[str, float]:
-        """The throughput and the fraction of waiting since the last call."""
+        """The throughput, and the fraction of the time spent waiting for batches, since the last call."""
         images, seconds, waited = self._last
         self._last = (self.images, self._seconds, self.waited)
         return _speed(self.images - images, self._seconds - seconds, self.waited - waited)
 
     def row(self, epoch: int, batches: int) -> dict[str, float]:
-        """The history's row for an epoch, counted from 0, with `batches` batches."""
+        """The row for the history of an epoch, counted from 0, with `batches` batches."""
         means = {name: value / batches for name, value in self._sums.items()}
         speed = _speed(self.images, self._seconds, self.waited)
         each = {"views_seconds": self._viewed / batches, "step_seconds": self._stepped / batches}

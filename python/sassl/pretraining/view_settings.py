@@ -1,4 +1,4 @@
-"""The views of a run: built from its settings, and described in them."""
+"""Conversion between the views of a run and their description in the run's settings."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .config import METHODS, Config
 
 #: The key that marks `Data.views` as a description of `Views` rather than a recipe's keywords.
 LISTS = "views"
-#: The format of views for an engine.
+#: The output format of views that engines take.
 _FORM: dict[str, Any] = {"output": "numpy", "dtype": "float32", "channels_last": True}
 
 
 def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare: bool = False) -> Views:
-    """Build the transform from the settings.
+    """Build the transform of a run's views from the settings.
 
     Args:
         config: the settings of the run.
-        style: the existing style of the recipe; None: as in the settings.
-        styles: the styles that the settings do not name, as stored in the run's folder.
+        style: a `SASSL` for the recipe; None: the style that the settings describe, if any.
+        styles: the styles, if the settings do not name them, such as the file `styles.safetensors` in the run's folder.
         bare: whether to omit style and unregistered operations, such as functions, for uses that only need the deterministic
             part of the views.
 
     Raises:
         TypeError: the recipe, an operation or `SASSL` has no such setting.
-        ValueError: a setting is invalid; the styles differ from those of the settings.
+        ValueError: a setting is invalid; the styles differ from those that the settings describe.
         OSError: the styles cannot be found.
     """
     views = config.data.views
@@ -59,10 +59,10 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
 
 
 def told(transform: Views, config: Config) -> Config:
-    """Return the settings with the views of a transform.
+    """Return a copy of the settings in which the views are those of a transform.
 
     Raises:
-        ValueError: the transform does not have two views of one size.
+        ValueError: the transform does not yield two views of the same size.
     """
     if isinstance(transform, TwoViewTransform):
         keywords = transform.keywords(METHODS[config.method.name].recipe)
@@ -81,7 +81,7 @@ def told(transform: Views, config: Config) -> Config:
 
 
 def for_engine(transform: Views) -> Views:
-    """The same views in the format for an engine."""
+    """Return a copy of a transform with the output format that engines take."""
     return transform.replace(**_FORM)
 
 
@@ -93,7 +93,7 @@ def with_styles(config: Config, transform: Views) -> Config:
 
 
 def compared(config: Config) -> dict[str, Any]:
-    """The settings by name, with checksums instead of the paths of files, which may have moved."""
+    """The settings to compare two runs by: under flat names, with checksums instead of paths, since files may have moved."""
     flat = config.flat()
     if config.data.style is not None:
         flat["style"] = identity(config.data.style)
@@ -106,7 +106,10 @@ def compared(config: Config) -> dict[str, Any]:
 
 
 def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Find the first operation that differs between two views: its place and both operations; None without lists."""
+    """Find the first operation in which two descriptions of views differ; return its place and both operations.
+
+    Returns None if all operations agree, or if either of the two has no lists of operations.
+    """
     if LISTS not in here or LISTS not in there:
         return None
     pairs: Iterable[tuple[Any, Any]] = zip_longest(here[LISTS], there[LISTS], fillvalue=[])
@@ -119,10 +122,10 @@ def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, 
 
 
 def unnamed(transform: Views) -> Source:
-    """The styles without a name, which a run's folder stores; None if there are none.
+    """The style source without a name, such as images in memory, which is stored in a run's folder; None if all have names.
 
     Raises:
-        ValueError: there are several.
+        ValueError: there are several such sources.
     """
     described = ((style.describe(), style.styles) for style in transform.styles)
     found = {one["checksum"]: styles for one, styles in described if one["styles"] is None}

@@ -20,7 +20,7 @@ from .config import Config
 from .engines import Engine
 from .state_dicts import backbone_of
 
-#: The lines that give torchvision's `net` the stem of `small_stem`.
+#: Lines of Python that replace the stem of `net`, a ResNet of torchvision, by that of `small_stem`.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
 #: Functions that build a model by name.
@@ -28,13 +28,13 @@ _MAKERS = {"timm": "timm.create_model", "torchvision": "torchvision.models.get_m
 
 
 class Weights:
-    """The part of a model that exports and loads its backbone's weights."""
+    """A mixin for models, which exports and loads the backbone's weights."""
 
     config: Config
     engine: Engine
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
-        """The backbone's tensors with torchvision's names and axis order: float32, and int64 for PyTorch's counts."""
+        """The backbone's tensors with torchvision's names and axis order: float32, and int64 for `num_batches_tracked`."""
         state = self.engine.backbone()
         counts = {
             name: tensor.astype(np.int64) for name, tensor in state.items() if name.endswith("num_batches_tracked")
@@ -50,7 +50,7 @@ class Weights:
         return json.dumps({**backbone.settings, "name": backbone.name})
 
     def module(self) -> Any:
-        """A copy of the backbone as a `torch.nn.Module`, from images (N, 3, H, W) to features (N, dim).
+        """A copy of the backbone as a `torch.nn.Module` in eval mode, which maps images (N, 3, H, W) to features (N, dim).
 
         Raises:
             ImportError: torch is not installed.
@@ -66,23 +66,23 @@ class Weights:
         return module.eval()
 
     def export_backbone(self, path: str | os.PathLike[str]) -> None:
-        """Write the backbone with torchvision's names: .safetensors, or .pth if torch is installed.
+        """Write the backbone's tensors with torchvision's names to a .safetensors file, or, if torch is installed, a .pth file.
 
-        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then only misses fc.weight and fc.bias. With
-        `small_stem`, these two lines first give it CIFAR's stem:
+        `torchvision.models.resnet18().load_state_dict(..., strict=False)` then reports only fc.weight and fc.bias as missing.
+        With `small_stem`, first replace the stem of the torchvision model `net` by these two lines:
 
             net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
             net.maxpool = torch.nn.Identity()
 
-        Models of timm and torchvision, without their classifiers, and modules keep their own names.
+        The tensors of timm's and torchvision's models (without the classifier) and of modules keep their own names.
 
-        The metadata of a .safetensors file describe the use of the backbone: "arch", "stem" ("imagenet" or "cifar"), and in
-        JSON "arch_settings" of a model of timm or torchvision, "features" of a module,
-        "input_size" (a side or [height, width]), "interpolation" and "normalize" (an object of "mean" and "std", null, or
-        "not known", for batches of the caller). A .pth file is a state dict without metadata.
+        The metadata of a .safetensors file describes how to use the backbone: "arch" and "stem" ("imagenet" or "cifar"); and as
+        JSON, "input_size" (a side or [height, width]), "interpolation", "normalize" (an object of "mean" and "std"; null; or
+        "not known", if the caller provided the batches), "arch_settings" of a model of timm or torchvision, and "features" of a
+        module. A .pth file is a state dict without metadata.
 
         Raises:
-            ValueError: the suffix is neither.
+            ValueError: the suffix is neither .safetensors nor .pth.
             ImportError: the suffix is .pth, and torch is not installed.
         """
         file = Path(path)
@@ -100,14 +100,14 @@ class Weights:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
-        """Load the backbone's weights from torchvision, timm, MoCo or another run; a momentum encoder gets the same.
+        """Load the backbone's weights, such as those of torchvision, timm, MoCo or another run, also into a momentum encoder.
 
-        A line reports the loaded tensors, and `config.init` records their source. The names may have one of these prefixes,
-        with or without `module.` in front: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`, `online_encoder.net.`,
-        `online_network.encoder.`;
-        a checkpoint may store them as "state_dict", "model_state_dict", "model", "online_network_state_dict" or "teacher".
-        A ResNet's parts may be numbered, as in `nn.Sequential(*resnet.children())`. Heads, `fc.*` and all tensors without that
-        prefix are left aside. `num_batches_tracked` may be missing.
+        The loaded tensors are reported in a printed line, and `config.init` records their source. The tensors' names may have
+        one of these prefixes, with or without `module.` in front: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`,
+        `online_encoder.net.`, `online_network.encoder.`. A checkpoint may store the state dict under the key "state_dict",
+        "model_state_dict", "model", "online_network_state_dict" or "teacher". A ResNet's children may be numbered, as in
+        `nn.Sequential(*resnet.children())`. Heads, `fc.*` and all tensors without the prefix are ignored.
+        `num_batches_tracked` may be missing.
 
         Args:
             source: a .safetensors file; a PyTorch file (.pth, .pt, .tar, .bin), from which no code is run; or a state dict of
@@ -116,8 +116,8 @@ class Weights:
         Raises:
             OSError: the file cannot be read.
             ImportError: the file is a PyTorch file, and torch is not installed.
-            TypeError, ValueError: no such file or dict; tensors are missing, have other shapes, are not finite or belong to
-                another backbone. No weight has changed in that case.
+            TypeError, ValueError: the source is not such a file or dict; tensors are missing, have other shapes, are not finite
+                or belong to another backbone. No weight has changed in that case.
         """
         wanted = {name: tensor.shape for name, tensor in self.engine.backbone().items()}
         what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"
@@ -141,10 +141,10 @@ def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def named(init: dict[str, Any]) -> str:
-    """The file from which the weights were loaded, according to the settings.
+    """The file of the initial weights, according to the setting `init`.
 
     Raises:
-        ValueError: the weights are those of a state dict.
+        ValueError: the weights are from a state dict, not from a file.
     """
     if init["source"] is None:
         raise ValueError(
@@ -160,7 +160,7 @@ def is_small(config: Config) -> bool:
 
 
 def about(model: Any) -> dict[str, str]:
-    """The metadata that describe the use of a model's backbone."""
+    """The metadata of an exported file, which describes how to use the model's backbone."""
     used = {
         "input_size": model.run.data.input_size,
         "interpolation": model.transform.interpolation,

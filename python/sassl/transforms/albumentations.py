@@ -75,5 +75,5 @@ class SASSL(A.ImageOnlyTransform):
         return out[..., 0] if gray else out
 
     def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """The arguments that serialization stores."""
+        """The names of the arguments that serialization stores."""
         return "alpha", "beta", "styles", "model"

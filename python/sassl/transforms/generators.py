@@ -9,7 +9,10 @@ import numpy as np
 
 
 def draw_seed(generator: Any) -> int:
-    """Draw a 64-bit seed from a torch or numpy generator, or the global one; seeds differ between workers and ranks."""
+    """Draw a 64-bit seed from a torch or numpy generator, or from the global one if it is None.
+
+    Seeds differ between workers and ranks.
+    """
     torch = sys.modules.get("torch")
     # DataLoader seeds the global generators in each worker and epoch.
     if generator is None and torch is None:
@@ -35,7 +38,7 @@ _parents_rank: int | None = None
 
 
 def _rank() -> int | None:
-    """The rank in torch's process group of this process, or of the one that started it; None without several ranks."""
+    """The rank of this process, or of the process that started it, in torch's process group; None if there is one rank."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return _parents_rank
@@ -43,7 +46,10 @@ def _rank() -> int | None:
 
 
 def _child() -> list[int]:
-    """The index of this process among its parent's children, if multiprocessing or Hugging Face's multiprocess started it."""
+    """The index of this process among its parent's children, preceded by the indices of its ancestors.
+
+    Empty unless multiprocessing, or Hugging Face's multiprocess, started this process.
+    """
     for name in ("multiprocess.process", "multiprocessing.process"):
         if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
             return list(number)

@@ -9,7 +9,7 @@ from .plain import SASSL
 
 
 class Columns:
-    """Applies a transform to a column of images of any sizes, for `set_transform` and batched `map`.
+    """A function that applies a transform to a column of images of any sizes, for `set_transform` and batched `map`.
 
     Args:
         transform: a `SASSL`, which is applied to the whole list as one batch; a recipe such as `MoCoV2Transform`; or any
@@ -17,11 +17,11 @@ class Columns:
         column: name of the column of images.
         output: name of the resulting column; None: the same column.
 
-    `dataset.set_transform(Columns(SASSL(p=0.8)))`, or `dataset.map(Columns(...), batched=True)`. The fingerprint that `map`
-    uses to find a cached result depends only on the settings.
+    Use it as `dataset.set_transform(Columns(SASSL(p=0.8)))` or `dataset.map(Columns(...), batched=True)`. The fingerprint that
+    `map` uses to find a cached result depends only on the settings.
 
     Raises:
-        TypeError: a transform that is not a function; a column that is not a list of images.
+        TypeError: a transform that is not callable; a column that is not a list of images.
         KeyError: no such column.
     """
 

@@ -22,11 +22,11 @@ def with_style(pipeline: Any, style: Any) -> Any:
         style: a `SASSL`, or any other module or function of an image.
 
     Returns:
-        The pipeline with style, of the same type if possible.
+        The copy, with style; of the same type as the pipeline if possible.
 
     Raises:
-        TypeError: a style that is not a function.
-        ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline.
+        TypeError: a style that is not callable.
+        ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline; an object that is neither a pipeline nor calls one.
 
     The left view is the first, `views[0]`; lightly's own examples for MoCo use `views[1]` as the query. An object that is not
     a `Compose` is called once with a gray image, to find out which of its pipelines computes the first view.
@@ -125,14 +125,14 @@ def _calls(maker: Any, names: Any) -> list[str]:
 
 
 def _with(maker: Any, attributes: dict[str, Any]) -> Any:
-    """A shallow copy with other attributes, bypassing the check of torch modules that these are modules too."""
+    """Copy an object shallowly and replace attributes, bypassing the check of torch modules that these are modules too."""
     copied = copy.copy(maker)
     vars(copied).update(attributes)
     return copied
 
 
 def _parts(maker: Any) -> dict[str, Any]:
-    """The attributes that are pipelines, by name; none for torchvision's random choices."""
+    """The attributes that are pipelines, by name; empty for torchvision's random choices, such as `RandomApply`."""
     if type(maker).__name__.startswith("Random"):
         return {}
     attributes = {**getattr(maker, "_modules", {}), **getattr(maker, "__dict__", {})}

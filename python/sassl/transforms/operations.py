@@ -20,10 +20,10 @@ import numpy as np
 from .._sassl import Step
 from ..arguments import choice, number, pair, plain, whole, wrong
 
-#: A probability; or pairs (epoch, probability) with increasing epochs, interpolated in between.
+#: A probability; or pairs (epoch, probability) with increasing epochs, linearly interpolated in between.
 Probability = float | Sequence[tuple[float, float]]
 
-#: The address in the `repr` of an object.
+#: A pattern for the address in the `repr` of an object.
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 #: ImageNet's mean and standard deviation.
@@ -36,8 +36,8 @@ class Operation:
     """The base class of operations.
 
     Args:
-        p: probability for each image; or pairs (epoch, probability) with increasing epochs, interpolated in between.
-        name: unique name in the view, required if the view has the same operation twice; None: the name of the kind.
+        p: probability of applying the operation to an image; or pairs (epoch, probability), see `Probability`.
+        name: unique name in the view, required if the view has the same operation twice; None: the operation's `kind`.
 
     Raises:
         ValueError: an invalid value of a setting, when the operation is passed to `Views`.
@@ -74,7 +74,7 @@ def probability(p: Any, expected: str = "a probability, or pairs (epoch, probabi
 
 
 def size(value: Any, name: str = "size") -> tuple[int, int]:
-    """Parse a side, or (height, width), as (height, width)."""
+    """Parse a size, given as one side or as (height, width); return (height, width)."""
     sides = (value, value) if np.ndim(value) == 0 else tuple(value)
     if len(sides) != 2:
         raise wrong(name, value, "a side in pixels, or (height, width)")
@@ -83,7 +83,7 @@ def size(value: Any, name: str = "size") -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Crop a random region and resize it with antialiasing, as torchvision's `RandomResizedCrop`. Every view has one.
+    """Crop a random region and resize it with antialiasing, like torchvision's `RandomResizedCrop`. A view has exactly one.
 
     Args:
         size: side of the view in pixels, or (height, width).
@@ -121,7 +121,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class HorizontalFlip(Operation):
-    """Flip left and right, as torchvision's `RandomHorizontalFlip`."""
+    """Flip left and right, like torchvision's `RandomHorizontalFlip`."""
 
     kind: ClassVar[str] = "horizontal_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -129,7 +129,7 @@ class HorizontalFlip(Operation):
 
 @dataclass(frozen=True)
 class VerticalFlip(Operation):
-    """Flip top and bottom, as torchvision's `RandomVerticalFlip`."""
+    """Flip top and bottom, like torchvision's `RandomVerticalFlip`."""
 
     kind: ClassVar[str] = "vertical_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -137,7 +137,7 @@ class VerticalFlip(Operation):
 
 @dataclass(frozen=True)
 class Rotation(Operation):
-    """Rotate about the centre, as torchvision's `RandomRotation`: nearest neighbour, same size, black outside the image.
+    """Rotate about the centre, like torchvision's `RandomRotation`: nearest neighbour, same size, black outside the image.
 
     Args:
         degrees: range of the counter-clockwise angle; d means (-d, d).
@@ -160,7 +160,7 @@ def _around(value: Any, name: str) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Affine(Operation):
-    """Rotate, translate, scale and shear about the centre, as torchvision's `RandomAffine`: nearest neighbour, black outside.
+    """Rotate, translate, scale and shear about the centre, like torchvision's `RandomAffine`: nearest neighbour, black outside.
 
     Args:
         degrees: range of the clockwise angle; d means (-d, d).
@@ -191,10 +191,10 @@ class Affine(Operation):
 
 @dataclass(frozen=True)
 class ColorJitter(Operation):
-    """Change brightness, contrast, saturation and hue by random factors in random order, as torchvision's `ColorJitter`.
+    """Change brightness, contrast, saturation and hue by random factors in random order, like torchvision's `ColorJitter`.
 
     Args:
-        brightness, contrast, saturation: strength x; factors are drawn from [max(0, 1 - x), 1 + x].
+        brightness, contrast, saturation: strengths; for a strength x, factors are drawn from [max(0, 1 - x), 1 + x].
         hue: strength x, at most 0.5; shifts are drawn from [-x, x], as a fraction of the hue circle.
         form: "torchvision"; or "byol", as in deepmind-research `byol/`: brightness is additive, contrast is per channel,
             saturation is HSV's.
@@ -217,7 +217,7 @@ class ColorJitter(Operation):
 
 @dataclass(frozen=True)
 class Grayscale(Operation):
-    """Convert to grayscale with three equal channels, as torchvision's `RandomGrayscale`."""
+    """Convert to grayscale with three equal channels, like torchvision's `RandomGrayscale`."""
 
     kind: ClassVar[str] = "grayscale"
     p: Probability = field(default=0.2, kw_only=True)
@@ -225,7 +225,7 @@ class Grayscale(Operation):
 
 @dataclass(frozen=True)
 class GaussianBlur(Operation):
-    """Blur with a Gaussian of random width.
+    """Blur with a Gaussian of random standard deviation.
 
     Args:
         kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`; None: the box blur of Pillow's
@@ -246,7 +246,7 @@ class GaussianBlur(Operation):
 
 @dataclass(frozen=True)
 class Solarize(Operation):
-    """Invert values from the threshold up (0 to 255), as torchvision's `RandomSolarize`."""
+    """Invert values >= `threshold`, which is from 0 to 255, like torchvision's `RandomSolarize`."""
 
     kind: ClassVar[str] = "solarize"
     threshold: int = 128
@@ -255,7 +255,7 @@ class Solarize(Operation):
 
 @dataclass(frozen=True)
 class Posterize(Operation):
-    """Keep the highest `bits` bits of each value, as torchvision's `RandomPosterize`."""
+    """Keep the highest `bits` bits of each value, like torchvision's `RandomPosterize`."""
 
     kind: ClassVar[str] = "posterize"
     bits: int = 4
@@ -264,12 +264,12 @@ class Posterize(Operation):
 
 @dataclass(frozen=True)
 class Erasing(Operation):
-    """Fill a random rectangle of the normalized view with one colour, as torchvision's `RandomErasing`.
+    """Fill a random rectangle of the normalized view with one colour, like torchvision's `RandomErasing`.
 
     Args:
         scale: range of the rectangle's area, as a fraction of the view's.
         ratio: range of the rectangle's aspect ratio, height / width.
-        value: normalized value of all channels, or of each of the three.
+        value: the colour, in normalized values: one for all channels, or one for each of the three.
     """
 
     kind: ClassVar[str] = "erasing"
@@ -294,7 +294,7 @@ class Erasing(Operation):
 
 @dataclass(frozen=True)
 class Normalize:
-    """Compute (x / 255 - mean) / std for each channel, as torchvision's `ToTensor` and `Normalize`."""
+    """Compute (x / 255 - mean) / std for each channel, like torchvision's `ToTensor` and `Normalize`."""
 
     kind: ClassVar[str] = "normalize"
     mean: Sequence[float] = IMAGENET_MEAN
@@ -354,7 +354,7 @@ class Function(Operation):
     It runs like a `PythonOperation`, and a configuration cannot rebuild it.
 
     Args:
-        function: maps (H, W, 3) uint8 to the same size; if `seeded`, called with the image and a seed, an integer below 2^53.
+        function: maps an image (H, W, 3) uint8 to one of the same size; if `seeded`, it also gets a seed, an integer < 2^53.
         seeded: pass a seed, drawn from the operation's random stream; a random function without a seed cannot be replayed.
     """
 
@@ -368,7 +368,7 @@ class Function(Operation):
         return Step.function(name, probability(self.p), self.function, self.seeded)
 
     def describe(self) -> dict[str, Any]:
-        """The name of the function, the same in every process, because a configuration cannot store the function."""
+        """The kind, `p`, and the name of the function (without its address), as a configuration cannot store the function."""
         name = getattr(self.function, "__qualname__", None) or _ADDRESS.sub("", repr(self.function))
         return {"kind": self.kind, "function": name, "p": probability(self.p)}
 

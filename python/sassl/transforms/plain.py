@@ -34,10 +34,10 @@ class SASSL:
     Floats must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel,
     except that P becomes RGB (RGBA if it has transparency) and 1 becomes L, since neither can hold the result.
 
-    Tensors on an NVIDIA GPU are computed there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
-    floats are not checked. Arrays of CuPy and JAX, (..., H, W, C), are exchanged by DLPack. A list of tensors is computed on
-    the CPU. There is no gradient: a tensor that requires one causes a warning. torch.compile calls the transform outside the
-    graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an error.
+    Tensors on an NVIDIA GPU are stylized there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
+    floats are not checked. Arrays of CuPy and JAX, (..., H, W, C), are exchanged by DLPack. A list of tensors is stylized on
+    the CPU. The result has no gradient: a tensor that requires one causes a warning. torch.compile calls the transform outside
+    the graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an error.
 
     In a torch.distributed process group, each draw is mixed with the rank, so that ranks with equal seeds differ. A forked or
     spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process started by
@@ -63,19 +63,19 @@ class SASSL:
 
         Args:
             p: probability of stylizing an image. In `Views` used by a loader, also a list of pairs (epoch, probability) with
-                increasing epochs, interpolated in between.
-            alpha: range of the feature blending, in [0, 1]; drawn for each image. One value is a fixed strength.
-            beta: range of the pixel interpolation, in [0, 1]; drawn for each image. One value is a fixed strength.
+                increasing epochs, linearly interpolated in between.
+            alpha: coefficient of feature blending, in [0, 1]: a range from which it is drawn for each image, or a value.
+            beta: coefficient of pixel interpolation, in [0, 1]: a range from which it is drawn for each image, or a value.
             styles: "default" (the bank inside the package), "batch" (another image of the same batch; a single image is its own
                 style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
                 vectors (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
             model: "lite", a .safetensors file, or a `Stylizer`.
             generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`. None: torch's global generator if
                 torch has been imported, else numpy's. It is pickled as its state. DataLoader workers, forked or spawned, start
-                from a copy and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ, and
-                replay with DataLoader's own generator.
-            threads: as in `Stylizer`; not with a `Stylizer` as the model, which has its own.
-            precision: "fast" or "exact", as in `Stylizer`; not with a `Stylizer` as the model.
+                from a copy and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ; a
+                seeded `generator` of the DataLoader reproduces their draws.
+            threads: as in `Stylizer`; not allowed if the model is a `Stylizer`, which has its own.
+            precision: "fast" or "exact", as in `Stylizer`; not allowed if the model is a `Stylizer`.
 
         Raises:
             ValueError: p, alpha or beta outside [0, 1], or a reversed range; an unknown model; styles of another style space.
@@ -119,12 +119,12 @@ class SASSL:
 
     @property
     def alpha(self) -> Range:
-        """The range of the feature blending."""
+        """The range of the coefficient of feature blending."""
         return self._alpha
 
     @property
     def beta(self) -> Range:
-        """The range of the pixel interpolation."""
+        """The range of the coefficient of pixel interpolation."""
         return self._beta
 
     @property
@@ -133,7 +133,11 @@ class SASSL:
         return self._params
 
     def sample(self, n: int = 1) -> StyleParams:
-        """Draw parameters for n images, seeded by the generator."""
+        """Draw parameters for n images, seeded by the generator.
+
+        Raises:
+            ValueError: `p` is a list of pairs (epoch, probability).
+        """
         if isinstance(self.p, list):
             raise ValueError(
                 f"p must be a probability here, as only a TwoViewLoader of Views knows the epoch, got {self.p}"
@@ -220,9 +224,9 @@ class SASSL:
     def describe(self) -> dict[str, Any]:
         """The settings as JSON values, without `generator` and `threads`, for a configuration.
 
-        Besides the constructor's arguments they contain "checksum", the CRC-32 of the styles (None for styles of the batch),
-        and "space", the id of the style space. "styles" is None for styles without a name, such as images:
-        `sassl.pretraining` stores these in the run's folder.
+        In addition to the constructor's arguments, they contain "checksum", the CRC-32 of the styles (None for styles of the
+        batch), and "space", the id of the style space. "styles" is None for styles without a name, such as a list of images;
+        `sassl.pretraining` stores such styles in the run's folder.
         """
         return {
             "p": self.p,
@@ -241,7 +245,7 @@ class SASSL:
 
         Args:
             described: a dict returned by `describe`; missing settings have their defaults.
-            styles: the styles, if the description does not name them or the named file no longer exists.
+            styles: the styles, if the description does not name them or the file that it names no longer exists.
             generator: as in the constructor.
 
         Raises:
@@ -310,7 +314,7 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
 
 
 def as_style(style: Any) -> SASSL | None:
-    """Convert the argument `style`: a `SASSL` or None is returned; anything else is the `styles` of a default `SASSL`."""
+    """Convert the argument `style`: a `SASSL` or None is returned as it is; all else becomes the `styles` of a new `SASSL`."""
     return style if style is None or isinstance(style, SASSL) else SASSL(styles=style)
 
 

@@ -63,7 +63,7 @@ def _by_keyword(error: ValueError) -> ValueError:
 
 
 def _plain(value: Any) -> Any:
-    """A setting for comparison, with arrays, tensors and tuples as lists."""
+    """Convert arrays, tensors and tuples in a setting to lists, so that settings can be compared."""
     if isinstance(value, dict):
         return {name: _plain(one) for name, one in value.items()}
     return list(value) if isinstance(value, tuple) else value.tolist() if hasattr(value, "tolist") else value
@@ -87,19 +87,20 @@ class TwoViewTransform(Views):
         random_gray_scale: probability of a grayscale view.
         vf_prob, hf_prob: probabilities of a vertical and of a horizontal flip.
         rr_prob: probability of a rotation.
-        rr_degrees: range of the rotation's angle, counter-clockwise; d means (-d, d), None always 90.
+        rr_degrees: range of the rotation's angle, counter-clockwise; d means (-d, d); None: always 90.
         gaussian_blur, solarization_prob: probabilities; a pair is for the left and the right view.
-        kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: the method's.
+        kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: as in the
+            recipe's method.
         sigmas: range of the blur's sigma in pixels.
         interpolation: "bilinear" or "bicubic", antialiased, or a constant of Pillow or torchvision.
-        normalize: a dict of "mean" and "std"; None: values in [0, 1], or bytes.
+        normalize: a dict of "mean" and "std"; None: values stay in [0, 1] or, with dtype="uint8", in [0, 255].
         style: a `SASSL`, whose own generator is then not used, or its `styles`, such as "default" or a folder; None: no style.
             All other draws are the same with and without style.
         styled_view: "left", "right" or "both". The paper stylizes the left view, which is the query or online view: the first
-            of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]` as the query, and so the left view;
+            of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]`, the left view, as the query;
             lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap them there.
         style_position: "after_crop"; or "before_crop", which stylizes the whole image and is slower.
-        dtype: "float32", "float16", or "uint8" if `normalize` is None; or the dtype of numpy or torch.
+        dtype: "float32", "float16", or "uint8" if `normalize` is None; or such a dtype of numpy or torch.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
@@ -209,7 +210,7 @@ class TwoViewTransform(Views):
         return whole("kernel_size", kernel, 1)
 
     def keywords(self, recipe: type[TwoViewTransform] | None = None) -> dict[str, Any]:
-        """The keywords that differ from the defaults of `recipe`, or of this recipe if it is None."""
+        """The keywords that differ from the defaults of the class `recipe`; None: of this recipe's own class."""
         others = recipe is not None and not isinstance(self, recipe)
         found: dict[str, Any] = {}
         for one in dataclasses.fields(recipe or self):
@@ -234,7 +235,7 @@ class TwoViewTransform(Views):
 class MoCoV2Transform(TwoViewTransform):
     """Two views as in MoCo v2 (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
 
-    The blur is Pillow's, as in that code. The keywords are those of `TwoViewTransform`.
+    The blur is Pillow's box blur, as in that code. The keywords are those of `TwoViewTransform`.
     """
 
 

@@ -72,7 +72,7 @@ def checksum(styles: Source | Bank) -> str | None:
 
 
 def save(styles: Source, file: str | os.PathLike[str]) -> None:
-    """Write styles in full precision to a file that `styles=` accepts, atomically; nothing for styles of the batch."""
+    """Write styles in full precision to a file that `styles=` accepts, atomically; styles of the batch need no file."""
     if isinstance(styles, Gaussian):
         styles.save(file)
     elif styles is not None:

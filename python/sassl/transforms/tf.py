@@ -35,7 +35,8 @@ class SASSL:
         zipped = tf.data.Dataset.zip((dataset.batch(256), seeds))
         zipped.map(lambda images, seed: sassl(images, seed=seed), num_parallel_calls=tf.data.AUTOTUNE)
 
-    Without `rerandomize_each_iteration`, each epoch repeats the draws of the first. Other Python threads keep running.
+    Without `rerandomize_each_iteration`, each epoch repeats the draws of the first. Stylization releases the GIL, so that other
+    Python threads keep running.
     """
 
     def __init__(
@@ -66,9 +67,9 @@ class SASSL:
         return out
 
     def _drawing(self) -> Callable[[Array], Array]:
-        """A function of images whose draws continue from call to call.
+        """Create a function that stylizes images with a generator of its own, which advances from call to call.
 
-        The generator is numpy's, because tf.data restarts a random operation of TensorFlow in each epoch.
+        The generator is numpy's, because tf.data restarts TensorFlow's own random operations in each epoch.
         """
         with tf.init_scope():
             # (None, None) without a seed.
@@ -147,7 +148,7 @@ class RandomSASSL(keras.layers.Layer):
         return tf.cast(self._sassl(wide / self._high, seed=seed) * self._high, images.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the images."""
+        """The shape of the output, which is that of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _are_images(values: list[Any]) -> bool:
-    """Return whether a list is a batch of images; tensors must have equally many channels, since others may be masks."""
+    """Return whether all values are images; tensors must have equal numbers of channels, as some may otherwise be masks."""
     tensors = [value for value in values if _is_pure_tensor(value)]
     channels = {value.shape[-3] if value.ndim >= 3 else None for value in tensors}
     others = all(isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_pure_tensor(value) for value in values)
@@ -37,10 +37,10 @@ class SASSL(plain.SASSL, v2.Transform):
     Beyond single images and batches it takes the inputs of `v2`: nested structures and `Image` and `Video` tv_tensors; masks,
     boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is an image, and only if the sample
     has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images of a batch
-    (..., C, H, W) have one each, and so do the images of a list that is the only argument and holds nothing but PIL images,
-    arrays, and tensors with all three channels or all one. The frames of a video share a draw. Arrays are images only as the
-    only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose` and `nn.Sequential` it behaves
-    as any other module.
+    (..., C, H, W) have one each, and so do the images of a list that is the only argument and contains only PIL images, arrays,
+    and tensors with equal numbers of channels, 1 or 3. The frames of a video share a draw. Arrays are treated as images only if
+    they are the only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose` and
+    `nn.Sequential` it behaves as any other module.
     """
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
@@ -69,7 +69,7 @@ class SASSL(plain.SASSL, v2.Transform):
             raise TypeError("sample must not contain numpy arrays, which torchvision ignores; apply v2.ToImage() first")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw parameters for each image of the batch that the sample's images form.
+        """Draw parameters for the sample's images: one draw that they share or, if they are batches, one for each row.
 
         Raises:
             ValueError: batches of different lengths.
@@ -94,7 +94,7 @@ class SASSL(plain.SASSL, v2.Transform):
         return tv_tensors.wrap(out, like=image) if isinstance(image, tv_tensors.TVTensor) else out
 
     def _for_frames(self, params: StyleParams, frames: int) -> StyleParams:
-        """Repeat the draw of each clip for all its frames."""
+        """Repeat the draw of each video for all of its frames."""
         # Styles of the batch are indexed by frame: a clip's style is its first frame.
         style = params.style * frames if self.styles is None and params.style.ndim == 1 else params.style
         parts = (params.apply, params.alpha, params.beta, style)

@@ -40,7 +40,7 @@ class Views:
         views: a list for each view, the left view first: optionally a `SASSL`; one `RandomResizedCrop`; any operations of
             `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8, in any order; optionally a `Normalize`,
             followed by operations on normalized values, such as `Erasing`. An operation that appears twice needs a name.
-        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the dtype of numpy or torch.
+        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or such a dtype of numpy or torch.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no side
@@ -125,12 +125,12 @@ class Views:
 
     @property
     def styles(self) -> list[SASSL]:
-        """Each `SASSL` in the views, once."""
+        """The distinct `SASSL` objects in the views."""
         return _once(self.views)
 
     @property
     def styles_of_crops(self) -> list[SASSL]:
-        """Each `SASSL` that follows a crop, once."""
+        """The distinct `SASSL` objects that follow the crop of a view."""
         crops = ([isinstance(one, RandomResizedCrop) for one in view].index(True) for view in self.views)
         return _once(view[at:] for view, at in zip(self.views, crops, strict=True))
 
@@ -146,7 +146,11 @@ class Views:
         return vars(self)["_params"]
 
     def sample(self, height: int, width: int) -> list[ViewParams]:
-        """Draw the parameters of each view for an image of this size, seeded by the generator."""
+        """Draw the parameters of each view for an image of this size in pixels, seeded by the generator.
+
+        Raises:
+            ValueError: a `SASSL` with styles of the batch, which an image alone does not have.
+        """
         if self.core.needs_batch:
             raise ValueError(
                 'SASSL(styles="batch") requires a batch of images; pass the transform to sassl.data.TwoViewLoader, or '
@@ -157,7 +161,10 @@ class Views:
         return drawn
 
     def apply_params(self, image: Any, params: Any) -> list[Any]:
-        """Compute the views of an image from its parameters, or of a batch on a GPU from a list of them, as a pure function."""
+        """Compute views as a pure function of an image and a list of the parameters of each view.
+
+        For a batch on a GPU, `params` has such a list for each image.
+        """
         return uncompiled(self._apply_params, image, params)
 
     def _apply_params(self, image: Any, params: Any) -> list[Any]:
@@ -197,7 +204,7 @@ class Views:
         return known[device, images]
 
     def finish(self, pixels: Array, draws: _sassl.Draws, device: Any = None, threads: int | None = None) -> list[Any]:
-        """Finish the views of a partially computed batch; see `sassl.data.HalfViews`."""
+        """Compute the views of a batch from its crops or decoded images; see `sassl.data.HalfViews`."""
         if device is not None:
             import torch
 
@@ -257,7 +264,8 @@ class Views:
             settings: arguments that are not in the description, such as `output` and `generator`.
 
         Raises:
-            ValueError: an unknown operation, or a function; the errors of `SASSL.from_description`.
+            ValueError: an unknown operation; a Python function, which a description does not contain.
+            OSError, TypeError, ValueError: as raised by `SASSL.from_description`.
         """
         known: dict[str, SASSL] = {}
         views = [[_rebuilt(one, styles, known) for one in view] for view in described["views"]]
@@ -283,7 +291,7 @@ class Views:
 
 
 def _once(views: Iterable[Sequence[Any]]) -> list[SASSL]:
-    """Each `SASSL` in these views, once."""
+    """The distinct `SASSL` objects in these views, in order."""
     found: list[SASSL] = []
     for view in views:
         found += [one for one in view if isinstance(one, SASSL) and not any(one is other for other in found)]
@@ -322,7 +330,7 @@ def _described(one: Any) -> dict[str, Any]:
 
 
 def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) -> Any:
-    """Rebuild an operation; several views share one `SASSL` if its descriptions are equal."""
+    """Rebuild an operation from its description; views whose descriptions of a `SASSL` are equal share one object."""
     kind = described["kind"]
     if kind == STYLE:
         own = {name: value for name, value in described.items() if name != "kind"}

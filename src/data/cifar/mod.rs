@@ -13,26 +13,26 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Limit of the file size: twice that of CIFAR-100 in the least compact encoding.
+/// Limit of the file size in bytes: twice the size of CIFAR-100 in the least compact encoding.
 const MOST_BYTES: u64 = 1 << 29;
 
-/// Batches in memory.
+/// The images of one or more batches, in memory.
 #[derive(Debug)]
 pub struct Cifar {
     layout: Layout,
     /// The files, each with the index of its first image.
     files: Vec<(usize, PathBuf)>,
-    /// The pixels of all images, each planar.
+    /// The pixels of all images; each image is stored as planes.
     colors: Vec<u8>,
     targets: Vec<i64>,
 }
 
 impl Cifar {
-    /// Reads these batches, which are concatenated; the layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`], with the fine
-    /// classes.
+    /// Reads batch files and concatenates them. The layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which the fine
+    /// classes are used.
     ///
     /// # Errors
-    /// A file that cannot be read, is incomplete, or has other contents; a class outside the layout's range.
+    /// A file cannot be read, is incomplete or has other contents, or a class is outside the layout's range.
     pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
         let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
         for path in paths {
@@ -112,7 +112,7 @@ fn contents(path: &Path) -> Result<Vec<u8>> {
     Ok(data)
 }
 
-/// Converts text of 8-bit characters to bytes.
+/// Converts Latin-1 text, encoded in UTF-8, to bytes.
 fn from_latin(text: &[u8]) -> Parsed<Vec<u8>> {
     let wrong = "bytes that are not text of 8-bit characters";
     let text = std::str::from_utf8(text).map_err(|_| wrong)?;

@@ -1,32 +1,32 @@
 //! A reader of Python's pickle, limited to the operations in CIFAR's files.
 //!
-//! Nothing is imported or called: a dict of text, integers, lists of integers, and one array of bytes as pickled by numpy. An
-//! operation creates a single value, or a slice of the file, so memory is bounded by the file's size, and there is no
-//! recursion.
+//! Nothing is imported or called: a file is a dict of text, integers, lists of integers, and one array of bytes as pickled by
+//! numpy. An operation creates a single value or refers to a slice of the file, so memory is bounded by the file's size, and
+//! there is no recursion.
 use std::collections::HashMap;
 
-/// Limit of the operations in a file; CIFAR-100's have 300,000.
+/// Limit of the number of operations in a file; those of CIFAR-100 have 300,000.
 const MOST_OPERATIONS: usize = 1 << 21;
 
 /// The result of an operation, or the reason for its failure.
 pub(super) type Parsed<T> = std::result::Result<T, String>;
 
-/// A value of the file. It refers to other values by index.
+/// A value of the file. Values refer to each other by index.
 #[derive(Debug)]
 pub(super) enum Value<'a> {
     None,
     Int(i64),
     /// Text or bytes, as stored in the file.
     Bytes(&'a [u8]),
-    /// Bytes that were pickled as text of these characters, in UTF-8.
+    /// Bytes that Python 3 pickled as Latin-1 text, stored here in UTF-8.
     Latin(&'a [u8]),
     Tuple(Vec<u32>),
     List(Vec<u32>),
     Dict(Vec<(u32, u32)>),
     Name(Name),
-    /// numpy's unsigned byte.
+    /// numpy's dtype uint8.
     Byte,
-    /// Without a shape until its state is set.
+    /// An array, which has no shape until its state is set.
     Array {
         shape: Option<(usize, usize)>,
         bytes: &'a [u8],
@@ -35,7 +35,7 @@ pub(super) enum Value<'a> {
     },
 }
 
-/// The names that CIFAR's files import.
+/// The functions and classes that CIFAR's files import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Array,
@@ -61,7 +61,7 @@ impl Name {
     }
 }
 
-/// The values created so far, and the stack and the memo with their indices.
+/// The state of a pickle machine: the values created so far, and the stack and the memo, which hold their indices.
 pub(super) struct Reader<'a> {
     left: &'a [u8],
     pub(super) values: Vec<Value<'a>>,
@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
         Self { left: data, values: vec![], stack: vec![], marks: vec![], memo: HashMap::new(), dict: 0 }
     }
 
-    /// Reads to the end.
+    /// Runs all operations.
     pub(super) fn read(mut self) -> Parsed<Self> {
         let len = self.left.len();
         for _ in 0..MOST_OPERATIONS {
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         Err(format!("more than {MOST_OPERATIONS} operations"))
     }
 
-    /// Returns the value of a key.
+    /// Returns the value of a key in the dict of the file.
     pub(super) fn value(&self, key: &[u8]) -> Option<&Value<'a>> {
         let Value::Dict(items) = &self.values[self.dict as usize] else { return None };
         let found = items.iter().rev().find(|(own, _)| match self.values[*own as usize] {
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets an array's (version, shape, dtype, Fortran order, bytes), or ignores the state of a dtype.
+    /// Sets the state of an array, (version, shape, dtype, Fortran order, bytes), or ignores that of a dtype.
     fn build(&mut self, state: u32) -> Parsed<()> {
         let target = self.top()?;
         let made = match (&self.values[target as usize], &self.tuple(state)?[..]) {

@@ -7,8 +7,8 @@ use crate::kernels::threads::pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pass over a loader's source, from a given batch on. Its threads end soon after it is dropped: each keeps the data
-/// of its current image, and the consumer does not wait for a thread that is blocked by storage.
+/// One pass over a loader's source, starting at a given batch. Its threads end soon after it is dropped; dropping does not wait
+/// for them, since a thread may be blocked by slow storage.
 pub struct Epoch {
     shared: Arc<Shared>,
     process: u32,
@@ -41,7 +41,7 @@ impl Epoch {
         Ok(started)
     }
 
-    /// Returns the number of images of the next batch, if one may be opened now.
+    /// Returns the number of images of the next batch to be opened; `None` if no batch may be opened now.
     pub fn wanted(&self) -> Option<usize> {
         let state = locked(&self.shared.state);
         let sampler = &self.shared.loader.sampler;
@@ -52,7 +52,7 @@ impl Epoch {
     /// Opens the next batch with memory for its views.
     ///
     /// # Panics
-    /// If the memory is not for the number of images that [`Epoch::wanted`] returned.
+    /// If the memory does not have a slot for each of the images counted by [`Epoch::wanted`].
     pub fn open(&self, memory: Memory) {
         let mut state = locked(&self.shared.state);
         let share = self.shared.loader.sampler.share(state.next);
@@ -65,7 +65,7 @@ impl Epoch {
         self.shared.work.notify_all();
     }
 
-    /// Returns the next batch when it is complete; `None` after a timeout, or if there are no more batches.
+    /// Waits for the next batch and returns it; `None` after the timeout `patience`, or if no batch is open.
     ///
     /// # Errors
     /// An image of the batch cannot be read: the batch is lost, and the next call returns the following one.

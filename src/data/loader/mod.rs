@@ -1,8 +1,9 @@
 //! Threads that compute batches of views.
 //!
 //! The consumer opens up to `prefetch` batches ahead of the one it waits for, each with memory for its views; threads take one
-//! image at a time from the first unfinished batch, and write its views in place. With in-batch styles, each image is visited
-//! twice: first to decode and encode it, and, once all images of its batch are encoded, to compute its views.
+//! image at a time from the first unfinished batch, and write the image's views into this memory. With in-batch styles, each
+//! image is processed twice: first to decode it and compute its style vector, and again, once all images of its batch have
+//! style vectors, to compute its views.
 //!
 //! The result is a function of `(seed, epoch, index)` and does not depend on the threads.
 mod epoch;
@@ -22,33 +23,33 @@ pub use epoch::Epoch;
 /// The number of consecutive unreadable images after which the source is considered to have failed.
 const MOST_IN_A_ROW: usize = 100;
 
-/// Memory for each view of a batch.
+/// The memory for a batch: for each view, one slot per image.
 pub type Memory = Vec<Slots>;
 
-/// A batch with complete views.
+/// A completed batch; its views, if any, are in the memory that was passed for it.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The indices of the images, in order.
+    /// The indices of the images in the source, in the order of the rows.
     pub indices: Vec<usize>,
     /// The classes of the images.
     pub targets: Vec<i64>,
     /// The names of the images.
     pub names: Vec<OsString>,
-    /// The draws of each image, if operations remain to be applied.
+    /// The parameters drawn for the views of each image, if operations remain to be applied.
     pub params: Vec<Vec<ViewParams>>,
-    /// The images with their regions, if the views remain to be computed.
+    /// The decoded regions of the images, with their position, if the views remain to be computed.
     pub regions: Vec<(Arc<RgbImage>, Crop)>,
 }
 
 /// The kind of output that a loader's threads produce.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Makes {
-    /// Views.
+    /// Complete views.
     #[default]
     Views,
-    /// The first half of the views, into memory in the layout of [`Views::crops`].
+    /// The first half of the views, i.e. crops, in memory with the layout of [`Views::crops`].
     Crops,
-    /// Only decoded images, with the region that their views need; no memory is passed.
+    /// Only the regions of decoded images that their views need; no memory is passed for them.
     Regions,
 }
 
@@ -82,7 +83,7 @@ impl Loader {
         Ok(Self { makes, ..self })
     }
 
-    /// Returns `true` if the threads need the other images of a batch.
+    /// Returns `true` if the threads need the other images of the batch to compute an image's views.
     fn needs_batch(&self) -> bool {
         match self.makes {
             Makes::Views => self.views.needs_batch(),
@@ -91,7 +92,7 @@ impl Loader {
         }
     }
 
-    /// Returns the order of the images.
+    /// Returns the sampler, which determines the order of the images.
     pub fn sampler(&self) -> &Sampler {
         &self.sampler
     }
@@ -106,15 +107,16 @@ impl Loader {
         self.faults.all()
     }
 
-    /// Starts threads for the batches of an epoch from `batch` on.
+    /// Starts threads that compute the batches of an epoch from index `batch` to the end.
     ///
     /// # Errors
-    /// A batch beyond the epoch, or the system cannot start a thread.
+    /// `batch` is beyond the end of the epoch, or the system cannot start a thread.
     pub fn start(self: &Arc<Self>, epoch: u64, batch: usize, threads: usize, prefetch: usize) -> Result<Epoch> {
         Epoch::start(self.clone(), epoch, batch, threads, prefetch)
     }
 
-    /// Decodes the image at this position of the order, or its replacement, restricted to the `region` for its size.
+    /// Decodes the image at position `place` of the order, or its replacement. `region` maps the image's height and width to
+    /// the region that is needed.
     fn image(
         &self,
         order: &[u32],
@@ -139,7 +141,7 @@ impl Loader {
         }
     }
 
-    /// Returns an image from which views can be computed, or the error for which it is to be replaced.
+    /// Returns an image from which views can be computed, or, as inner error, the reason for which it is to be replaced.
     fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);

@@ -1,5 +1,5 @@
-//! The shared state and the work of an epoch's threads: each takes an image of the first unfinished batch, and computes its
-//! views.
+//! The state shared by an epoch's threads, and their work: each thread repeatedly takes an image of the first batch that still
+//! has some, and computes its views.
 use super::{Batch, Loader, Makes, Memory};
 use crate::data::regions::cut;
 use crate::data::sampler::Share;
@@ -18,7 +18,7 @@ pub(super) struct Shared {
     epoch: u64,
     order: Vec<u32>,
     pub(super) state: Mutex<State>,
-    /// Signals new work, or the end.
+    /// Signals new work, or the end of the epoch.
     pub(super) work: Condvar,
     /// Signals that the first batch is complete.
     pub(super) ready: Condvar,
@@ -35,11 +35,11 @@ pub(super) struct State {
 pub(super) struct Open {
     job: Arc<Job>,
     stages: Stages,
-    /// The error at the lowest position.
+    /// The error of the image at the lowest position in the batch, with that position.
     error: Option<(usize, Error)>,
 }
 
-/// The progress of a batch: for each of two stages, the number of images, of images taken, and of images done.
+/// The progress of a batch: for each of two stages, the number of all images, of those taken by a thread, and of those done.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
     n: [usize; 2],
@@ -52,26 +52,26 @@ struct Job {
     memory: Memory,
     /// Rows of other ranks that this rank's rows use as in-batch styles.
     others: Vec<usize>,
-    /// The images of this rank's rows, followed by those of the other rows.
+    /// The images of this rank's rows, followed by those of `others`.
     slots: Vec<OnceLock<Slot>>,
-    /// Style vectors by row of the whole batch; 0 for unused rows.
+    /// Style vectors of the whole batch, by row; zeros for unused rows.
     z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<Finished>>,
 }
 
-/// An image with complete views.
+/// The results for an image whose views are complete.
 #[derive(Clone, Debug, Default)]
 struct Finished {
     index: usize,
     target: i64,
     name: OsString,
-    /// The draws, if operations remain to be applied.
+    /// The drawn parameters, if operations remain to be applied.
     params: Vec<ViewParams>,
     /// The image and its region, if the views remain to be computed.
     region: Option<(Arc<RgbImage>, Crop)>,
 }
 
-/// An image between the stages.
+/// A decoded image, between the two stages.
 struct Slot {
     index: usize,
     target: i64,
@@ -80,7 +80,7 @@ struct Slot {
     z: Vec<f32>,
 }
 
-/// An image of a batch, at one of its stages.
+/// A unit of work: an image of a batch, at one of the two stages.
 struct Task {
     job: Arc<Job>,
     place: usize,
@@ -96,8 +96,8 @@ impl Job {
 }
 
 impl Open {
-    /// Creates a rank's share of a batch with memory for its views, and the rows of other ranks to be encoded too. With
-    /// in-batch styles, each image has two stages.
+    /// Creates a rank's share of a batch, with memory for its views; `others` are rows of other ranks that must also be
+    /// encoded. With in-batch styles, each image has two stages.
     pub(super) fn new(share: Share, memory: Memory, others: Option<Vec<usize>>) -> Self {
         let own = share.rows.len();
         let all = own + others.as_ref().map_or(0, Vec::len);
@@ -150,7 +150,7 @@ impl Shared {
         }
     }
 
-    /// The main loop of a thread.
+    /// Runs the main loop of a thread.
     pub(super) fn serve(&self) {
         while let Some(task) = self.take() {
             let done = catch_unwind(AssertUnwindSafe(|| self.run(&task)));
@@ -163,7 +163,7 @@ impl Shared {
         }
     }
 
-    /// Returns the next image; `None` at the end.
+    /// Returns the next image to process, waiting for one if necessary; `None` at the end of the epoch.
     fn take(&self) -> Option<Task> {
         let mut state = locked(&self.state);
         loop {
@@ -181,7 +181,7 @@ impl Shared {
 
     fn done(&self, task: Task, result: Result<()>) {
         let mut state = locked(&self.state);
-        // Missing if the epoch was closed meanwhile.
+        // The batch is missing if the epoch was closed meanwhile.
         let Some(open) = state.open.iter_mut().find(|open| Arc::ptr_eq(&open.job, &task.job)) else { return };
         if let Err(error) = result
             && open.error.as_ref().is_none_or(|(place, _)| task.place < *place)
@@ -218,7 +218,7 @@ impl Shared {
             drop(job.slots[*place].set(slot));
             return Ok(());
         }
-        // An error of another image of the batch is an error of the batch.
+        // If another image of the batch has failed, the batch has an error already.
         let slots: Option<Vec<&Slot>> = job.slots.iter().map(OnceLock::get).collect();
         let Some(slots) = slots else { return Ok(()) };
         let z = job.z.get_or_init(|| {
@@ -236,7 +236,7 @@ impl Shared {
     pub(super) fn others(&self, share: &Share) -> Option<Vec<usize>> {
         let views = &self.loader.views;
         let asked = |row: usize| {
-            // The draws of a style do not depend on the size of the image.
+            // The parameters drawn for a style do not depend on the size of the image.
             views.styles_of_batch(&views.sample(self.key(share, row), (64, 64), (row, share.images)))
         };
         self.loader.needs_batch().then(|| {
@@ -258,7 +258,7 @@ impl Shared {
         self.key(&job.share, job.row(slot)).index as usize
     }
 
-    /// Decodes an image, draws its parameters, and encodes it if necessary.
+    /// Decodes an image, draws its parameters, and computes its style vector if `encode`.
     fn prepare(&self, job: &Job, slot: usize, encode: bool) -> Result<Slot> {
         let views = &self.loader.views;
         let row = job.row(slot);
@@ -286,7 +286,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Stores the region of an image that its views need.
+    /// Stores the region of an image that its views need, as its result.
     fn keep(&self, job: &Job, place: usize, slot: Slot) -> Result<()> {
         let Slot { index, target, image, params, .. } = slot;
         let part = self.loader.views.region(self.key(&job.share, job.row(place)), (image.height, image.width));

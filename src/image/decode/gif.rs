@@ -1,9 +1,9 @@
-//! GIF: the first frame, on the background that Pillow paints: the transparent colour, or that of index 0.
+//! GIF: the first frame, on the background that Pillow uses: the transparent colour, or else the colour with index 0.
 use super::{BROKEN, Refused, checked_size, fits};
 use crate::image::{Decoded, RgbImage};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-/// The largest expansion by LZW: a code of twelve bits yields at most 4,096 bytes.
+/// The largest number of bytes to which LZW expands one byte: a code of twelve bits yields at most 4,096 bytes.
 const MOST_UNPACKED: u64 = 2731;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
@@ -29,7 +29,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     let palette = own.as_deref().or(decoder.global_palette()).unwrap_or_default();
     let color = |index: u8| {
         let at = 3 * usize::from(index);
-        // Without a palette, or beyond its end, an index is a gray level.
+        // If there is no palette, or an index is beyond its end, the index is used as gray level.
         palette.get(at..at + 3).map_or([index; 3], |color| [color[0], color[1], color[2]])
     };
     let mut out = Refused::zeros(3 * height * width)?;

@@ -1,9 +1,9 @@
-//! Image orientation: that of EXIF or, without one there, of XMP, as in Pillow's `ImageOps.exif_transpose`.
+//! The orientation of an image: that in EXIF or, if EXIF has none, that in XMP, as in Pillow's `ImageOps.exif_transpose`.
 //!
-//! The first directory of EXIF decides: a value of any type and count, in either byte order, after zero, one or two prefixes.
-//! Its first entries count even if the directory is broken further on. If it has no such tag, the first `tiff:Orientation` in
-//! XMP decides. There is one difference: where Pillow raises an error (EXIF that is not a TIFF directory, an empty tag, a text
-//! that is not hexadecimal), the image has no orientation here.
+//! The tag is read from the first directory of EXIF, with any type and count, in either byte order, after zero, one or two
+//! prefixes; if the directory is damaged, the entries before the damage still count. If it has no such tag, the first
+//! `tiff:Orientation` in XMP is used. There is one difference: where Pillow raises an error (EXIF that is not a TIFF directory,
+//! an empty tag, a text that is not hexadecimal), the image is taken to have no orientation.
 use super::Refused;
 use crate::image::{Crop, RgbImage};
 use std::borrow::Cow;
@@ -31,7 +31,7 @@ impl Metadata<'_> {
 pub(super) struct Orientation(u8);
 
 impl Default for Orientation {
-    /// Upright.
+    /// The orientation of images that are stored upright.
     fn default() -> Self {
         Self(1)
     }
@@ -42,23 +42,23 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// Returns `true` if the upright image starts with the last of the stored rows, and of the columns.
+    /// Returns two flags: `true` if the upright image starts with the last of the stored rows, and likewise for the columns.
     fn is_mirrored(self) -> (bool, bool) {
         (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
     }
 
-    /// Returns the upright (height, width) of an image stored in this height and width.
+    /// Returns the (height, width) of the upright image, given those of the stored one.
     pub(super) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
         if self.is_on_its_side() { (width, height) } else { (height, width) }
     }
 
-    /// Maps a crop of the upright image to the image stored in this height and width.
+    /// Maps a crop of the upright image to a crop of the stored image, which has this height and width.
     pub(super) fn stored(self, part: Crop, (height, width): (usize, usize)) -> Crop {
         let Crop { top, left, height: rows, width: columns } = part;
         let (top, left, rows, columns) =
             if self.is_on_its_side() { (left, top, columns, rows) } else { (top, left, rows, columns) };
         let (from_below, from_right) = self.is_mirrored();
-        // A crop beyond the image is unchanged.
+        // A crop that extends beyond the image is left unchanged.
         let mirrored = |at: usize, size: usize, all: usize| all.checked_sub(at + size).unwrap_or(at);
         Crop {
             top: if from_below { mirrored(top, rows, height) } else { top },
@@ -93,13 +93,13 @@ impl Orientation {
 const ORIENTATION: u16 = 274;
 const PREFIX: &[u8] = b"Exif\0\0";
 
-/// Strips the prefix that belongs to JPEG. Some tools write it twice, and into containers that need none.
+/// Strips the prefix `Exif\0\0`, which belongs to JPEG; some tools write it twice, or into containers that need none.
 fn without_prefixes(exif: &[u8]) -> &[u8] {
     let once = exif.strip_prefix(PREFIX).unwrap_or(exif);
     once.strip_prefix(PREFIX).unwrap_or(once)
 }
 
-/// Returns the first `tiff:Orientation` of XMP, an attribute or an element.
+/// Returns the first `tiff:Orientation` in XMP, which is an attribute or an element.
 fn of_xmp(xmp: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     xmp.windows(NAME.len()).enumerate().filter(|(_, text)| *text == NAME).find_map(|(at, _)| {
@@ -109,7 +109,7 @@ fn of_xmp(xmp: &[u8]) -> Option<f64> {
     })
 }
 
-/// The first directory of a TIFF file, or of EXIF, which has the same format: the entries that are present.
+/// The entries in the first directory of a TIFF file, or of EXIF, which has the same format.
 pub(super) struct Directory<'a> {
     numbers: Numbers<'a>,
     entries: BTreeMap<u16, Entry<'a>>,
@@ -131,7 +131,7 @@ struct Numbers<'a> {
 }
 
 impl<'a> Directory<'a> {
-    /// Returns `None` if the bytes do not start as TIFF or BigTIFF.
+    /// Reads the directory; returns `None` if the bytes do not start like TIFF or BigTIFF.
     pub(super) fn new(bytes: &'a [u8]) -> Option<Self> {
         let (little, big) = match bytes.get(..4)? {
             b"II*\0" | b"II\0*" => (true, false),
@@ -142,7 +142,7 @@ impl<'a> Directory<'a> {
         };
         let numbers = Numbers { bytes, little };
         let mut directory = Self { numbers, entries: BTreeMap::new() };
-        // An early end keeps what was read so far.
+        // If the directory ends early, the entries read so far are kept.
         let _ = directory.read(big);
         Some(directory)
     }
@@ -162,7 +162,7 @@ impl<'a> Directory<'a> {
             bytes.get(..at)?;
             let Some(size) = size_of(kind).and_then(|size| values.checked_mul(size)) else { continue };
             if size > word {
-                // All values together cannot be longer than the file.
+                // Together, the values are not longer than the file, unless it is invalid.
                 outside = outside.saturating_add(size);
                 if outside > bytes.len() {
                     continue;
@@ -183,7 +183,7 @@ impl<'a> Directory<'a> {
         self.entries.get(&tag).map(|entry| entry.value)
     }
 
-    /// Returns the file with another value of a tag with a single value.
+    /// Returns a copy of the file in which a tag with a single value has the value `value`.
     pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
         let mut file = self.numbers.bytes.to_vec();
         if let Some(entry) = self.entries.get(&tag) {
@@ -195,7 +195,7 @@ impl<'a> Directory<'a> {
         file
     }
 
-    /// Returns the first value of a tag; NaN for text and bytes.
+    /// Returns the first value of a tag as a number; NaN for text and undefined bytes.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
         self.entries.get(&tag).map(|entry| self.numbers.value(entry.kind, entry.at))
     }

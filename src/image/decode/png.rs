@@ -1,5 +1,6 @@
-//! PNG, as strict as Pillow: the checksums of the chunks before the pixels are checked, and that of the pixels as a whole;
-//! those of the pixel chunks are not. The end may be missing, but a chunk after the pixels may not be truncated.
+//! PNG, decoded as strictly as in Pillow: the checksums of the chunks before the pixels are checked, and so is the checksum of
+//! the compressed pixels as a whole, but not those of the single pixel chunks. Chunks after the pixels may be missing, but not
+//! truncated.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, fits, three_colors};
 use crate::image::{Decoded, RgbImage};
@@ -9,13 +10,13 @@ use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
-/// The largest expansion by DEFLATE.
+/// The largest number of bytes to which DEFLATE expands one byte.
 const MOST_UNPACKED: u64 = 1032;
-/// The longest text or profile, uncompressed.
+/// The maximum length in bytes of an uncompressed text or profile.
 const LONGEST_TEXT: u64 = 1 << 20;
-/// Text chunks that may hold an orientation: EXIF, XMP, and EXIF in hexadecimal digits.
+/// Keywords of text chunks that may hold an orientation: EXIF, XMP, and EXIF in hexadecimal digits.
 const TEXTS: [&[u8]; 3] = [b"exif", b"XML:com.adobe.xmp", b"Raw profile type exif"];
-/// Chunks that Pillow refuses if they are shorter.
+/// The minimum lengths of chunks: Pillow refuses shorter ones.
 const LEAST: [(&[u8; 4], usize); 7] =
     [(b"IHDR", 13), (b"gAMA", 4), (b"cHRM", 32), (b"sRGB", 1), (b"pHYs", 9), (b"acTL", 8), (b"fcTL", 26)];
 
@@ -91,7 +92,7 @@ impl<'a> Parts<'a> {
         found
     }
 
-    /// Builds a file with only what decoding needs, so that nothing else can interfere.
+    /// Builds a file with only the chunks that decoding needs, so that no other chunk can interfere.
     fn essence(&self) -> Vec<u8> {
         let mut file = SIGNATURE.to_vec();
         let mut add = |name: &[u8; 4], parts: &[&[u8]]| {
@@ -99,14 +100,14 @@ impl<'a> Parts<'a> {
             file.extend((size as u32).to_be_bytes());
             file.extend(name);
             parts.iter().for_each(|part| file.extend(*part));
-            // Checksums are not read.
+            // The decoder does not read the checksums.
             file.extend([0; 4]);
         };
         add(b"IHDR", &[&self.header[..13]]);
         if let Some(palette) = self.palette {
             add(b"PLTE", &[palette]);
         }
-        // Chunks as they are: together they may be too long for one.
+        // The chunks are copied one by one, because together they may be too long for a single chunk.
         self.pixels.iter().for_each(|part| add(b"IDAT", &[part]));
         add(b"IEND", &[]);
         file
@@ -136,7 +137,7 @@ fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     }
 }
 
-/// Splits at the first 0, which is dropped.
+/// Splits at the first zero byte, which is dropped.
 fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = data.iter().position(|&x| x == 0)?;
     Some((&data[..at], &data[at + 1..]))
@@ -148,7 +149,7 @@ fn unpacked(data: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns key and text of iTXt; a language and a translated key are in between.
+/// Returns the keyword and the text of an iTXt chunk; a language tag and a translated keyword are in between.
 fn international(data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (key, rest) = split(data)?;
     let ([packed, method], rest) = rest.split_first_chunk()?;
@@ -195,7 +196,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     reader.next_frame(&mut samples).map_err(broken)?;
     let (color, depth) = reader.output_color_type();
     if depth == BitDepth::Sixteen {
-        // Pillow drops the lower byte of colours. Gray it would clamp to 255.
+        // As in Pillow, colours lose their lower byte. Gray is rounded, because Pillow would clamp it to 255.
         let eight =
             |[high, low]: &[u8; 2]| if is_gray { super::eight_bits(u16::from_be_bytes([*high, *low])) } else { *high };
         samples = samples.as_chunks().0.iter().map(eight).collect();

@@ -21,9 +21,9 @@ const EXTRA_SAMPLES: u16 = 338;
 const XMP: u16 = 700;
 const PROFILE: u16 = 34675;
 
-/// The version of BigTIFF, instead of 42.
+/// The version number of BigTIFF; that of TIFF is 42.
 const BIG: u8 = 43;
-/// A photometric interpretation, and a kind of extra sample.
+/// A photometric interpretation (PhotometricInterpretation), and a kind of extra sample (ExtraSamples).
 const PALETTE: f64 = 3.0;
 const PREMULTIPLIED: f64 = 1.0;
 /// The maximum number of samples per pixel that Pillow supports.
@@ -32,15 +32,15 @@ const MOST_SAMPLES: f64 = 6.0;
 pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     let Some(directory) = Directory::new(bytes) else { return Metadata::default() };
     let told = |tag| directory.bytes(tag).map(Cow::Borrowed);
-    // The file itself has the format of EXIF.
+    // EXIF has the format of a TIFF file, so the whole file serves as EXIF.
     Metadata { exif: Some(Cow::Borrowed(bytes)), xmp: told(XMP), profile: told(PROFILE) }
 }
 
-/// The number of bytes that one byte may expand to; an error for unsupported methods.
+/// Returns the largest number of bytes to which one byte may expand; unsupported methods of compression are errors.
 fn most_unpacked(compression: f64) -> Result<u64, Refused> {
     let name = match compression as u32 {
         1 => return Ok(1),
-        // A row of white is one bit.
+        // A white row takes one bit.
         4 => return Ok(1 << 16),
         5 => return Ok(2731),
         8 | 32946 => return Ok(1032),
@@ -66,7 +66,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
 /// The first page of a file, and its directory.
 struct Page<'a> {
     bytes: &'a [u8],
-    /// TIFF or BigTIFF.
+    /// The name of the format in errors: TIFF or BigTIFF.
     kind: &'static str,
     directory: Directory<'a>,
 }
@@ -97,7 +97,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Refuses unsupported variants by their tags; returns the number of bytes that one byte may expand to.
+    /// Refuses unsupported variants by their tags; returns the largest number of bytes to which one byte may expand.
     fn check(&self) -> Result<u64, Refused> {
         let most = most_unpacked(self.number(COMPRESSION, 1.0))?;
         if self.number(FILL_ORDER, 1.0) != 1.0 {
@@ -107,7 +107,7 @@ impl<'a> Page<'a> {
             return Err(self.unread("this number of samples per pixel"));
         }
         if self.number(PLANES, 1.0) == 2.0 && self.directory.number(TILE_WIDTH).is_some() {
-            // The decoder treats the tiles at the lower edge of all planes but the first as whole tiles.
+            // In all planes but the first, the decoder does not cut off the tiles at the lower edge of the image.
             return Err(self.unread("tiles for each channel"));
         }
         for tag in [TILE_WIDTH, TILE_LENGTH] {
@@ -116,7 +116,7 @@ impl<'a> Page<'a> {
         Ok(most)
     }
 
-    /// Creates a decoder that is checked to see the same values.
+    /// Creates a decoder, after a check that it sees the same values of tags.
     fn decoder(&self) -> Result<Decoder<Cursor<Cow<'a, [u8]>>>, Refused> {
         // The decoder does not support palettes, so it reads a copy that declares their indices as gray levels.
         let file = match self.is_palette() {
@@ -195,15 +195,17 @@ struct Samples {
     channels: usize,
     /// Number of bytes per row.
     stride: usize,
-    /// Bytes per plane, if each channel has one.
+    /// Number of bytes per plane; `None` if the channels are interleaved.
     plane: Option<usize>,
 }
 
-/// Converts a sample to a byte: arguments are a row and the index of the sample.
+/// A function that converts a sample to a byte; its arguments are the bytes from a row on, and the index of the sample in the
+/// row.
 type ToByte = fn(&[u8], usize) -> Result<u8, Refused>;
 
 impl Samples {
-    /// Returns `None` for samples of an unsupported type. Palette indices are unchanged.
+    /// Returns the function that converts samples to bytes, or `None` if their type is not supported. Palette indices are not
+    /// scaled.
     fn to_byte(&self, is_palette: bool) -> Option<ToByte> {
         Some(match (self.format, self.color) {
             (SampleFormat::Uint, ColorType::Gray(1)) if is_palette => index::<1>,
@@ -222,7 +224,7 @@ impl Samples {
         })
     }
 
-    /// Returns the bytes from the row of a sample to the end, and the index of the sample in the row.
+    /// Returns the bytes from the start of a sample's row to the end of the data, and the index of the sample in the row.
     fn place(&self, y: usize, x: usize, channel: usize) -> (&[u8], usize) {
         match self.plane {
             Some(plane) => (&self.bytes[plane * channel + self.stride * y..], x),
@@ -231,7 +233,7 @@ impl Samples {
     }
 }
 
-/// Converts a pixel without a palette to RGB; `None` for unsupported colour models.
+/// Converts a pixel of an image without a palette to RGB; returns `None` for unsupported colour models.
 fn rgb(
     kind: ColorType,
     premultiplied: bool,
@@ -255,7 +257,7 @@ fn rgb(
     }))
 }
 
-/// Extracts a sample of few bits; the first is in the highest bits.
+/// Extracts a sample of less than eight bits; the first sample of a byte is in its highest bits.
 fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     let byte = line[i * BITS / 8];
     Ok(byte << (i * BITS % 8) >> (8 - BITS))
@@ -277,7 +279,7 @@ fn float(line: &[u8], i: usize) -> Result<u8, Refused> {
     }
 }
 
-/// Looks up a palette: all reds, then all greens, then all blues, of sixteen bits.
+/// Looks up a colour in a palette, which holds all reds, then all greens, then all blues, with 16 bits each.
 fn of_palette(palette: &[f64], index: u8) -> [u8; 3] {
     let colors = palette.len() / 3;
     let part = |c: usize| palette.get(c * colors + usize::from(index)).map_or(0, |&x| (x as u16 >> 8) as u8);
@@ -293,7 +295,7 @@ fn straight(color: u8, alpha: u8) -> u8 {
     }
 }
 
-/// Darkens a channel by an ink, as in Pillow's CMYK conversion: `paper - ink * paper / 255`, rounded.
+/// Darkens the brightness `paper` by the amount `ink`, as Pillow does to convert CMYK: `paper - ink * paper / 255`, rounded.
 fn inked(ink: u8, paper: u8) -> u8 {
     let product = u32::from(ink) * u32::from(paper) + 128;
     paper.saturating_sub((((product >> 8) + product) >> 8) as u8)

@@ -1,17 +1,18 @@
-//! WebP: only the image chunk is decoded, for an animation that of the first frame; other chunks are only parsed for metadata.
+//! WebP: only one image chunk is decoded, for an animation that of the first frame; other chunks are only searched for
+//! metadata.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, three_colors};
 use crate::image::{Decoded, RgbImage};
 use std::borrow::Cow;
 use std::io::Cursor;
 
-/// Flags of VP8X.
+/// Flags of the VP8X chunk.
 const ANIMATION: u8 = 2;
 const XMP: u8 = 4;
 const EXIF: u8 = 8;
 const PROFILE: u8 = 32;
 
-/// Iterates over the chunks that are present; the last may be truncated.
+/// Iterates over the chunks as (name, data); the last may be truncated.
 fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (name, after) = rest.split_first_chunk()?;
@@ -62,7 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
         let (name, data) = image(body)?;
         return still(name, data, Some((height, width)));
     }
-    // The first frame is placed on a canvas that is transparent, and black because transparency is dropped.
+    // The first frame is placed on a transparent canvas, which is black because transparency is dropped.
     let (_, frame) = first(body, &[b"ANMF"]).ok_or_else(broken)?;
     let &[x0, x1, x2, y0, y1, y2, w0, w1, w2, h0, h1, h2, ..] = frame else { return Err(broken()) };
     let (top, left) = (2 * number(y0, y1, y2) as usize, 2 * number(x0, x1, x2) as usize);
@@ -80,7 +81,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
-/// Decodes an image chunk as a separate file. The alpha of lossy images is another chunk, which is dropped.
+/// Decodes an image chunk as a file of its own. The alpha channel of lossy images is in another chunk, which is dropped.
 fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);
@@ -100,7 +101,7 @@ fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<
     }
     let channels = if decoder.has_alpha() { 4 } else { 3 };
     let mut samples = Refused::zeros(channels * height * width)?;
-    // Memory of the decoder itself: four bytes per pixel, and its transforms.
+    // The memory that the decoder itself allocates: four bytes per pixel, and the data of its transforms.
     Refused::check_memory(6 * height * width)?;
     decoder.read_image(&mut samples).map_err(broken)?;
     let bytes = three_colors(samples, channels)?;

@@ -1,4 +1,4 @@
-//! The segments of a JPEG before its first scan, as strict as Pillow.
+//! The segments of a JPEG before its first scan, parsed as strictly as in Pillow.
 use crate::image::BROKEN;
 
 /// Start-of-frame markers, including lossless and differential ones.
@@ -12,7 +12,7 @@ pub(super) struct Frame {
     pub width: usize,
     /// Number of blocks of 8x8 coefficients.
     blocks: u64,
-    /// True if each block takes at least one bit; arithmetic coding needs less.
+    /// True if each block takes at least one bit of the file, as in Huffman coding but not in arithmetic coding.
     in_bits: bool,
 }
 
@@ -20,14 +20,14 @@ impl Frame {
     /// Finds the frame.
     ///
     /// # Errors
-    /// There is no frame before the first scan, or it does not have eight bits and one, three or four components.
+    /// There is no frame before the first scan, or the frame does not have 8 bits per sample and one, three or four components.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
         const CUT: &str = "its JFIF or Adobe segment is truncated";
         let mut frame = None;
         for segment in Segments::new(bytes) {
             match segment? {
                 (SCAN, _) => return frame.ok_or_else(|| broken("its scan precedes its frame")),
-                // libjpeg would treat these as third-party segments.
+                // libjpeg would take these truncated segments for those of other applications.
                 (0xE0, data) if data.starts_with(b"JFIF") && data.len() < 7 => return Err(broken(CUT)),
                 (0xEE, data) if data.starts_with(b"Adobe") && data.len() < 7 => return Err(broken(CUT)),
                 (mark, data) if FRAMES.contains(&mark) => frame = Some(Self::new(mark, data)?),

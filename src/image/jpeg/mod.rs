@@ -1,6 +1,6 @@
-//! JPEG by libjpeg-turbo's decoder, bit-identical to it, so that training here and with torchvision or Pillow sees the same
-//! pixels. mozjpeg is libjpeg-turbo with another encoder and needs only a C compiler; the parts that are assembler in
-//! libjpeg-turbo are replaced by kernels of our own, with the same arithmetic on each platform
+//! JPEG decoding, bit-identical to libjpeg-turbo, so that training here and with torchvision or Pillow sees the same pixels.
+//! The decoder is that of mozjpeg, a fork of libjpeg-turbo that can be built with only a C compiler; the parts that
+//! libjpeg-turbo implements in assembler are replaced by kernels of our own, with the same arithmetic on each platform
 //! ([`crate::kernels::image::jpeg`]).
 mod header;
 mod reader;
@@ -11,15 +11,15 @@ use crate::kernels::isa::Isa;
 use header::Frame;
 pub(super) use header::Segments;
 
-/// Memory limit of libjpeg for coefficients.
+/// Limit in bytes of the memory that libjpeg uses for coefficients.
 const MOST_MEMORY: i32 = 1 << 30;
 /// The largest number of scans in a file. Real files have about ten.
 const MOST_SCANS: i32 = 500;
-/// Images up to this size are decoded without a check of their claimed size.
+/// Images of up to this many pixels are decoded without a check that the file is long enough for them.
 const SMALL: usize = 1 << 22;
 
-/// Decodes a JPEG as stored, or returns the reason of the failure. `region` refers to the height and width after the reduction
-/// to no less than a square of `least`.
+/// Decodes a JPEG without rotating it, or returns the reason for the failure. `region` is called with the height and width
+/// after the reduction, of which none is below `least`.
 pub(super) fn decode(
     bytes: &[u8],
     isa: Isa,
@@ -48,7 +48,7 @@ pub(super) fn decode(
     Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
-/// The denominator that PIL's `Image.draft` chooses for a side of at least `least`.
+/// Returns the denominator that PIL's `Image.draft` chooses so that `side` is reduced to no less than `least`.
 fn denominator(side: usize, least: usize) -> usize {
     [8, 4, 2].into_iter().find(|n| side / least >= *n).unwrap_or(1)
 }

@@ -37,10 +37,10 @@ unsafe extern "C" {
 /// `rows` and `columns` may be left unwritten.
 ///
 /// # Errors
-/// libjpeg refuses the file, its bytes end too early, or memory is exhausted.
+/// libjpeg rejects the file, the bytes end too early, or memory is exhausted.
 ///
 /// # Panics
-/// If `pixels` is not of this size, or rows and columns reach beyond it.
+/// If `pixels` does not have `height x width x 3` bytes, or `rows` or `columns` exceed this size.
 pub(super) fn read(
     bytes: &[u8],
     denominator: u32,

@@ -1,19 +1,19 @@
-//! Values known before any computation, on their way to the device; and line 4 of Algorithm 1.
+//! Launches that write host values to the device, and the blending of style vectors (line 4 of Algorithm 1).
 use super::interface::{DeviceStruct, Field};
 use super::{Arg, At, Kernel, Launch, count};
 use bytemuck::{Pod, Zeroable};
 use std::sync::{Arc, LazyLock};
 
-/// Number of 4-byte values that one launch carries; its arguments may have 4 KB.
+/// Maximum number of 4-byte values that one launch carries: its arguments are limited to 4 KB.
 const WORDS: usize = 960;
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| Words::definition() + include_str!("batch.cu"));
 
-/// Values that one launch carries.
+/// The values that one launch carries, as a struct argument.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Words {
-    /// In rows, because a larger array is not `Pod`.
+    /// Split into rows, because bytemuck does not implement `Pod` for an array of `WORDS` elements.
     word: [[u32; 32]; WORDS / 32],
 }
 
@@ -23,7 +23,7 @@ impl DeviceStruct for Words {
         &[("word", |own| <&[u32; WORDS]>::try_from(own.word.as_flattened()).expect("as many"))];
 }
 
-/// Launches that write these values to the device.
+/// Returns launches that write `words` to the device, starting at `to`.
 pub(super) fn put(words: &[u32], to: At) -> Vec<Launch> {
     let kernel = Arc::new(Kernel { name: "put", source: &SOURCE, defines: vec![] });
     let one = |(n, part): (usize, &[u32])| {
@@ -35,16 +35,17 @@ pub(super) fn put(words: &[u32], to: At) -> Vec<Launch> {
     words.chunks(WORDS).enumerate().map(one).collect()
 }
 
-/// A table of vectors, and the row of it that each image uses.
+/// A table of vectors, and the index of the row that each image uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// `[..][dim]`.
+    /// The table, `[rows][dim]`.
     pub vectors: At,
-    /// `[images]`.
+    /// The row index of each image, `[images]`.
     pub of: At,
 }
 
-/// `z = (1 - alpha) z_c + alpha z_s` for each of `images` images.
+/// Computes `z = (1 - alpha) z_c + alpha z_s` for each image, where `z_c` and `z_s` are its rows of `content` and `style`;
+/// `alpha` is `[images]`, and `z` is `[images][dim]`.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
         kernel: Arc::new(Kernel { name: "blend", source: &SOURCE, defines: vec![] }),

@@ -13,17 +13,17 @@ use std::ffi::CString;
 use std::fs::{DirBuilder, Metadata};
 use std::path::{Path, PathBuf};
 
-/// Precedes the digest and the code in a file.
+/// First bytes of a cache file; the SHA-256 digest of the code and the code follow.
 const MAGIC: &[u8; 8] = b"sassl\0k1";
 
 fn error(reason: impl Into<String>) -> Error {
     Error::Cuda { reason: reason.into() }
 }
 
-/// Returns NVRTC's version.
+/// Returns the major and minor version of NVRTC.
 ///
 /// # Errors
-/// The system finds no NVRTC.
+/// NVRTC is not found, or does not report its version.
 pub fn version() -> Result<(i32, i32)> {
     // SAFETY: only loads the library, as any call to it would.
     if !unsafe { sys::is_culib_present() } {
@@ -39,10 +39,11 @@ pub fn version() -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
-/// Kernels in which a product and a sum may be fused: those that need not be bit-identical to the CPU's.
+/// Kernels that may use fused multiply-adds: their results need not be bit-identical to those of the CPU.
 const FUSED: [&str; 7] = ["affine_add", "conv", "features", "interpolate", "linear", "resize", "style_norm"];
 
-/// Returns the architecture to compile for: the device's, or the newest earlier one that this NVRTC supports.
+/// Returns the architecture to compile for: the device's, or else the newest older one with the same major version that this
+/// NVRTC supports.
 fn known(arch: u32) -> Result<u32> {
     version()?;
     let mut count = 0;
@@ -65,10 +66,10 @@ fn options(kernel: &Kernel, arch: u32) -> [String; 3] {
     [format!("--gpu-architecture=sm_{arch}"), "--std=c++17".into(), format!("--fmad={fused}")]
 }
 
-/// Compiles a kernel for an architecture, 90 for compute capability 9.0.
+/// Compiles a kernel to machine code for a compute capability, such as 90 for 9.0.
 ///
 /// # Errors
-/// There is no NVRTC, it is too old for the architecture, or the kernel does not compile.
+/// NVRTC is not found or too old for the architecture, or the kernel does not compile.
 pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     let (major, minor) = version()?;
     let text = CString::new(kernel.text()).map_err(|_| error("a kernel holds a zero byte"))?;
@@ -93,11 +94,12 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     }
 }
 
-/// Machine code, and the reason why it was not written to a file, if it was not.
+/// Machine code, and the error that kept it from being cached, if any.
 pub type Code = (Vec<u8>, Option<Error>);
 
-/// Reads machine code from its file, or compiles the kernel and writes the file. A folder that other users can write is used
-/// for neither, as they could replace the code; this is then the reason that is returned.
+/// Reads a kernel's machine code from the cache `folder`, or compiles the kernel and writes the code there. A folder that other
+/// users can write to is not used, because they could replace the code; the error in [`Code`] then says so. Without a folder,
+/// nothing is cached.
 ///
 /// # Errors
 /// The same as [`compile`].
@@ -117,10 +119,10 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
     Ok((code, failed))
 }
 
-/// Returns `None` if the file does not exist or is incomplete.
+/// Reads machine code from a cache file; returns `None` if the file does not exist or is damaged.
 ///
 /// # Errors
-/// The file or its folder is a link, belongs to another user, or can be written by others.
+/// The file or its folder is a symbolic link, belongs to another user, or is writable by others.
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     for path in file.parent().into_iter().chain([file]) {
         match path.symlink_metadata() {
@@ -133,7 +135,7 @@ fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     Ok(parts.filter(|(digest, code)| Sha256::digest(code)[..] == **digest).map(|(_, code)| code.to_vec()))
 }
 
-/// Checks that only this user and root can have created this file or folder, or can change it.
+/// Checks that a file or folder belongs to this user or root, and that nobody else can write to it.
 #[cfg(unix)]
 fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
     use std::os::unix::fs::MetadataExt;
@@ -149,7 +151,7 @@ fn check_owner(path: &Path, found: &Metadata) -> Result<()> {
     Err(Error::io(path, std::io::Error::other(format!("{reason}, and is not trusted"))))
 }
 
-/// Other systems protect a user's folders by themselves.
+/// Checks nothing: other systems protect a user's folders by default.
 #[cfg(not(unix))]
 fn check_owner(_: &Path, _: &Metadata) -> Result<()> {
     Ok(())
@@ -165,7 +167,8 @@ fn own_user() -> u32 {
     geteuid()
 }
 
-/// Writes the file atomically, also with concurrent writers; its folder is created for this user only.
+/// Writes a cache file atomically, even with concurrent writers; if its folder is missing, it is created with access for this
+/// user only.
 fn write(file: &Path, code: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut maker = DirBuilder::new();
@@ -182,7 +185,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Folder of compiled kernels: `SASSL_CACHE`, else the user's cache folder. `None` if there is no home folder.
+/// Returns the folder for compiled kernels: `kernels` in `SASSL_CACHE`, or else `sassl/kernels` in the user's cache folder;
+/// `None` if no environment variable names either.
 pub fn folder() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache =

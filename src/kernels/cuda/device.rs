@@ -1,7 +1,7 @@
 //! A GPU: its kernels, loaded once, and launches on the caller's stream.
 //!
 //! This code is a guest in the process: it works in the device's primary context, which it shares with PyTorch, allocates no
-//! memory, never waits, and restores the current context.
+//! device memory, never synchronizes, and restores the current context of the caller.
 #![allow(unsafe_code)]
 use super::{At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
@@ -19,10 +19,10 @@ fn error(what: &str) -> impl FnOnce(result::DriverError) -> Error {
     }
 }
 
-/// Returns the driver's version, 13000 for 13.0.
+/// Returns the CUDA version that the driver supports, such as 13000 for 13.0.
 ///
 /// # Errors
-/// There is no driver.
+/// No CUDA driver is installed, or it does not report its version.
 pub fn driver_version() -> Result<i32> {
     // SAFETY: only loads the library, as any call to it would.
     if !unsafe { sys::is_culib_present() } {
@@ -36,10 +36,10 @@ pub fn driver_version() -> Result<i32> {
     Ok(version)
 }
 
-/// Returns names and compute capabilities of the GPUs, 90 for 9.0.
+/// Returns the name and the compute capability, such as 90 for 9.0, of each GPU.
 ///
 /// # Errors
-/// There is no driver, or it sees no GPU.
+/// No CUDA driver is installed, or it finds no GPU.
 pub fn devices() -> Result<Vec<(String, u32)>> {
     let version = driver_version()?;
     result::init().map_err(error(&format!(
@@ -75,7 +75,7 @@ pub struct Device {
     functions: Mutex<HashMap<Arc<Kernel>, Pointer>>,
 }
 
-/// A handle of the driver.
+/// An opaque handle returned by the driver.
 #[derive(Clone, Copy, Debug)]
 struct Pointer(*mut c_void);
 
@@ -84,7 +84,7 @@ unsafe impl Send for Pointer {}
 // SAFETY: as above.
 unsafe impl Sync for Pointer {}
 
-/// Device address of each space.
+/// Device address of each memory region.
 #[derive(Clone, Copy, Debug)]
 pub struct Addresses {
     /// Start of [`Space::Weights`].
@@ -116,10 +116,10 @@ impl Addresses {
 }
 
 impl Device {
-    /// Opens the GPU of this index.
+    /// Opens the GPU with index `ordinal`.
     ///
     /// # Errors
-    /// There is no driver or no such device, or the device predates Turing.
+    /// There is no CUDA driver or no such device, or its compute capability is below 7.5 (Turing).
     pub fn new(ordinal: i32) -> Result<Self> {
         driver_version()?;
         result::init().map_err(error("the driver does not start"))?;
@@ -134,11 +134,11 @@ impl Device {
         Ok(Self { context: Pointer(context.cast()), arch, functions: Mutex::default() })
     }
 
-    /// Loads the kernels of these launches, from files or compiled; also returns the reason if compiled code
-    /// could not be cached.
+    /// Loads the kernels of these launches from the cache, or compiles them. Returns the error that kept compiled code from
+    /// being cached, if any.
     ///
     /// # Errors
-    /// There is no NVRTC, or a kernel does not compile or load.
+    /// NVRTC is not found, or a kernel does not compile or load.
     pub fn load(&self, launches: &[Launch]) -> Result<Option<Error>> {
         let missing: HashSet<&Arc<Kernel>> = {
             let functions = locked(&self.functions);
@@ -173,7 +173,7 @@ impl Device {
         Ok(unkept)
     }
 
-    /// Machine code of these kernels, compiled in parallel on all cores.
+    /// Returns the machine code of these kernels, cached or compiled, in parallel on all cores.
     fn machine_code(&self, kernels: Vec<Arc<Kernel>>) -> Vec<(Arc<Kernel>, Result<compiler::Code>)> {
         let (folder, made) = (compiler::folder(), Mutex::new(vec![]));
         pool::each(pool::cores().min(kernels.len()), kernels.into_iter(), |kernel| {
@@ -183,8 +183,8 @@ impl Device {
         made.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enqueues the launches on a stream of this device. The memory they access must remain valid until the stream has passed
-    /// them; a wrong address is reported by the device at some later call.
+    /// Enqueues the launches on a stream of this device. The memory they access must remain valid until they have finished; an
+    /// invalid address is only reported by a later CUDA call. Returns the same as [`Device::load`].
     ///
     /// # Errors
     /// The same as [`Device::load`], or the driver's error.
@@ -216,7 +216,7 @@ impl Device {
     }
 }
 
-/// A guard that keeps a context current.
+/// A guard that makes a context current until it is dropped.
 struct Current;
 
 impl Current {

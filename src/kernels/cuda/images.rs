@@ -6,13 +6,13 @@ use bytemuck::{Pod, Zeroable};
 /// Type of a pixel's colour values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PixelType {
-    /// 0 to 255.
+    /// uint8, from 0 to 255.
     U8,
-    /// 0 to 1, like the types below.
+    /// float16, from 0 to 1.
     F16,
-    /// The upper half of a float32.
+    /// bfloat16, from 0 to 1.
     BF16,
-    /// float32.
+    /// float32, from 0 to 1.
     F32,
 }
 
@@ -25,7 +25,7 @@ impl DeviceEnum for PixelType {
     ];
 }
 
-/// Distances from one image, row, column and colour to the next, in values.
+/// Distances from one image, row, column and colour to the next, in elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable, Pod)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -58,14 +58,14 @@ impl From<Strides> for Arg {
     }
 }
 
-/// The user's images, as input or output, in any layout of (images, rows, columns, three colours).
+/// The user's images, as input or output, with any strides over images, rows, columns and three colours.
 #[derive(Clone, Copy, Debug)]
 pub struct DeviceImages {
     /// Address of the first image.
     pub at: At,
     /// Type of the colour values.
     pub pixels: PixelType,
-    /// Layout.
+    /// The strides.
     pub strides: Strides,
     /// Rows.
     pub height: usize,

@@ -6,8 +6,8 @@ use bytemuck::{Pod, Zeroable};
 use std::fmt::{Debug, Write};
 use std::marker::PhantomData;
 
-/// Plain data with the same field names and layout in kernels. Addresses may be direct fields, but not fields of a nested
-/// struct.
+/// A plain struct with the same field names and layout in kernels. Its own fields may be addresses ([`In`], [`Out`]), but those
+/// of a nested struct may not.
 pub trait DeviceStruct: Pod + Debug {
     /// Name of the struct in kernels.
     const NAME: &'static str;
@@ -36,7 +36,7 @@ pub trait DeviceValue {
     /// The field's declaration in C++.
     fn declare(&self, name: &str) -> String;
 
-    /// The position that it addresses, if it is an address.
+    /// The position that this field addresses, if it is an address.
     fn place(&self) -> Option<At> {
         None
     }
@@ -92,7 +92,7 @@ impl Pointee for i32 {
     const NAME: &'static str = "int";
 }
 
-/// A value of a map: float16 or float32, depending on how the kernel is compiled.
+/// An element of a feature map: float16 or float32, depending on how the kernel is compiled.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct MapValue;
@@ -101,7 +101,7 @@ impl Pointee for MapValue {
     const NAME: &'static str = "Number";
 }
 
-/// A colour value of the user's images, of any [`super::PixelType`].
+/// A colour value of the user's images, of any type in [`super::PixelType`].
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct AnyPixel;
@@ -110,8 +110,8 @@ impl Pointee for AnyPixel {
     const NAME: &'static str = "void";
 }
 
-/// Address of memory that a kernel reads, or null. It holds an encoded [`At`] until the launch, which replaces it by the
-/// address.
+/// Address of memory that a kernel reads, or null. It holds an encoded [`At`] until the launch, which replaces it with the
+/// device address.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(transparent)]
 pub struct In<T>(u64, PhantomData<T>);
@@ -165,7 +165,7 @@ impl<T: Pointee> From<At> for Out<T> {
     }
 }
 
-/// Number of bits of an encoded position's byte offset; the bits above hold its space, counted from 1.
+/// Number of bits of an encoded position's byte offset; the bits above it hold the index of its memory region, counted from 1.
 const BYTES: u32 = 56;
 
 fn encode(at: At) -> u64 {
@@ -182,7 +182,7 @@ fn decode(code: u64) -> Option<At> {
 /// A struct passed to a launch by value, and the positions of the addresses in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructArg {
-    /// Bytes of the struct, padded to 8-byte words.
+    /// Bytes of the struct as 8-byte words, the last one padded.
     words: Vec<u64>,
     bytes: usize,
     /// Index of each word that is an address, and the position it addresses.
@@ -203,7 +203,7 @@ impl StructArg {
         self.bytes
     }
 
-    /// Returns the struct's bytes in 8-byte words, with positions replaced by addresses.
+    /// Returns the struct's bytes in 8-byte words, with each position replaced by the address that `address` returns for it.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         let mut words = self.words.clone();
         for &(word, at) in &self.places {
@@ -218,7 +218,7 @@ fn offset<S>(of: &S, field: &dyn DeviceValue) -> usize {
     std::ptr::from_ref(field).addr() - std::ptr::from_ref(of).addr()
 }
 
-/// Whether the table of fields is complete, with the right names in the right order.
+/// Returns whether the table of fields is complete, with the right names in the right order.
 fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
     let zeroed = S::zeroed();
     let mut end = 0;
@@ -236,7 +236,7 @@ fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
 
 /// An enum whose variants kernels know by name.
 pub trait DeviceEnum: Copy + PartialEq + 'static {
-    /// Name of each variant in kernels; its index is its numeric value.
+    /// Each variant with its name in kernels; the index in this table is the variant's numeric value.
     const NAMES: &'static [(Self, &'static str)];
 
     /// Numeric value of the variant.

@@ -1,5 +1,6 @@
-//! CUDA kernels as values: a [`Launch`] states which kernel runs, over how many blocks, on which memory. Building launches does
-//! not need CUDA, so that a machine without a GPU can build them, check them and, through `tests/cuda/emulator.h`, run them.
+//! CUDA kernel launches as plain data: a [`Launch`] states which kernel runs, over how many blocks, on which memory. Building
+//! launches does not need CUDA, so that a machine without a GPU can build them, check them and, through
+//! `tests/cuda/emulator.h`, run them.
 mod batch;
 #[cfg(feature = "cuda")]
 pub mod compiler;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 pub enum Space {
     /// Contents of [`Weights`].
     Weights,
-    /// Temporary memory of a batch.
+    /// Temporary memory for processing a batch.
     Workspace,
-    /// Values given to [`Plan::put`], stored after the workspace.
+    /// Values passed to [`Plan::put`], stored after the workspace.
     Words,
     /// The user's images.
     Images,
@@ -46,17 +47,17 @@ impl Space {
 pub struct At {
     /// The region.
     pub space: Space,
-    /// Offset from its start, in bytes.
+    /// Offset from the start of the region, in bytes.
     pub bytes: usize,
 }
 
 impl At {
-    /// Moves `numbers` 4-byte values further.
+    /// Returns the position `numbers` 4-byte values further on.
     pub fn plus(self, numbers: usize) -> Self {
         self.plus_values(Number::F32, numbers)
     }
 
-    /// Moves `values` values of a map further.
+    /// Returns the position `values` map elements of type `number` further on.
     pub fn plus_values(self, number: Number, values: usize) -> Self {
         Self { bytes: self.bytes + number.size() * values, ..self }
     }
@@ -74,7 +75,7 @@ impl From<Space> for At {
 pub enum Arg {
     /// An address.
     At(At),
-    /// No address.
+    /// A null pointer.
     Null,
     /// `int`.
     Int(i32),
@@ -85,12 +86,12 @@ pub enum Arg {
 }
 
 impl Arg {
-    /// A struct, by value.
+    /// Creates a struct argument, which is passed by value.
     pub fn of<S: DeviceStruct>(arg: &S) -> Self {
         Self::Struct(StructArg::new(arg))
     }
 
-    /// Returns the argument's bytes as the kernel takes them, in 8-byte words.
+    /// Returns the argument's bytes as the kernel takes them, in 8-byte words; `address` maps a position to its device address.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         match self {
             &Self::At(at) => vec![address(at)],
@@ -110,7 +111,7 @@ impl From<At> for Arg {
 
 impl From<usize> for Arg {
     /// # Panics
-    /// If it is too large for an `int`; sizes are checked at the API boundary.
+    /// If `n` is too large for an `int`; sizes are checked at the API boundary.
     fn from(n: usize) -> Self {
         Self::Int(int(n))
     }
@@ -119,7 +120,7 @@ impl From<usize> for Arg {
 /// Converts a size to an `int` of the kernels.
 ///
 /// # Panics
-/// If it is too large for an `int`; sizes are checked at the API boundary.
+/// If `n` is too large for an `int`; sizes are checked at the API boundary.
 pub(super) fn int(n: usize) -> i32 {
     i32::try_from(n).expect("a checked size")
 }
@@ -155,12 +156,12 @@ impl Kernel {
     }
 }
 
-/// A kernel over a grid of blocks.
+/// A launch of a kernel over a grid of blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// Blocks along each axis; the third axis counts images.
+    /// Number of blocks along each axis; the third axis has one for each image.
     pub grid: [u32; 3],
     /// Number of threads in a block.
     pub block: u32,
@@ -170,7 +171,7 @@ pub struct Launch {
     pub args: Vec<Arg>,
 }
 
-/// Shared memory that every device grants a block without opting in.
+/// Shared memory, in bytes, that a block can use on every device without opting in to more.
 pub const SHARED: usize = 48 << 10;
 
 /// Maximum number of images in a launch: the limit of a grid's third axis.
@@ -180,7 +181,7 @@ pub const IMAGES: usize = 65_535;
 const BLOCK: u32 = 256;
 
 impl Launch {
-    /// One thread for each of `threads` items of each of `images` images.
+    /// Creates a launch with one thread for each of `threads` items of each of `images` images.
     pub(super) fn each(kernel: &Arc<Kernel>, threads: usize, images: usize, args: Vec<Arg>) -> Self {
         let blocks = threads.div_ceil(BLOCK as usize);
         Self { kernel: kernel.clone(), grid: [count(blocks), 1, count(images)], block: BLOCK, shared: 0, args }
@@ -190,7 +191,7 @@ impl Launch {
 /// Converts a size to a grid dimension.
 ///
 /// # Panics
-/// Beyond 2^32; sizes are checked at the API boundary.
+/// If `n` is 2^32 or more; sizes are checked at the API boundary.
 pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).expect("a checked size")
 }
@@ -219,12 +220,12 @@ impl Number {
     }
 }
 
-/// Number of channels that a map has in memory, padded so that four can be read or eight multiplied at once.
+/// Returns the number of channels of a map in memory, padded so that four can be read or eight multiplied at once.
 pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Maps of `images` images, `[image][row][column][channel]`; or, as the output of a convolution that upsamples,
+/// Feature maps of a batch, `[image][row][column][channel]`; or, as the output of a convolution that upsamples,
 /// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
@@ -238,7 +239,7 @@ pub struct Map {
     pub width: usize,
     /// Number of channels in memory, including padding.
     pub channels: usize,
-    /// Whether the maps have the second layout.
+    /// Whether the maps have the layout of an upsampling convolution's output.
     pub phased: bool,
 }
 
@@ -262,13 +263,13 @@ impl Map {
     }
 }
 
-/// Rows and columns of pixels of a block of a convolution, and of moments.
+/// Rows and columns of the pixels that one block of a convolution computes, and over which one block of [`Moments`] is taken.
 pub(super) const TILE: (usize, usize) = (8, 16);
 
 /// Means and sums of squared deviations of each channel over each block of 8x16 pixels, `[image][block][2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Address of the first image's.
+    /// Address of the moments of the first image.
     pub at: At,
     /// Number of blocks of an image.
     pub blocks: usize,
@@ -296,7 +297,7 @@ impl Weights {
     /// Alignment of every tensor, in bytes.
     const ALIGN: usize = 256;
 
-    /// Appends values of this type.
+    /// Appends a tensor, converted to this type, and returns its position.
     pub(super) fn push(&mut self, number: Number, numbers: impl IntoIterator<Item = f32>) -> At {
         let bytes = self.bytes.len().next_multiple_of(Self::ALIGN);
         self.bytes.resize(bytes, 0);

@@ -1,10 +1,10 @@
-//! Launches in order, and the allocation of the workspace that they share.
+//! A sequence of launches, and the allocation of the workspace that they share.
 use super::{At, Launch, Map, Number, Space, put, stored};
 
-/// Alignment of an allocation, as in the caching allocators of frameworks.
+/// Alignment of an allocation in bytes, as in the caching allocators of frameworks.
 const ALIGN: usize = 256;
 
-/// Launches that run one after the other on one stream.
+/// A sequence of launches for one stream.
 #[derive(Debug)]
 pub struct Plan {
     /// The launches, in order.
@@ -23,7 +23,7 @@ impl Plan {
         Self { launches: vec![], number, room: Room::default(), words: vec![] }
     }
 
-    /// Size in bytes of [`Space::Workspace`] and the [`Space::Words`] after it.
+    /// Size in bytes of [`Space::Workspace`] and of the [`Space::Words`] that follow it.
     pub fn workspace(&self) -> usize {
         self.words_at() + 4 * self.words.len()
     }
@@ -33,7 +33,8 @@ impl Plan {
         self.room.most
     }
 
-    /// Adds 4-byte values that are written before anything else runs, and stay. They start at a multiple of 16 bytes.
+    /// Adds 4-byte values, which are written before any other launch runs and are not overwritten. Returns their position, a
+    /// multiple of 16 bytes.
     pub fn put(&mut self, words: &[u32]) -> At {
         let at = At { space: Space::Words, bytes: 4 * self.words.len() };
         self.words.extend(words);
@@ -41,7 +42,7 @@ impl Plan {
         at
     }
 
-    /// Completes the plan, with launches that write the values of [`Plan::put`] in front.
+    /// Completes the plan: prepends the launches that write the values of [`Plan::put`].
     pub fn finish(mut self) -> Self {
         self.launches.splice(0..0, put(&self.words, Space::Words.into()));
         self
@@ -73,7 +74,7 @@ impl Room {
         self.map(number, images, size, stored(channels))
     }
 
-    /// Allocates the first gap that is large enough.
+    /// Allocates `bytes` bytes in the first gap that is large enough.
     pub fn bytes(&mut self, bytes: usize) -> At {
         let bytes = bytes.next_multiple_of(ALIGN).max(ALIGN);
         let mut start = 0;

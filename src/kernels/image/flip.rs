@@ -26,7 +26,7 @@ impl Planes {
 /// Writes the mirror image of interleaved `pixels`, `[height][width][3]`, to `out`.
 ///
 /// # Panics
-/// If `out` has another length, or `pixels` is not made of rows of `width` pixels.
+/// If `out` has another length, or `pixels` does not consist of whole rows of `width` pixels.
 pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
     assert_eq!(pixels.len(), out.len(), "bytes of a mirror image");
     assert!(width > 0 && pixels.len().is_multiple_of(3 * width), "rows of {width} pixels");
@@ -34,7 +34,7 @@ pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
 }
 
 struct Mirror<'a> {
-    /// Number of bytes of a row.
+    /// Number of bytes in a row.
     bytes: usize,
     pixels: &'a [u8],
     out: &'a mut [u8],

@@ -1,4 +1,5 @@
-//! One image of bytes, stored as colour planes. All loops use integers or round identically: every path gives the same bytes.
+//! Operations on one image of bytes, stored as colour planes. All loops use integers or round identically, so that every
+//! instruction set gives the same bytes.
 //!
 //! - [`planes`]: the image itself, and its conversion from and to interleaved pixels.
 //! - [`flip`]: horizontal and vertical flips.
@@ -6,8 +7,8 @@
 //! - [`finish`]: the last steps of a view on a GPU.
 //! - [`resample`]: a crop of an image, resized as in Pillow.
 //! - [`color`]: brightness, contrast, saturation, hue, grayscale.
-//! - [`gaussian_blur`]: with Gaussian taps or with Pillow's boxes.
-//! - [`jpeg`]: the inverse DCT, upsampling, and YCbCr to RGB.
+//! - [`gaussian_blur`]: Gaussian blur, with Gaussian taps or with Pillow's boxes.
+//! - [`jpeg`]: the inverse DCT, upsampling, and conversion to RGB.
 pub mod color;
 pub mod finish;
 pub mod flip;

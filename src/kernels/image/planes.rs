@@ -1,7 +1,7 @@
 //! An image of bytes, stored as colour planes, so that a vector holds neighbours of one colour.
 //!
 //! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for
-//! each instruction set, and as none rounds differently, all paths give the same bytes.
+//! each instruction set, and because rounding does not depend on it, all of them give the same bytes.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 
@@ -65,7 +65,7 @@ impl Planes {
     /// Fills the planes from interleaved pixels, `[height][width][3]`.
     ///
     /// # Panics
-    /// If there are not `height x width x 3` bytes.
+    /// If `pixels` does not have `height x width x 3` bytes.
     pub fn fill(&mut self, isa: Isa, height: usize, width: usize, pixels: &[u8]) {
         assert_eq!(pixels.len(), 3 * height * width, "pixels of {height}x{width}");
         self.reshape(height, width);

@@ -4,30 +4,31 @@ use crate::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, Quan
 use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
-/// A map that a convolution can read, in the type that its path multiplies; see [`super::spare_maps::SpareMaps::take_any`].
+/// A feature map that a convolution can read, in the type that its path multiplies; see
+/// [`super::spare_maps::SpareMaps::take_any`].
 #[derive(Debug)]
 pub enum AnyMap {
     /// float32 values.
     Floats(FeatureMap),
-    /// Bytes, quantized over a range.
+    /// Bytes, quantized over the range of the map or of each channel.
     Bytes(Quantized),
 }
 
-/// A map for reading.
+/// A feature map, for reading.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// float32 values. A path in bytes quantizes them first.
     Floats(MapView<'a>),
-    /// Bytes, only for paths in bytes.
+    /// Bytes; only for paths in bytes.
     Bytes(QuantizedView<'a>),
 }
 
-/// A map for writing.
+/// A feature map, for writing.
 #[derive(Debug)]
 pub enum Output<'a> {
     /// float32 values.
     Floats(&'a mut FeatureMap),
-    /// Bytes, quantized over the range set before; only for paths in bytes.
+    /// Bytes, quantized over the range that was set before; only for paths in bytes.
     Bytes(&'a mut Quantized),
 }
 
@@ -56,7 +57,7 @@ impl AnyMap {
         }
     }
 
-    /// Sets the range of the values to be written; has no effect on float32 maps.
+    /// Sets the range over which values to be written are quantized; has no effect on float32 maps.
     pub fn set_range(&mut self, range: Extent) {
         if let Self::Bytes(bytes) = self {
             bytes.set_range(range);
@@ -87,7 +88,8 @@ impl AnyMap {
         }
     }
 
-    /// Copies all rows of a map of the same type and width, without padding above and below, to the rows from `first` on.
+    /// Copies all rows of `from` to the rows from `first` on. Both maps have the same type and width, and no padding above and
+    /// below.
     ///
     /// # Panics
     /// If the types or the widths differ.
@@ -124,7 +126,7 @@ impl AnyMap {
 }
 
 impl<'a> Input<'a> {
-    /// The map in bytes, quantized on this grid if necessary.
+    /// Returns the map in bytes, quantized on this grid if necessary.
     pub(super) fn in_bytes(self, isa: Isa, grid: Grid, scratch: &'a mut QuantizeScratch) -> QuantizedView<'a> {
         match self {
             Self::Bytes(bytes) => bytes,

@@ -51,7 +51,7 @@ pub enum Border {
 }
 
 impl Border {
-    /// The pixel in `0..n` for position `i`, which may be outside; `None` stands for zero.
+    /// Returns the index in `0..n` of the pixel that fills position `i`, which may be outside; `None` stands for zero.
     pub fn index(self, i: isize, n: usize) -> Option<usize> {
         let last = n as isize - 1;
         match self {
@@ -75,7 +75,7 @@ pub struct FeatureMap<T = f32> {
     range: Option<Extent>,
 }
 
-/// Number of values beyond the last pixel that may be read.
+/// Number of values beyond the end of the last pixel that may be read.
 pub(super) const SLACK: usize = 3;
 
 impl<T: Copy + Default> FeatureMap<T> {
@@ -102,7 +102,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         self.range
     }
 
-    /// Sets the range of the values; it is forgotten when the values may change.
+    /// Sets the range of the values. It is cleared by calls after which values may be outside.
     pub fn set_range(&mut self, range: Extent) {
         self.range = Some(range);
     }
@@ -193,15 +193,15 @@ impl<T: Copy + Default> FeatureMap<T> {
         start..start + self.width * self.channels
     }
 
-    /// Moves the last `n` rows to the top. For a map without padding above and below, whose height may be changed by
-    /// [`FeatureMap::reshape`]; its rows are kept if nothing else changes.
+    /// Moves the last `n` rows to the top of a map that has no padding above and below. A call of [`FeatureMap::reshape`] that
+    /// only changes the height keeps them there.
     pub fn keep_last_rows(&mut self, n: usize) {
         let (stride, len) = (self.stride(), self.len());
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding left and right of the rows `sides`, and all of the rows `whole`, with `zero`: one value, or one for
-    /// each channel. Like [`FeatureMap::keep_last_rows`], for a map without padding above and below.
+    /// Fills the padding to the left and right of the rows `sides`, and the rows `whole` completely, with `zero`: one value, or
+    /// one for each channel. Like [`FeatureMap::keep_last_rows`], for a map without padding above and below.
     pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
@@ -212,7 +212,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         whole.for_each(|y| fill(&mut self.data[y * stride..(y + 1) * stride], zero));
     }
 
-    /// Fills the padding from the inside or, with [`Border::Zero`], with `zero`: one value, or one for each channel.
+    /// Fills the padding with pixels of the map or, for [`Border::Zero`], with `zero`: one value, or one for each channel.
     pub fn fill_border_with(&mut self, border: Border, zero: &[T]) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
@@ -246,13 +246,13 @@ fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
 }
 
 impl FeatureMap {
-    /// Fills the padding from the inside, or with zeros.
+    /// Fills the padding with pixels of the map, or with zeros, as `border` states.
     pub fn fill_border(&mut self, border: Border) {
         self.fill_border_with(border, &[0.0]);
     }
 }
 
-/// A view of a map for reading, with all of its padding or less.
+/// A view of a map for reading, with all or part of its padding.
 #[derive(Clone, Copy, Debug)]
 pub struct MapView<'a, T = f32> {
     /// Values from the first pixel of the padding to the last, and `SLACK` more.
@@ -272,7 +272,7 @@ pub struct MapView<'a, T = f32> {
 }
 
 impl<T> MapView<'_, T> {
-    /// The view with less padding.
+    /// Returns the view with only the padding `pad`.
     ///
     /// # Panics
     /// If the view has less padding than `pad`.

@@ -3,7 +3,7 @@ use super::any_map::Input;
 use super::feature_map::Pad;
 use crate::kernels::isa::Lanes;
 
-/// The activation applied to the sums.
+/// The activation applied to the output of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Identity.
@@ -23,9 +23,9 @@ pub struct Shape {
     pub outputs: usize,
     /// Rows and columns of the kernel.
     pub kernel: (usize, usize),
-    /// Step between positions; 1 when upsampling.
+    /// Stride; 1 when upsampling.
     pub stride: usize,
-    /// Whether nearest x2 upsampling precedes the layer. Its padding is counted in pixels of the small map, see
+    /// Whether nearest x2 upsampling precedes the layer. The padding is then counted in pixels of the small map; see
     /// [`Shape::upsample_pad`].
     pub upsample: bool,
     /// The activation.
@@ -33,7 +33,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A layer with a square kernel, stride 1, and neither upsampling nor activation.
+    /// Creates the shape of a layer with a square kernel, stride 1, and neither upsampling nor activation.
     pub fn plain(inputs: usize, outputs: usize, side: usize) -> Self {
         Self { inputs, outputs, kernel: (side, side), stride: 1, upsample: false, activation: Activation::None }
     }
@@ -52,10 +52,11 @@ impl Shape {
         self.kernel.0
     }
 
-    /// The padding, in pixels of the small map, for an upsampling convolution whose output has the upsampled size.
+    /// Returns the padding, in pixels of the small map, with which the output of an upsampling convolution has the size of the
+    /// upsampled map.
     ///
-    /// Filled with [`super::feature_map::Border::Edge`], it is equivalent to REFLECT padding of the upsampled map for a 3x3
-    /// kernel.
+    /// For a 3x3 kernel, padding filled with [`super::feature_map::Border::Edge`] is equivalent to REFLECT padding of the
+    /// upsampled map.
     pub fn upsample_pad(kernel: usize) -> Pad {
         Pad::all((kernel / 2).div_ceil(2))
     }

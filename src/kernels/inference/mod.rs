@@ -1,19 +1,20 @@
-//! Layers on the feature maps of one image, from which F and T are built, with weights packed once for a path.
+//! Layers on the feature maps of one image, from which the style predictor F and the transformer T are built, with weights
+//! packed once for a path.
 //!
 //! - [`feature_map`]: height x width x channels, channels innermost, with padding.
 //! - [`any_map`]: a map in float32 or in bytes, depending on the path.
 //! - [`spare_maps`]: maps kept for reuse.
 //! - [`layer_shape`]: inputs, outputs, kernel, stride, and activation.
-//! - `upsampling`: nearest x2 before a convolution, without computing the upsampled map.
+//! - `upsampling`: nearest x2 upsampling before a convolution, without computing the upsampled map.
 //! - [`convolution`]: dense and pointwise, with bias and activation.
-//! - [`depthwise`]: one filter for each channel.
+//! - [`depthwise`]: depthwise convolution, with one filter for each channel.
 //! - [`pooling`]: the maximum or the mean of windows.
 //! - [`instance_norm`]: moments of each channel, and the resulting affine map.
-//! - [`linear`]: from style vectors to gammas and betas, and F's last layer.
-//! - [`quantize`]: float32 to bytes, for maps and weights.
-//! - [`bilinear`]: the image, resized to the input size of F.
-//! - [`pixels`]: the image as input and output.
-//! - [`pixel_interpolation`]: the last line of Algorithm 1.
+//! - [`linear`]: linear layers, from style vectors to gammas and betas, and the last layer of F.
+//! - [`quantize`]: quantization of maps and weights from float32 to bytes.
+//! - [`bilinear`]: resizing of the image to the input size of F.
+//! - [`pixels`]: the pixels of an image, as input and output.
+//! - [`pixel_interpolation`]: interpolation between content and stylized image, the last line of Algorithm 1.
 pub mod any_map;
 pub mod bilinear;
 pub mod convolution;

@@ -1,10 +1,10 @@
-//! Maps kept for reuse by the next layer and the next image: after the first image nothing is allocated.
+//! Maps kept for reuse by the next layer and the next image, so that nothing is allocated after the first image.
 use super::any_map::AnyMap;
 use super::feature_map::{FeatureMap, Pad};
 use super::quantize::Quantized;
 use crate::kernels::isa::KernelPath;
 
-/// A pool of maps.
+/// A pool of maps for reuse.
 #[derive(Debug, Default)]
 pub struct SpareMaps {
     floats: Spare<FeatureMap>,
@@ -46,7 +46,7 @@ impl SpareMaps {
 
 /// Memory that can be reshaped to a map.
 trait Shaped: Default {
-    /// Number of values for which there is memory.
+    /// Number of values for which memory is allocated.
     fn capacity(&self) -> usize;
 
     fn reshape(&mut self, height: usize, width: usize, channels: usize, pad: Pad);

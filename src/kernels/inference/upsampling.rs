@@ -1,4 +1,5 @@
-//! Nearest x2 upsampling without computing the upsampled map: each of the four output phases is a separate small convolution.
+//! Nearest x2 upsampling before a convolution, without computing the upsampled map: each of the four output phases is a
+//! separate small convolution.
 //!
 //! Tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the small
 //! map's cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel, nine
@@ -17,17 +18,17 @@ impl Cells {
         Self { kernel, phase }
     }
 
-    /// The upsampled pixel under tap `t`, relative to the first pixel of the output's own cell.
+    /// The upsampled pixel under tap `t`, relative to the first pixel of the cell that contains the output.
     fn pixel(self, t: usize) -> isize {
         (self.phase + t) as isize - (self.kernel / 2) as isize
     }
 
-    /// The cell under tap `t`, relative to the output's own.
+    /// The cell under tap `t`, relative to the cell that contains the output.
     fn cell(self, t: usize) -> isize {
         self.pixel(t).div_euclid(2)
     }
 
-    /// The first cell, relative to the output's own.
+    /// The first cell, relative to the cell that contains the output.
     pub(crate) fn first(self) -> isize {
         self.cell(0)
     }
@@ -37,14 +38,14 @@ impl Cells {
         (self.cell(self.kernel - 1) - self.first()) as usize + 1
     }
 
-    /// The cell under tap `t`, relative to the first.
+    /// The cell under tap `t`, relative to the first cell.
     pub(crate) fn tap(self, t: usize) -> usize {
         (self.cell(t) - self.first()) as usize
     }
 }
 
-/// Rewrites an upsampling convolution to `outputs` channels as one convolution over cells: its output channels are
-/// `[row phase][column phase][outputs]`, a pixel shuffle away from the upsampled map.
+/// Rewrites an upsampling convolution to `outputs` channels as a convolution over the cells of the small map. Its output
+/// channels are `[row phase][column phase][outputs]`, a pixel shuffle away from the upsampled map.
 ///
 /// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side in cells and the weight
 /// `[4 outputs, inputs, side, side]`.

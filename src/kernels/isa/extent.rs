@@ -1,4 +1,4 @@
-//! Ranges of values, of a whole sequence and lane by lane.
+//! Ranges of values: of a whole sequence, and of each lane.
 use super::lanes::{Lanes, MOST_LANES};
 
 /// The minimum and the maximum of a sequence of values and 0.
@@ -11,7 +11,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// Returns the range that covers both.
+    /// Returns the range that covers both ranges.
     pub fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
@@ -32,20 +32,21 @@ impl<L: Lanes> Default for LaneExtents<L> {
 }
 
 impl<L: Lanes> LaneExtents<L> {
-    /// Includes a vector. NaN changes nothing: it is the first operand, and `min` and `max` return the second.
+    /// Extends the ranges to include a vector. NaN changes nothing: it is the first operand, and `min` and `max` return the
+    /// second.
     #[inline(always)]
     pub(crate) fn add(&mut self, x: L) {
         self.low = x.min(self.low);
         self.high = x.max(self.high);
     }
 
-    /// Returns the range that covers both, lane by lane.
+    /// Returns the ranges that cover both, lane by lane.
     #[inline(always)]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }
     }
 
-    /// Widens each of `ranges` by the range of its lane.
+    /// Widens `ranges[i]` to cover the range of lane i.
     #[inline(always)]
     pub(crate) fn take_into(self, ranges: &mut [Extent]) {
         let (lows, highs) = self.lanes();

@@ -1,4 +1,4 @@
-//! Vector traits, over which kernels are generic.
+//! The vector traits over which kernels are generic.
 use std::ops::Range;
 
 /// The largest number of lanes of any instruction set; buffers of this size hold a vector of each.
@@ -15,7 +15,7 @@ pub(crate) trait Kernel {
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
-/// A loop over bytes, compiled once for each instruction set that multiplies them.
+/// A loop over bytes, compiled once for each instruction set that can multiply them.
 pub(crate) trait ByteKernel {
     /// Runs the loop; `#[inline(always)]` as in [`Kernel`].
     fn run<L: ByteLanes>(self);
@@ -29,24 +29,25 @@ pub(crate) trait ByteLanes: Lanes {
     /// A vector of integers.
     type Sums: Copy;
 
-    /// All lanes zero.
+    /// Returns a vector of zeros.
     fn zero() -> Self::Sums;
 
-    /// The next four signed bytes of each lane.
+    /// Loads the next four signed bytes of each lane.
     ///
     /// # Safety
     /// `from` is valid for 4 [`Lanes::N`] reads.
     #[allow(unsafe_code)]
     unsafe fn weights(from: *const i8) -> Self::Sums;
 
-    /// Four unsigned bytes, repeated in every lane.
+    /// Loads four unsigned bytes, and repeats them in every lane.
     ///
     /// # Safety
     /// `from` is valid for 4 reads.
     #[allow(unsafe_code)]
     unsafe fn pixels(from: *const u8) -> Self::Sums;
 
-    /// Puts byte i of each of the four rows into the lane of value i of an interleaved block. Bytes from `used` on are zeros.
+    /// Puts byte i of each of the four rows into the lane of value i of an interleaved block. Bytes from index `used` on are
+    /// zeros.
     ///
     /// # Safety
     /// Each row is valid for `used` reads.
@@ -59,7 +60,7 @@ pub(crate) trait ByteLanes: Lanes {
     /// Adds the two products of signed 16-bit words of each lane to `sums`.
     fn dot_words(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
 
-    /// Writes the first `used` lanes, each rounded to the nearest 16-bit word.
+    /// Writes the first `used` lanes, each rounded to the nearest 16-bit integer.
     ///
     /// # Safety
     /// `to` is valid for `used` writes.
@@ -83,7 +84,7 @@ pub(crate) trait ByteLanes: Lanes {
     #[allow(unsafe_code)]
     unsafe fn store_bytes_interleaved(block: [Self; 4], to: *mut u8, used: usize);
 
-    /// Restores the order of an interleaved block.
+    /// Restores the original order of an interleaved block.
     fn ordered(block: [Self; 4]) -> [Self; 4];
 
     /// Writes the lanes of the range, each rounded to the nearest byte; NaN becomes 0.
@@ -125,7 +126,7 @@ pub(crate) trait Lanes: Copy {
     #[allow(unsafe_code)]
     unsafe fn load_some(from: *const f32, lanes: Range<usize>) -> Self;
 
-    /// Writes the given lanes.
+    /// Writes the given lanes to the next [`Lanes::N`] floats.
     ///
     /// # Safety
     /// `to` is valid for writes of these lanes.
@@ -161,7 +162,7 @@ pub(crate) trait Lanes: Copy {
     /// The smaller of each pair; the second if the first is NaN.
     fn min(self, other: Self) -> Self;
 
-    /// An arbitrary byte, followed by the first five pixels of three bytes in reverse order.
+    /// Returns an arbitrary byte, followed by the first five pixels, of three bytes each, in reverse order.
     #[inline(always)]
     fn mirror(pixels: [u8; 16]) -> [u8; 16] {
         MIRRORED.map(|at| pixels[usize::from(at)])
@@ -171,7 +172,8 @@ pub(crate) trait Lanes: Copy {
 /// Source index of each byte of [`Lanes::mirror`].
 pub(super) const MIRRORED: [u8; 16] = [15, 12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2];
 
-/// The least common multiple of channels and lanes: after this many values of a row, each lane holds the same channel again.
+/// Returns the least common multiple of `channels` and `lanes`: after this many values of a row, each lane holds the same
+/// channel again.
 pub(crate) fn period(channels: usize, lanes: usize) -> usize {
     let (mut a, mut b) = (channels, lanes);
     while b != 0 {

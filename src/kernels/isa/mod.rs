@@ -1,9 +1,9 @@
-//! Instruction sets: the supported list, their detection, and the dispatch of kernels.
+//! Instruction sets: the list of those supported, their detection, and the dispatch of kernels.
 //!
 //! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles a copy of it for each instruction set and calls the
-//! copy that is requested.
+//! requested copy.
 //!
-//! - `sets`: the table of instruction sets, with a file for each row and its vectors.
+//! - `sets`: the table of instruction sets, and a file with the vectors of each.
 //! - `lanes`: the vector traits that kernels use.
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
@@ -33,7 +33,7 @@ impl Isa {
         self.row().name
     }
 
-    /// Whether this machine supports the instruction set.
+    /// Returns whether this machine supports the instruction set.
     pub fn is_supported(self) -> bool {
         (self.row().is_supported)()
     }
@@ -43,10 +43,10 @@ impl Isa {
         Self::ALL.iter().copied().filter(|isa| isa.is_supported())
     }
 
-    /// The fastest instruction set of this machine, or the one that the environment variable `SASSL_ISA` names.
+    /// Returns the fastest instruction set of this machine, or the one named by the environment variable `SASSL_ISA`.
     ///
     /// # Errors
-    /// `SASSL_ISA` names no instruction set, or one that this machine does not support.
+    /// `SASSL_ISA` is set to an unknown name, or to an instruction set that this machine does not support.
     pub fn detect() -> Result<Self> {
         static BEST: OnceLock<Isa> = OnceLock::new();
         let Some(wanted) = std::env::var_os("SASSL_ISA").filter(|name| !name.is_empty()) else {
@@ -68,29 +68,29 @@ impl Isa {
         self.row().lanes
     }
 
-    /// Whether there are 32 vector registers rather than 16.
+    /// Returns whether there are 32 vector registers rather than 16.
     pub(crate) fn many_registers(self) -> bool {
         self.row().many_registers
     }
 
-    /// Whether the instruction set has instructions for products of bytes.
+    /// Returns whether the instruction set has instructions for products of bytes.
     pub fn multiplies_bytes(self) -> bool {
         self.row().bytes.is_some()
     }
 
-    /// Whether code written with AVX2 intrinsics can run on it.
+    /// Returns whether the instruction set includes AVX2, so that code written with AVX2 intrinsics can run.
     pub(crate) fn includes_avx2(self) -> bool {
         self.row().includes_avx2
     }
 
-    /// Returns AVX2 where it is included, for loops in which the compiler would emit AVX-512 gathers, which are slower than
-    /// loads.
+    /// Returns AVX2 if this instruction set includes it, else the set itself: for loops in which the compiler would emit
+    /// AVX-512 gathers, which are slower than loads.
     pub(crate) fn without_gathers(self) -> Self {
         if self.includes_avx2() { Self::Avx2 } else { self }
     }
 
-    /// The largest absolute weight, which is mapped to 127; where two products are added in 16 bits, the largest absolute sum
-    /// of two neighbouring weights if that is larger.
+    /// Returns the value that is quantized to 127: the largest absolute weight or, where two products are added in 16 bits, the
+    /// largest absolute sum of two neighbouring weights if that is larger.
     pub fn largest_weight(self, weights: &[f32]) -> f32 {
         let largest = weights.iter().fold(0.0, |all: f32, w| all.max(w.abs()));
         match self.row().bytes.as_ref().is_some_and(|bytes| bytes.pairs_in_16_bits) {
@@ -103,7 +103,7 @@ impl Isa {
     /// [`ByteLanes::interleave`] processes groups of sixteen bytes, four bytes to a vector.
     ///
     /// # Panics
-    /// If it does not multiply bytes.
+    /// If the instruction set does not multiply bytes.
     pub(crate) fn interleaved(self, place: usize) -> usize {
         assert!(self.multiplies_bytes(), "{} has no bytes", self.name());
         let lanes = self.lanes();
@@ -111,7 +111,7 @@ impl Isa {
         16 * (lane / 4) + 4 * vector + lane % 4
     }
 
-    /// Runs a kernel. [`Isa::Scalar`] has no vectors and runs the portable ones.
+    /// Runs a kernel. [`Isa::Scalar`] has no vectors, and runs the portable version.
     ///
     /// # Panics
     /// If the machine does not support the instruction set; see [`Isa::is_supported`].
@@ -149,7 +149,7 @@ impl Visitor for ShowRow {
     }
 }
 
-/// A kernel to be entered. Whoever constructs this has asserted that the instruction set is supported.
+/// A kernel to run. It is only constructed after a check that the CPU supports the instruction set.
 struct Enter<K>(K);
 
 impl<K: Kernel> Visitor for Enter<K> {

@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// The fastest arithmetic of this machine: integers where it has instructions for products of bytes (activations quantized
-    /// over the range of each map or channel, weights over that of each output channel, 32-bit sums), else as
+    /// over the range of each map or channel, weights over that of each output channel, 32-bit sums), else the same as
     /// [`Precision::Exact`].
     #[default]
     Fast,
@@ -47,7 +47,7 @@ impl KernelPath {
         Self { isa, precision }
     }
 
-    /// Combines the fastest instruction set of this machine, or the one that `SASSL_ISA` names, with this precision.
+    /// Combines the fastest instruction set of this machine, or the one named by `SASSL_ISA`, with this precision.
     ///
     /// # Errors
     /// The same as [`Isa::detect`].
@@ -68,7 +68,7 @@ impl KernelPath {
         self.isa
     }
 
-    /// Whether convolutions multiply bytes.
+    /// Returns whether convolutions multiply bytes on this path.
     pub fn in_bytes(self) -> bool {
         self.precision == Precision::Fast && self.isa.multiplies_bytes()
     }

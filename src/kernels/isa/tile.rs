@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use super::lanes::Lanes;
 
-/// The left factor: the value of row m and step k is at offset `m row + k step`.
+/// The left factor: the value of row m and step k is at offset `m * row + k * step`.
 #[derive(Clone, Copy)]
 pub(crate) struct Left {
     pub(crate) from: *const f32,
@@ -10,7 +10,7 @@ pub(crate) struct Left {
     pub(crate) step: usize,
 }
 
-/// The right factor: the vectors of step k are contiguous from offset `k row`.
+/// The right factor: the vectors of step k are contiguous from offset `k * row`.
 #[derive(Clone, Copy)]
 pub(crate) struct Right {
     pub(crate) from: *const f32,
@@ -30,10 +30,10 @@ pub(crate) fn prefetch<T>(address: *const T) {
     let _ = address;
 }
 
-/// Adds `left[m][k] right[k][v]` to `sums[m][v]` for each of `depth` steps of k, in order.
+/// Adds `left[m][k] * right[k][v]` to `sums[m][v]` for each of `depth` steps of k, in order.
 ///
 /// # Safety
-/// Both factors are valid for reads of M rows, V vectors and `depth` steps.
+/// `left` is valid for reads of M rows, and `right` of V vectors, over `depth` steps.
 #[inline(always)]
 pub(crate) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
     sums: &mut [[L; V]; M],

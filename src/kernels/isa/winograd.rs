@@ -2,9 +2,10 @@
 //! convolution is `A^T [(G g G^T) * (B^T d B)] A`, with 36 products of weights `g` and inputs `d` for each pair of channels
 //! where the definition has 144.
 //!
-//! The larger and faster of the two usual sizes: F(2x2) needs 2.25 times fewer products, this needs 4 times fewer. Its error is
-//! larger, but with the points below only about twice that of PyTorch's float32 convolution (measured against float64, relative
-//! to the standard deviation of the outputs: 0.8e-6 for 64 channels, 2.3e-6 for 512).
+//! This is the larger and faster of the two usual sizes: F(2x2, 3x3) needs 2.25 times fewer products than the definition, and
+//! F(4x4, 3x3) 4 times fewer. Its error is larger, but with the points below only about twice that of PyTorch's float32
+//! convolution (measured against float64, relative to the standard deviation of the outputs: 0.8e-6 for 64 channels, 2.3e-6 for
+//! 512).
 use super::Lanes;
 
 /// Side of an output tile, and of an input tile.
@@ -18,7 +19,7 @@ const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// The largest absolute value of `B^T d B` at a row and a column, for inputs between `low` and `high`.
+/// Returns the largest absolute value that `B^T d B` can have at a row and a column, for inputs between `low` and `high`.
 pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f32 {
     // For each row of `B^T`, the sum of its positive elements and the sum of the absolute values of its negative ones.
     const SIGNS: [[f32; 2]; IN] = [
@@ -34,7 +35,7 @@ pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f
     (positive * high - negative * low).max(negative * high - positive * low)
 }
 
-/// `G`, for the points 0, A, -A, B, -B and infinity.
+/// Multiplies three weights by `G`, for the points 0, A, -A, B, -B and infinity.
 #[inline(always)]
 pub(crate) fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {
     let zero = L::splat(0.0);
@@ -51,7 +52,7 @@ pub(crate) fn of_weights<L: Lanes>([a, b, c]: [L; 3]) -> [L; IN] {
     ]
 }
 
-/// `B^T`.
+/// Multiplies six inputs by `B^T`.
 #[inline(always)]
 pub(crate) fn of_inputs<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; IN] {
     let (product, sum) = (L::splat(A2 * B2), L::splat(-A2 - B2));
@@ -68,7 +69,7 @@ pub(crate) fn of_inputs<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; IN] {
     ]
 }
 
-/// `A^T`.
+/// Multiplies six sums by `A^T`.
 #[inline(always)]
 pub(crate) fn of_sums<L: Lanes>([a, b, c, d, e, f]: [L; IN]) -> [L; OUT] {
     let (zero, one, minus) = (L::splat(0.0), L::splat(1.0), L::splat(-1.0));

@@ -17,7 +17,7 @@ pub fn writing<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Releases the lock until the condition variable is notified.
+/// Waits until the condition variable is notified, and releases the lock in the meantime.
 pub fn wait<'a, T>(news: &Condvar, lock: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     news.wait(lock).unwrap_or_else(PoisonError::into_inner)
 }

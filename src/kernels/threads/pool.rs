@@ -1,5 +1,5 @@
-//! A pool of threads that wait for work, so that calls need not start any. The pool belongs to its process: a forked child,
-//! which has none of its parent's threads, starts its own.
+//! A pool of threads that wait for work, so that a call need not start its own. The pool belongs to its process: a forked
+//! child, which has none of its parent's threads, starts its own.
 #![allow(unsafe_code)]
 use super::lock::{locked, wait, wait_timeout};
 use crate::interrupt::{following, poll};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// thread, and would be kept alive by threads that wait forever.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Time that a thread spins for work, and a caller for the end of its call, before sleeping: several times the time to wake a
-/// thread, so that threads do not sleep during short gaps between two calls.
+/// Time that a thread spins while waiting for work, or a caller while waiting for its call to finish, before it sleeps: several
+/// times the time to wake a thread, so that threads do not sleep during short gaps between two calls.
 const LOOK: Duration = Duration::from_micros(200);
 
 /// Starts a detached thread; the only place in the crate that does.
@@ -34,8 +34,8 @@ pub fn cores() -> usize {
 /// Runs `work` on this thread and on up to `threads - 1` others in parallel, and returns when all of them have finished.
 ///
 /// `work` takes its items from a source shared by all threads, and returns when none are left. Threads that are busy with other
-/// calls are not waited for. A panic on any thread propagates to the caller, and a panic of the caller ends the others at their
-/// next [`poll`].
+/// calls are not waited for. A panic on any thread propagates to the caller, and a panic of the caller stops the other threads
+/// at their next [`poll`].
 pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     if threads <= 1 {
         return work();
@@ -69,7 +69,7 @@ pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work
     each_with(threads, items, || (), |(), item| work(item));
 }
 
-/// Like [`each`], with a value of its own for each thread.
+/// Like [`each`], but `work` also gets a value that `own` creates once for each thread.
 pub fn each_with<T: Send, S>(
     threads: usize,
     items: impl Iterator<Item = T> + Send,
@@ -113,7 +113,8 @@ struct Share {
 /// State of a call, for which its caller waits.
 #[derive(Default)]
 struct Call {
-    /// Threads working for it; decremented under the lock of `panic`, so that the caller does not miss the last one.
+    /// Number of threads working on this call; decremented under the lock of `panic`, so that the caller does not miss the last
+    /// one.
     running: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,
@@ -146,7 +147,8 @@ impl Drop for Guard<'_> {
 }
 
 impl Pool {
-    /// Not behind a lock: another thread of the parent may have held it when this process was forked.
+    /// Returns the pool of this process, without a lock: another thread of the parent may have held it when this process was
+    /// forked.
     fn of_this_process() -> &'static Self {
         static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
         let process = std::process::id();
@@ -173,7 +175,7 @@ impl Pool {
         }
     }
 
-    /// Puts shares into the queue, and starts threads for those for which none is waiting.
+    /// Puts shares into the queue, and starts threads if fewer are waiting than there are shares.
     fn offer(&'static self, shares: usize, work: &'static (dyn Fn() + Sync), call: &Arc<Call>) {
         let mut queue = locked(&self.queue);
         queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));

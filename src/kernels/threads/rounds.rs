@@ -47,7 +47,7 @@ pub fn rounds(threads: usize, rounds: usize, parts: usize, work: impl Fn(usize, 
     });
 }
 
-/// Signals to the other threads that one has left in a panic, with a part that will never finish.
+/// Signals to the other threads, when dropped in a panic, that this thread's part will never finish.
 struct Leaves<'a>(&'a AtomicBool);
 
 impl Drop for Leaves<'_> {

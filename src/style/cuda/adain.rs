@@ -19,7 +19,7 @@ use crate::weights::vgg19::{self, CHANNELS};
 #[derive(Clone, Debug)]
 pub(super) struct Adain {
     form: Form,
-    /// Each with a flag for a following pool; the last one has none.
+    /// The encoder's convolutions, each with a flag for a following pool; the last one has no pool.
     encoder: Vec<(Conv, bool)>,
     decoder: Vec<(Conv, Around)>,
 }
@@ -28,9 +28,9 @@ pub(super) struct Adain {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Encoded {
     map: Map,
-    /// The means and deviations of the map, `[images][dim]`.
+    /// The channel means and standard deviations of the map, `[images][dim]`.
     own: At,
-    /// The images' z, if requested; they differ from `own` if the images were padded.
+    /// The images' style vectors z, if requested; they differ from `own` if the images were padded.
     pub(super) z: At,
 }
 
@@ -52,14 +52,14 @@ impl Adain {
         self.form.dim
     }
 
-    /// Plans the style vectors of `count` images, selected by `rows`, into `[count][dim]`.
+    /// Plans the computation of the style vectors of `count` images, selected by `rows`, written to `z` as `[count][dim]`.
     pub(super) fn z(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let map = self.run_encoder(images, (rows, count), Pad::NONE, z, plan);
         plan.room.give(map.at);
     }
 
-    /// Plans the encoding of images for T, and their z if requested. They are encoded once, unless pools would drop a last row
-    /// or column.
+    /// Plans the encoding of images for T, and their z if requested. The images are encoded once for both, unless pools would
+    /// drop a last row or column.
     pub(super) fn encode(
         &self,
         images: &DeviceImages,
@@ -78,13 +78,14 @@ impl Adain {
         Encoded { map, own, z }
     }
 
-    /// Plans the feature map of relu4_1 of images padded by reflection; its means and deviations are written to `z`.
+    /// Plans the feature map of relu4_1, of images with the padding `more` by reflection; its channel means and standard
+    /// deviations are written to `z`.
     fn run_encoder(&self, images: &DeviceImages, (rows, count): (At, usize), more: Pad, z: At, plan: &mut Plan) -> Map {
         let frame = self.form.colour.map_or(Frame::Reflect, Frame::Colour);
         let size = (images.height + more.bottom + 2, images.width + more.right + 2);
         let mut x = plan.room.stored(plan.number, count, size, 3);
         plan.launches.push(framed(plan.number, images, rows, frame, &x));
-        // The image already includes its padding.
+        // The image already includes the padding of the first convolution.
         let mut around = (Pad::NONE, Border::Zero);
         let ((last, _), before) = self.encoder.split_last().expect("VGG-19 has layers");
         for (conv, pooled) in before {
@@ -99,7 +100,7 @@ impl Adain {
         y
     }
 
-    /// Plans a pool, and frees the memory of its input.
+    /// Plans a max pool, and frees the memory of its input.
     fn pooled(&self, x: Map, plan: &mut Plan) -> Map {
         let pool = self.form.pool;
         let size = (pool.windows(x.height), pool.windows(x.width));
@@ -109,7 +110,7 @@ impl Adain {
         y
     }
 
-    /// Plans T of encoded images, and frees their memory; `z` is `[images][dim]`.
+    /// Plans T for encoded images, and frees their memory; `z` holds the style vectors, `[images][dim]`.
     pub(super) fn decode(&self, content: Encoded, z: At, plan: &mut Plan) -> Last {
         let map = content.map;
         let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(map.images * CHANNELS));

@@ -1,30 +1,30 @@
-//! The images of a batch that are to be stylized with their parameters, and line 3 of Algorithm 1 for them.
+//! The images of a batch that are to be stylized, with their parameters, and feature blending for them.
 use super::{Plan, StyleSource};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Row, Space, blend};
 use crate::style::{Drawn, StyleParams};
 
-/// A consecutive part of these images: the start of each of their arrays.
+/// Consecutive images among those to be stylized: the start of each array of their parameters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chosen {
     pub(super) count: usize,
-    /// Their indices in the batch.
+    /// The images' indices in the batch.
     pub(super) rows: At,
     pub(super) alpha: At,
     pub(super) beta: At,
     pub(super) style: Row,
-    /// Their own z, if known because the whole batch was encoded.
+    /// The images' own z, if they are known because the whole batch was encoded.
     pub(super) content: Option<Row>,
-    /// 0, 1, 2 and so on: the rows of arrays with one row per image.
+    /// The indices 0, 1, 2 and so on: rows of arrays that have one row per image to be stylized.
     pub(super) places: At,
 }
 
 impl Chosen {
-    /// Selects the images to stylize, with vectors of length `dim`. For styles of the batch, `encode` returns the z of the
-    /// batch.
+    /// Selects the images with the indices `chosen`, with style vectors of length `dim`. For in-batch styles, `encode` plans
+    /// the z of the whole batch.
     ///
     /// # Errors
-    /// A style that is out of range, or a vector of another length.
+    /// The index of a style is out of range, or a vector has another length.
     pub(super) fn new(
         params: &[StyleParams],
         chosen: &[usize],
@@ -77,7 +77,7 @@ impl Chosen {
         Ok(Self { count: chosen.len(), rows, alpha, beta, style, content, places })
     }
 
-    /// Returns at most `most` images from `first` on.
+    /// Returns the images from position `first`, at most `most` of them.
     pub(super) fn part(&self, first: usize, most: usize) -> Self {
         let row = |row: Row| Row { of: row.of.plus(first), ..row };
         Self {
@@ -91,7 +91,8 @@ impl Chosen {
         }
     }
 
-    /// Plans the blended z of each image, `[count][dim]`, in new memory; `encode` plans their own z if these are not known.
+    /// Plans the blended z of each image, `[count][dim]`, in new memory; `encode` plans the images' own z if they are not
+    /// known.
     pub(super) fn blended(&self, dim: usize, encode: impl FnOnce(&mut Plan) -> At, plan: &mut Plan) -> At {
         let content = self.content.unwrap_or_else(|| Row { vectors: encode(plan), of: self.places });
         let z = plan.room.take(self.count * dim);

@@ -31,7 +31,7 @@ enum Branch {
     AveragePool(Box<(Conv, AveragePool)>),
 }
 
-/// A convolution and the zero padding of its input.
+/// A convolution, with the zero padding of its input.
 #[derive(Clone, Debug)]
 struct Padded(Conv, Pad);
 
@@ -81,7 +81,7 @@ fn pooled(x: &Map, channels: usize, plan: &mut Plan) -> Map {
     plan.room.stored(plan.number, x.images, size, channels)
 }
 
-/// Plans the branches, with concatenated outputs.
+/// Plans the branches of a block, which write into one concatenated output.
 fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     let channels = branches.iter().map(|branch| branch.outputs(x)).sum();
     let y = match branches.iter().any(|branch| matches!(branch, Branch::MaxPool)) {
@@ -105,7 +105,7 @@ fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     y
 }
 
-/// Plans a sequence of convolutions; the last one writes into the channels of `y` from `channel` on.
+/// Plans a sequence of convolutions; the last one writes into the channels of `y` that start at `channel`.
 fn run_convs(convs: &[Padded], x: &Map, (y, channel): (&Map, usize), plan: &mut Plan) {
     let mut between: Option<Map> = None;
     for (i, Padded(conv, pad)) in convs.iter().enumerate() {

@@ -12,7 +12,7 @@ use crate::style::layers::{separated, shape_of};
 use crate::weights::Model;
 use crate::weights::layers::Layer;
 
-/// Padding and the values in it.
+/// The width of a padding, and the values with which it is filled.
 pub(super) type Around = (Pad, Border);
 
 /// Creates a dense layer with bias.
@@ -31,8 +31,8 @@ pub(super) fn biased(
     })
 }
 
-/// Creates a layer without bias; a separable one is a depthwise and a pointwise one with no activation in between. A layer that
-/// upsamples has `room` for the outputs of each phase.
+/// Creates a convolution without bias; a separable one consists of a depthwise and a pointwise convolution with no activation
+/// in between. A layer with upsampling has `room` for the outputs of each phase.
 pub(super) fn convolution(
     model: &Model,
     number: Number,
@@ -60,7 +60,7 @@ pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) 
     y
 }
 
-/// The same as [`run_conv`], with the moments of the output.
+/// Plans a convolution like [`run_conv`], and the computation of the moments of its output.
 pub(super) fn run_measured(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> (Map, Moments) {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     let moments = Moments::new(&y, &mut plan.room);
@@ -72,7 +72,7 @@ pub(super) fn launch(conv: &Conv, x: Source, (pad, border): Around, y: Target, p
     plan.launches.push(conv.launch(x, pad, border, y));
 }
 
-/// All functions that are linear in z, concatenated to one linear map: gammas, betas and gains.
+/// All quantities that are linear in z (gammas, betas and gains), concatenated to the output of one linear map.
 #[derive(Debug, Default)]
 pub(super) struct LinearInZ {
     weight: Vec<f32>,
@@ -80,7 +80,7 @@ pub(super) struct LinearInZ {
 }
 
 impl LinearInZ {
-    /// Appends the linear map `name`, with room for this many outputs. Returns the offset of its outputs.
+    /// Appends the linear map `name`, with room for this many outputs, and returns the offset of its outputs in the whole.
     pub(super) fn push(&mut self, model: &Model, name: &str, room: usize) -> Result<usize> {
         let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
         let (at, dim) = (self.bias.len(), weight.len() / bias.len());
@@ -91,7 +91,7 @@ impl LinearInZ {
         Ok(at)
     }
 
-    /// Creates the norm of the site `name`, with room for `filters` channels.
+    /// Creates the norm of the layer `name`, with room for `filters` channels.
     pub(super) fn norm(&mut self, model: &Model, name: &str, filters: usize) -> Result<StyleNorm> {
         let at = self.push(model, &format!("{name}.gamma"), filters)?;
         self.push(model, &format!("{name}.beta"), filters)?;
@@ -107,13 +107,13 @@ impl LinearInZ {
         StyleNorm { at, filters }
     }
 
-    /// Copies the map to the device weights.
+    /// Copies the concatenated linear map to the weights for the device.
     pub(super) fn linear(&self, weights: &mut Weights) -> Linear {
         Linear::new((&self.weight, &self.bias), None, weights)
     }
 }
 
-/// Plans the affine map that normalizes by these moments, in new memory, and frees that of the moments.
+/// Plans the affine map that normalizes by these moments, in new memory, and frees the memory of the moments.
 pub(super) fn fit(norm: &StyleNorm, moments: &Moments, table: Table, plan: &mut Plan) -> Affine {
     let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(moments.of.images * norm.filters));
     let affine = Affine { scale, shift };

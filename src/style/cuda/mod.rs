@@ -1,7 +1,7 @@
-//! Algorithm 1 on CUDA: a batch is lowered to a [`Plan`], a sequence of launches.
+//! Algorithm 1 on CUDA: a batch is lowered to a [`Plan`], a sequence of kernel launches.
 //!
-//! Images to be stylized are read in place, processed in parts of the batch, so that the workspace is bounded, and written to
-//! their place in the output.
+//! Images to be stylized are read from the batch where they are, processed in parts of the batch, so that the size of the
+//! workspace is bounded, and written to their place in the output.
 mod adain;
 mod chosen;
 mod inception_v3;
@@ -32,27 +32,27 @@ pub struct DeviceStylizer {
 /// F and T.
 #[derive(Clone, Debug)]
 enum Networks {
-    /// Separate networks, T with conditional instance norm.
+    /// F and T are separate networks; T has conditional instance norms.
     Conditional(Box<(Predictor, Transformer)>),
-    /// One shared encoder.
+    /// F and T share an encoder.
     Adain(Adain),
 }
 
 /// The source of the styles of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StyleSource {
-    /// This many vectors at [`Space::Styles`].
+    /// A bank of this many vectors, at [`Space::Styles`].
     Bank(usize),
     /// The batch's own images.
     Batch,
 }
 
-/// Limit in bytes of the feature maps of a part with more than one image: a large part has few launches with many blocks each,
-/// even for small maps.
+/// Limit in bytes of the feature maps of a part of the batch, unless the part is a single image. The limit is large so that
+/// there are few launches with many blocks each, even for small maps.
 const PART: usize = 512 << 20;
 
 impl DeviceStylizer {
-    /// Converts the weights for the kernels; `exact` uses float32 throughout.
+    /// Converts the weights for the kernels. With `exact`, everything is computed in float32.
     ///
     /// # Errors
     /// A tensor is missing.
@@ -83,10 +83,10 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans the style vectors of `count` images into [`Space::Out`], `[count][dim]` float32.
+    /// Plans the computation of the style vectors of `count` images, written to [`Space::Out`] as `[count][dim]` float32.
     ///
     /// # Errors
-    /// Images that are too small for F or exceed the limits of the kernels.
+    /// Images are too small for F or exceed the limits of the kernels.
     pub fn encode(&self, images: &DeviceImages, count: usize) -> Result<Plan> {
         self.check(images, count)?;
         let mut plan = Plan::new(self.number);
@@ -99,7 +99,7 @@ impl DeviceStylizer {
     /// Plans Algorithm 1 for a batch of `params.len()` images; those not to be stylized are copied.
     ///
     /// # Errors
-    /// Images that are too small for F or exceed the limits of the kernels; a style that is out of range.
+    /// Images are too small for F or exceed the limits of the kernels, or the index of a style is out of range.
     pub fn apply(
         &self,
         images: &DeviceImages,
@@ -112,7 +112,8 @@ impl DeviceStylizer {
         Ok(plan.finish())
     }
 
-    /// Appends [`DeviceStylizer::apply`] to a plan. If `out` is `images`, nothing is copied.
+    /// Appends the launches of [`DeviceStylizer::apply`] to a plan. If `out` is `images`, images that are not stylized are not
+    /// copied.
     ///
     /// # Errors
     /// The same as in [`DeviceStylizer::apply`].
@@ -186,7 +187,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans F and T for one part of the images at a time, with a shared encoding if possible.
+    /// Plans F and T for one part of the images at a time; each image is encoded once for both if possible.
     fn run_adain(&self, adain: &Adain, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
         let run = |chosen: &Chosen, plan: &mut Plan| {
             let encoded = adain.encode(images, (chosen.rows, chosen.count), chosen.content.is_none(), plan);
@@ -201,14 +202,15 @@ impl DeviceStylizer {
         }
     }
 
-    /// Returns the number of images per part, from the memory that one image takes.
+    /// Returns the number of images per part, computed from the memory that the plan of one image takes.
     fn part(&self, one: impl FnOnce(&mut Plan)) -> usize {
         let mut plan = Plan::new(self.number);
         one(&mut plan);
         (PART / plan.workspace().max(1)).clamp(1, IMAGES)
     }
 
-    /// Checks that F accepts these images and that their number and size fit into `int` and a launch grid.
+    /// Checks that F accepts these images, and that their number and size do not exceed the range of `int` and the limits of a
+    /// launch grid.
     fn check(&self, images: &DeviceImages, count: usize) -> Result<()> {
         let (height, width) = (images.height, images.width);
         if height.min(width) < self.smallest {

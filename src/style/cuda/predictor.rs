@@ -29,7 +29,7 @@ pub(super) struct Predictor {
 #[derive(Clone, Debug)]
 enum Body {
     Cnn(Vec<Conv>),
-    /// `ends` are the first and the last convolution.
+    /// MobileNetV2; `ends` are its first and its last convolution.
     MobilenetV2 {
         ends: Box<[Conv; 2]>,
         blocks: Vec<Block>,
@@ -40,7 +40,7 @@ enum Body {
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
-    /// After its depthwise convolution.
+    /// The pointwise convolution after the depthwise one.
     project: Conv,
     residual: bool,
 }
@@ -94,7 +94,7 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Plans the style vectors of `count` images, selected by `rows`, into `[count][dim]`.
+    /// Plans the computation of the style vectors of `count` images, selected by `rows`, written to `z` as `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);
@@ -120,8 +120,8 @@ impl Predictor {
     }
 }
 
-/// Plans the means and deviations of a map's channels, at offset `at` of each row of `found`, and frees the map; returns
-/// the next offset.
+/// Plans the computation of the means and standard deviations of a map's channels, written at offset `at` of each row of
+/// `found`, and frees the map; returns the next offset.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);

@@ -18,14 +18,14 @@ use crate::weights::layers::{Layer, TransformerLayers};
 /// T with its weights on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Transformer {
-    /// With bias and ReLU, or with a norm.
+    /// The contracting layers, each with bias and ReLU, or with a norm.
     contract: Vec<(Conv, Option<StyleNorm>)>,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// The direct path, with the offset of its gains.
+    /// The direct path from the image to the head, with the offset of its gains in `in_z`.
     skip: Option<(Conv, usize)>,
-    /// Gammas, betas and gains.
+    /// The linear map from z to all gammas, betas and gains.
     in_z: Linear,
 }
 
@@ -45,7 +45,8 @@ impl Transformer {
         let network = conditional(model)?;
         let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = network.layers();
         let mut in_z = LinearInZ::default();
-        // Three output channels are too few for the tensor cores; four pixels at a time have more, if the map's sides are even.
+        // Three output channels are too few for tensor cores, so four pixels are computed at a time if the map's sides are
+        // even.
         let halved = contract.iter().any(|layer| layer.stride == 2);
         let contract = contract.iter().map(|layer| match contract_norm {
             true => {
@@ -83,7 +84,8 @@ impl Transformer {
         Ok(Self { contract, residual, expand, head, skip, in_z })
     }
 
-    /// Plans T of `count` images, selected by `rows`, up to the norm of its last layer; `z` is `[images][dim]`.
+    /// Plans T for `count` images, selected by `rows`, up to the norm of its last layer; `z` holds their style vectors,
+    /// `[images][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
         let pitch = self.in_z.outputs();
         let table = Table { at: plan.room.take(count * pitch), pitch };
@@ -143,7 +145,7 @@ impl Transformer {
     }
 }
 
-/// Creates a layer at full resolution, over four pixels at a time.
+/// Creates a layer at full resolution that computes four pixels at a time.
 fn of_fours(model: &Model, number: Number, layer: &Layer, weights: &mut Weights) -> Result<Conv> {
     let weight = model.numbers(&format!("{}.weight", layer.name))?;
     Ok(Conv::of_fours(number, shape_of(layer, Activation::None), weight, weights))

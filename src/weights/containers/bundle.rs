@@ -1,8 +1,8 @@
-//! TensorFlow's tensor bundles: checkpoints, and the `variables/` of SavedModels. An index, `PREFIX.index`, has the location of
-//! each tensor in the data files, `PREFIX.data-00000-of-00001`.
+//! A reader of TensorFlow's tensor bundles: checkpoints, and the `variables/` of SavedModels. An index, `PREFIX.index`, holds
+//! the location of each tensor in the data files, such as `PREFIX.data-00000-of-00001`.
 //!
 //! Source: tensorflow `core/util/tensor_bundle/tensor_bundle.cc` and `core/protobuf/tensor_bundle.proto`. Tensors that are not
-//! needed are skipped, so that a training checkpoint takes no more memory than what is read of it.
+//! needed are skipped, so that a training checkpoint takes no more memory than the tensors that are read.
 use super::super::{Tensor, Tensors};
 use super::bundle_files::locate;
 use super::members::Members;
@@ -16,9 +16,9 @@ use std::path::Path;
 
 /// Maximum size of an index in bytes; valid ones are smaller.
 const MOST_INDEX: u64 = 16 << 20;
-/// Maximum bytes of all tensors that are read; InceptionV3 and the transformer have 44 MB.
+/// Maximum size in bytes of all tensors that are read together; InceptionV3 and the transformer have 44 MB.
 const MOST_BYTES: u64 = 256 << 20;
-/// Maximum bytes of a string tensor.
+/// Maximum size of a string tensor in bytes.
 const MOST_TEXT: u64 = 16 << 20;
 
 /// An open bundle, whose index is in memory; data files are read on demand.
@@ -42,12 +42,12 @@ struct Entry {
     sliced: bool,
 }
 
-/// The type of strings in tensorflow `core/framework/types.proto`.
+/// The code of the string type in tensorflow `core/framework/types.proto`.
 const STRING: u64 = 7;
 
 impl Bundle {
-    /// Opens a bundle. The path may be the prefix, which is not a file, one of its files, their folder, a SavedModel, or an
-    /// archive of these.
+    /// Opens a bundle. The path may be its prefix (which is not itself a file), one of its files, their folder, a SavedModel,
+    /// or an archive of these.
     ///
     /// # Errors
     /// There is no bundle, or more than one; or its index is damaged.
@@ -77,21 +77,21 @@ impl Bundle {
         Ok(Self { members, prefix, shards, entries })
     }
 
-    /// Returns the name of the bundle in errors.
+    /// Returns the path of the bundle, as used in errors.
     pub fn origin(&self) -> &Path {
         self.members.origin()
     }
 
-    /// Returns the keys of all tensors, sorted, without those of slices of tensors, which are not text.
+    /// Returns the keys of all tensors, sorted. Those of slices of tensors, which are not text, are left out.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }
 
-    /// Reads the tensors of these keys as float32, under the given names.
+    /// Reads tensors as float32; `names` maps the key of each to its name in the result.
     ///
     /// # Errors
-    /// One of them is missing, of a type other than float64, float32, float16 or bfloat16, stored in slices, or damaged; or
-    /// they are too large together.
+    /// A tensor is missing, of a type other than float64, float32, float16 or bfloat16, stored in slices, or damaged; or the
+    /// tensors are too large together.
     pub fn read(&self, names: &BTreeMap<String, String>) -> Result<Tensors> {
         let mut chosen = vec![];
         for (key, name) in names {
@@ -113,7 +113,7 @@ impl Bundle {
         Ok(tensors)
     }
 
-    /// Returns the text in a scalar string tensor, or `None` if there is no tensor of this key.
+    /// Returns the text in a scalar string tensor, or `None` if there is no tensor with this key.
     ///
     /// # Errors
     /// The tensor is of another type, or damaged.
@@ -198,14 +198,15 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Returns the type and shape of the tensor if they match its size; the error is the reason.
+    /// Returns the type and shape of the tensor, after a check that they match its size; the error states the reason for a
+    /// failure.
     fn layout(&self) -> std::result::Result<(Stored, Vec<usize>), String> {
         if self.sliced {
             return Err(
                 "in slices, as stored by a partitioner; load the checkpoint and save it again without one".into()
             );
         }
-        // The enumerators of `core/framework/types.proto`.
+        // The codes of types are those in `core/framework/types.proto`.
         let stored = match self.dtype {
             1 => Stored::F32,
             2 => Stored::F64,
@@ -229,7 +230,7 @@ impl Entry {
     }
 }
 
-/// Returns the number of data files, and `true` for big-endian values.
+/// Reads the header of an index: returns the number of data files, and `true` if values are big-endian.
 fn header(value: &[u8]) -> std::result::Result<(u64, bool), Damaged> {
     let (mut shards, mut big_endian) = (0, false);
     for field in fields(value) {
@@ -263,7 +264,7 @@ fn sides(shape: &[u8]) -> std::result::Result<Vec<u64>, Damaged> {
 fn unpacked(mut bytes: &[u8], crc: u32) -> std::result::Result<&[u8], Damaged> {
     let length = varint(&mut bytes)?;
     let sum = take(&mut bytes, 4)?;
-    // Checksums are over lengths of four bytes, and of eight only above 4 GB.
+    // The checksum of a length is that of four bytes, and of eight only for lengths above 4 GB.
     let lengths = crc32c::crc32c(&u32::try_from(length).map_err(|_| Damaged)?.to_le_bytes());
     let whole = crc32c::crc32c_append(crc32c::crc32c_append(lengths, sum), bytes);
     let fits = bytes.len() as u64 == length && sum == masked(lengths).to_le_bytes() && masked(whole) == crc;

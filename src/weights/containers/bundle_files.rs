@@ -1,11 +1,11 @@
-//! Locates the files of a tensor bundle from any path to it: its prefix, which is not a file, one of its files, their folder, a
-//! SavedModel, or an archive of these.
+//! Locates the files of a tensor bundle from any path to it: its prefix (which is not itself a file), one of its files, their
+//! folder, a SavedModel, or an archive of these.
 use super::members::{Members, open_regular};
 use super::table::MARK;
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Returns the members with the bundle's files, and its prefix.
+/// Returns the folder or archive with the bundle's files, and the bundle's prefix.
 pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_index = |name: &str| name.ends_with(".index");
@@ -56,7 +56,7 @@ fn prefix(file: &str) -> &str {
     ending.or_else(data).unwrap_or(file)
 }
 
-/// Returns the error for files without an index.
+/// Returns the error for a folder or an archive without an index.
 fn none(members: &Members) -> Result<Error> {
     for member in members.list().iter().filter(|member| member.name.contains("ckpt")).take(4) {
         if is_table(members, &member.name)? {
@@ -70,7 +70,7 @@ fn none(members: &Members) -> Result<Error> {
     Ok(Error::weights(members.origin(), reason))
 }
 
-/// Returns `true` if a file that is not an index ends like one, as a checkpoint of the first version does.
+/// Returns `true` if a file ends like an index although it is not named like one, as a checkpoint of the first version does.
 fn is_table(members: &Members, name: &str) -> Result<bool> {
     let mut end = [0; MARK.len()];
     members.visit(&[name], |_, stream| match stream.size().checked_sub(end.len() as u64) {

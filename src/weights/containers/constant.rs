@@ -1,4 +1,4 @@
-//! The constants of a graph: values as stored, and their conversion to float32.
+//! The constants of a graph: their values as stored, and the conversion to float32.
 //!
 //! A quantized integer q represents `scale (q - zero)`, computed in float64 and rounded to float32.
 use super::protobuf::varint;
@@ -15,7 +15,7 @@ pub(super) enum Element {
     I64,
 }
 
-/// Values in a file, little-endian, or as the varints of a protocol buffer.
+/// Values as stored in a file: little-endian, or as the varints of a protocol buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Numbers<'a> {
     pub(super) element: Element,
@@ -27,7 +27,7 @@ pub(super) struct Numbers<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quantization<'a> {
     pub(super) scales: Numbers<'a>,
-    /// `None` if all are zero.
+    /// The zero points; `None` if all are 0.
     pub(super) zeros: Option<Numbers<'a>>,
     pub(super) axis: usize,
 }
@@ -57,7 +57,7 @@ impl Numbers<'_> {
         !matches!(self.element, Element::F32 | Element::F16)
     }
 
-    /// Returns the number of values; `None` if the last is truncated.
+    /// Returns the number of values; `None` if the last value is truncated.
     fn count(&self) -> Option<usize> {
         let Self { element, bytes, varints } = *self;
         if varints {
@@ -85,7 +85,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// Returns at most `most` values; `None` if there are more.
+    /// Returns the values; `None` if there are more than `most`.
     fn few(&self, most: usize) -> Option<Vec<f64>> {
         // A varint has at most 10 bytes.
         let few = self.bytes.len() <= most.saturating_mul(10) && self.count().is_some_and(|n| n <= most);
@@ -100,7 +100,7 @@ fn half(bits: u16) -> f64 {
 }
 
 impl Quantization<'_> {
-    /// Returns the values of the smallest and the largest 8-bit integer, if there is a single scale.
+    /// Returns the values that the smallest and the largest 8-bit integer represent, if there is a single scale.
     pub(super) fn range(&self, element: Element) -> Option<(f64, f64)> {
         let scales = self.scales.few(1)?;
         let zeros = self.zeros.map_or(Some(vec![]), |zeros| zeros.few(1))?;
@@ -111,31 +111,31 @@ impl Quantization<'_> {
 }
 
 impl Constant<'_> {
-    /// Returns the number of bytes in the file.
+    /// Returns the number of bytes that the constant takes in the file.
     pub(super) fn size(&self) -> usize {
         self.numbers.bytes.len()
     }
 
-    /// Returns at most `most` integers; `None` if there are more, or other types.
+    /// Returns the values if they are integers and at most `most`, `None` otherwise.
     pub(super) fn integers(&self, most: usize) -> Option<Vec<i64>> {
         let integers = self.numbers.is_integer() && self.quantization.is_none();
         let numbers = if integers { self.numbers.few(most) } else { None };
         numbers.map(|numbers| numbers.into_iter().map(|n| n as i64).collect())
     }
 
-    /// Returns at most `most` floats; `None` if there are more, or other types.
+    /// Returns the values if they are floats and at most `most`, `None` otherwise.
     pub(super) fn floats(&self, most: usize) -> Option<Vec<f64>> {
         if self.numbers.is_integer() { None } else { self.numbers.few(most) }
     }
 
-    /// Returns the number of values; the error is the reason.
+    /// Returns the number of values; the error states the reason for a failure.
     pub(super) fn count(&self) -> Result<usize, String> {
         let count = self.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let count = count.filter(|&n| n > 0 && self.numbers.count() == Some(n));
         count.ok_or_else(|| format!("claims the shape {:?} for {} bytes", self.shape, self.size()))
     }
 
-    /// Appends the values as float32 to `data`; the error is the reason.
+    /// Appends the values as float32 to `data`; the error states the reason for a failure.
     pub(super) fn read(&self, data: &mut Vec<f32>) -> Result<(), String> {
         match (self.numbers.is_integer(), &self.quantization) {
             (false, None) => self.numbers.each(|x| data.push(x as f32)),

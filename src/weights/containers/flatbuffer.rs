@@ -1,9 +1,9 @@
-//! Flatbuffers, as far as TFLite needs them: tables, vectors, strings and scalars, with every offset checked.
+//! A reader of FlatBuffers, as far as TFLite needs it: tables, vectors, strings and scalars, with every offset checked.
 //!
 //! <https://flatbuffers.dev/internals/>. A missing field has its default value; an offset or a length beyond the end of the
 //! file is an error, never a default. Allocations are bounded by a small multiple of the file's size.
 
-/// An offset or a length beyond the end of the file or of its table, or a list that exceeds its limit.
+/// The error of an offset or a length beyond the end of the file or of its table, or of a list that exceeds its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
@@ -70,22 +70,23 @@ impl<'a> Table<'a> {
         self.field(number, N)?.map_or(Ok([0; N]), |at| array(self.bytes, at))
     }
 
-    /// Returns an integer with default 0.
+    /// Returns an 8-bit integer, 0 if the field is missing.
     pub(super) fn i8(&self, number: usize) -> Result<i8> {
         self.number(number).map(i8::from_le_bytes)
     }
 
-    /// Returns an integer with default 0.
+    /// Returns a 32-bit integer, 0 if the field is missing.
     pub(super) fn i32(&self, number: usize) -> Result<i32> {
         self.number(number).map(i32::from_le_bytes)
     }
 
-    /// Returns a table, if there is one.
+    /// Returns the table in a field; `None` if the field is missing.
     pub(super) fn table(&self, number: usize) -> Result<Option<Self>> {
         self.field(number, 4)?.map(|at| Self::at(self.bytes, follow(self.bytes, at)?)).transpose()
     }
 
-    /// Returns a list of at most `most` elements of `N` bytes, with its start; empty if the field is missing.
+    /// Returns a list of at most `most` elements of `N` bytes, with its offset in the file; an empty list if the field is
+    /// missing.
     fn vector<const N: usize>(&self, number: usize, most: usize) -> Result<(usize, &'a [[u8; N]])> {
         let Some(field) = self.field(number, 4)? else { return Ok((0, &[])) };
         let at = follow(self.bytes, field)?;
@@ -113,7 +114,7 @@ impl<'a> Table<'a> {
         Ok(self.vector(number, most)?.1.iter().map(|&bytes| read(bytes)).collect())
     }
 
-    /// Returns the bytes of a list of elements of `N` bytes, in place.
+    /// Returns the bytes of a list of elements of `N` bytes, without a copy.
     pub(super) fn bytes<const N: usize>(&self, number: usize) -> Result<&'a [u8]> {
         Ok(self.vector::<N>(number, usize::MAX)?.1.as_flattened())
     }

@@ -1,7 +1,7 @@
-//! A network as a graph, the same for every container: operators in order, and constant tensors as float32.
+//! A network as a graph, independent of its file format: operators in order, and constant tensors as float32.
 //!
 //! Operators that only convert or rename a tensor are left out: casts, quantization, reshapes of vectors, transposes between
-//! memory layouts. Shapes of inputs are NHWC, weights OIHW.
+//! memory layouts. Shapes of inputs are NHWC, those of weights OIHW.
 use super::constant::Constant;
 pub use super::operator::{Activation, Kind, Operator, Padding, Pool, Window};
 use super::{onnx, tflite};
@@ -12,7 +12,8 @@ use crate::weights::Tensor;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of tensors, operators or constants; supported networks have fewer, and wrong lengths allocate no more.
+/// Maximum number of tensors, operators or constants; supported networks have fewer, and an invalid length in a file cannot
+/// lead to a larger allocation.
 pub(super) const MAX_LIST: usize = 8192;
 /// Maximum number of axes: TFLite's limit; supported tensors have fewer.
 pub(super) const MAX_RANK: usize = 8;
@@ -24,13 +25,14 @@ pub(super) const MAX_OPERANDS: usize = 64;
 pub struct Graph<'a> {
     origin: PathBuf,
     tensors: Vec<Slot<'a>>,
-    /// Bytes of constants that may still be read: tensors that claim the same bytes repeatedly exhaust it.
+    /// The number of bytes of constants that may still be read: it bounds the memory for tensors that claim the same bytes of
+    /// the file.
     budget: Cell<usize>,
-    /// True if weights are stored as in TFLite, OHWI, and depthwise ones as 1HWO.
+    /// True if weights are stored as in TFLite: OHWI, and 1HWO for depthwise convolutions.
     channels_last: bool,
     /// The operators, in topological order.
     pub operators: Vec<Operator>,
-    /// The inputs of the graph.
+    /// The input tensors of the graph, as indices.
     pub inputs: Vec<usize>,
 }
 
@@ -40,11 +42,11 @@ pub(super) struct Slot<'a> {
     pub(super) name: &'a str,
     /// The shape; unknown dimensions are 0.
     pub(super) shape: Vec<usize>,
-    /// Its constant, or the reason why it has none.
+    /// The tensor's constant, or the reason why it has none.
     pub(super) constant: std::result::Result<Constant<'a>, String>,
-    /// The operator that computes it.
+    /// The index of the operator that computes the tensor.
     pub(super) maker: Option<usize>,
-    /// The values of its smallest and its largest integer, if it is an input that the graph quantizes.
+    /// The values that its smallest and its largest integer represent, if it is an input that the graph quantizes.
     pub(super) range: Option<(f64, f64)>,
 }
 
@@ -60,7 +62,7 @@ impl<'a> Graph<'a> {
     /// Reads a TFLite or an ONNX file; errors name its `origin`.
     ///
     /// # Errors
-    /// The file is neither, or incomplete.
+    /// The file is neither TFLite nor ONNX, or is incomplete.
     pub fn read(bytes: &'a [u8], origin: &Path) -> Result<Self> {
         // Twice the size: valid files share a vector of zeros between layers.
         let budget = Cell::new(2 * bytes.len());
@@ -95,12 +97,12 @@ impl<'a> Graph<'a> {
         self.tensors.get(tensor).and_then(|slot| slot.maker).and_then(|i| self.operators.get(i))
     }
 
-    /// Returns the operators with this input.
+    /// Returns the operators that take this tensor as an input.
     pub fn takers(&self, tensor: usize) -> impl Iterator<Item = &Operator> {
         self.operators.iter().filter(move |operator| operator.inputs.contains(&tensor))
     }
 
-    /// Returns the values of the smallest and the largest integer, for an input that the graph quantizes.
+    /// Returns the values that the smallest and the largest integer represent, for an input that the graph quantizes.
     pub fn range(&self, input: usize) -> Option<(f64, f64)> {
         self.tensors.get(input).and_then(|slot| slot.range)
     }
@@ -108,7 +110,7 @@ impl<'a> Graph<'a> {
     /// Returns a constant tensor as float32.
     ///
     /// # Errors
-    /// The tensor is not a constant, of an unsupported type, or of a size that differs from its shape.
+    /// The tensor is not a constant, is of an unsupported type, or has a size that does not match its shape.
     pub fn constant(&self, tensor: usize) -> Result<Tensor> {
         poll();
         let wrong = |reason: &str| Error::weights(&self.origin, format!("tensor {}: {reason}", self.called(tensor)));
@@ -125,11 +127,11 @@ impl<'a> Graph<'a> {
         Ok(Tensor { shape: constant.shape.clone(), data })
     }
 
-    /// Returns a convolution's weight, `[out, in, height, width]` (depthwise: `[channels, 1, height, width]`), and its bias,
-    /// zeros if it has none.
+    /// Returns a convolution's weight, `[out, in, height, width]` (depthwise: `[channels, 1, height, width]`), and its bias
+    /// (zeros if it has no bias).
     ///
     /// # Errors
-    /// They are not constants, or have other shapes.
+    /// The weight or the bias is not a constant, or has another shape.
     pub fn weight_and_bias(&self, operator: &Operator) -> Result<(Tensor, Tensor)> {
         let wrong = |reason: String| Error::weights(&self.origin, reason);
         let weight = operator.inputs.get(1).ok_or_else(|| wrong("a convolution lacks its weight".into()))?;
@@ -165,7 +167,7 @@ impl<'a> Graph<'a> {
         Ok(Tensor { shape: shape.to_vec(), data })
     }
 
-    /// Returns the description of a tensor for errors.
+    /// Returns a description of a tensor for errors.
     fn called(&self, tensor: usize) -> String {
         match self.name(tensor) {
             "" => tensor.to_string(),
@@ -200,8 +202,8 @@ impl<'a> Graph<'a> {
         self.operators.push(Operator { kind, inputs, outputs });
     }
 
-    /// Adds an activation, fused into the operator that computes its input, if possible. Other operators on this input then
-    /// find no operator that computes it.
+    /// Adds an activation; if possible, it is fused into the operator that computes its input. No operator then computes the
+    /// input itself.
     pub(super) fn activate(&mut self, activation: Activation, input: usize, output: usize) {
         let maker = self.tensors[input].maker;
         let operator = maker.and_then(|maker| self.operators.get_mut(maker));

@@ -1,7 +1,7 @@
-//! The files of a network: the members of a folder, a `.tar` or a `.tar.gz`, listed once and read as streams.
+//! The files of a network: the members of a folder, a `.tar` or a `.tar.gz`, which are listed once and read as streams.
 //!
-//! Files are recognized by their bytes, not by their names. An archive is read from its start for each visit and never held in
-//! memory, and its links are not followed.
+//! Archives are recognized by their bytes, not by their names. An archive is read from its start for each visit and never held
+//! in memory as a whole, and its links are not followed.
 use super::stream::{Body, Stream};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -19,21 +19,21 @@ use tar::{Archive, EntryType};
 const MOST_MEMBERS: usize = 10_000;
 /// Maximum length of a member's name in bytes.
 const MOST_NAME: usize = 1024;
-/// The depth to which folders are searched.
+/// The depth to which subfolders are searched.
 const MOST_DEPTH: usize = 4;
-/// Limit of the bytes of all small members that are kept while an archive is listed.
+/// Limit of the total size in bytes of the small members that are kept in memory while an archive is listed.
 const MOST_KEPT: u64 = 16 << 20;
-/// Limit of the bytes between two members of an archive: headers and long names.
+/// Limit of the number of bytes between two members of an archive, which hold headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Limit of the unpacked size of an archive; Magenta's has 606 MB compressed.
+/// Limit of the unpacked size of an archive in bytes; Magenta's archive has 606 MB compressed.
 const MOST_UNPACKED: u64 = 8 << 30;
 
 /// A regular file of a folder or of an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Its path below the folder or within the archive, with `/` as separator and without a leading `./`.
+    /// The member's path below the folder or within the archive, with `/` as separator and without a leading `./`.
     pub name: String,
-    /// Its size in bytes.
+    /// The member's size in bytes.
     pub size: u64,
 }
 
@@ -62,8 +62,8 @@ impl Members {
     /// in memory, which saves another pass.
     ///
     /// # Errors
-    /// The path cannot be read or is something else; the archive is truncated or has a repeated name; there are more members
-    /// than any network has.
+    /// The path cannot be read, or is neither a folder nor an archive; the archive is truncated or has a repeated name; or
+    /// there are more members than any network has.
     pub fn open(path: &Path, keep: impl Fn(&str) -> bool) -> Result<Self> {
         let form = form(path)?;
         let mut members = Self { origin: path.into(), root: path.into(), form, list: vec![], kept: BTreeMap::new() };
@@ -89,7 +89,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Returns the name of the folder or archive in errors.
+    /// Returns the path of the folder or archive, as used in errors.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
@@ -123,7 +123,8 @@ impl Members {
         Ok(bytes)
     }
 
-    /// Reads members of these names as streams, in storage order. Bytes that a visitor leaves unread are skipped.
+    /// Calls `visitor` with the name and the stream of each of these members, in storage order. Bytes that it leaves unread are
+    /// skipped.
     ///
     /// # Errors
     /// A member is missing or cannot be read, or the visitor returned an error.
@@ -236,15 +237,15 @@ impl Members {
             left.set(MOST_BETWEEN);
             before = name;
         }
-        // The checksum of gzip is at the end.
+        // The rest is read because the checksum of gzip is at the end.
         left.set(u64::MAX);
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|error| unreadable(&before, error))?;
         Ok(())
     }
 }
 
-/// A reader that limits the bytes between two members and the total: a name may claim to be as long as the archive, and a small
-/// gzip file may expand without end.
+/// A reader that limits the number of bytes between two members and in total, because a name may claim to be as long as the
+/// archive, and a small gzip file may expand to an enormous size.
 struct Scarce {
     inner: Box<dyn Read>,
     left: Rc<Cell<u64>>,
@@ -268,7 +269,7 @@ impl Read for Scarce {
     }
 }
 
-/// Detects the form of a path by its first bytes.
+/// Detects whether a path is a folder, a `.tar` or a `.tar.gz`, the archives by their first bytes.
 fn form(path: &Path) -> Result<Form> {
     if fs::metadata(path).map_err(|error| Error::io(path, error))?.is_dir() {
         return Ok(Form::Folder);
@@ -291,7 +292,7 @@ pub(super) fn open_regular(path: &Path) -> Result<File> {
     }
 }
 
-/// Normalizes a path within an archive.
+/// Normalizes the path of a member within an archive.
 fn plain(path: &[u8]) -> String {
     let path = String::from_utf8_lossy(path);
     path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")

@@ -1,4 +1,5 @@
-//! Containers of weights, one file each: bytes to named tensors, with every size checked against the bytes present.
+//! Readers of weight files, one source file per format: they turn bytes into named tensors, and check every size against the
+//! bytes present.
 //!
 //! - [`members`]: a folder or an archive, and its files by name; [`stream`]: one of them while it is read.
 //! - [`protobuf`]: the messages of TensorFlow and ONNX.

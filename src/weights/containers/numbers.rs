@@ -6,13 +6,13 @@ use half::{bf16, f16};
 /// A floating-point type, little endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// IEEE double precision; rounded.
+    /// IEEE double precision, which is rounded to float32.
     F64,
     /// IEEE single precision.
     F32,
     /// IEEE half precision.
     F16,
-    /// The upper half of IEEE single precision.
+    /// bfloat16, the upper half of IEEE single precision.
     Bf16,
 }
 

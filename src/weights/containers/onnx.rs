@@ -1,4 +1,4 @@
-//! ONNX files: the graph of a model, with constants in float32 or float16, or quantized to int8, uint8 or int32.
+//! A reader of ONNX files: the graph of a model, with constants in float32 or float16, or quantized to int8, uint8 or int32.
 //!
 //! <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>. The layout is NCHW, except that inputs may be NHWC, followed by a
 //! Transpose.
@@ -16,7 +16,7 @@ pub(super) struct Named {
     pub(super) channels_last: bool,
 }
 
-/// The tensor to which undefined names refer.
+/// The tensor to which undefined names are taken to refer.
 const NOTHING: Named = Named { tensor: 0, channels_last: false };
 
 /// A graph under construction.
@@ -30,7 +30,7 @@ pub(super) fn is(bytes: &[u8]) -> bool {
     matches!(*bytes, [8, version, tag, ..] if (1..32).contains(&version) && tag != 0)
 }
 
-/// Reads the structure of a file into an empty graph; the error is the reason.
+/// Reads the structure of a file into an empty graph; the error states the reason for a failure.
 pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), String> {
     let [body] = parts(bytes, [7], 1).map_err(in_the("model"))?;
     let body = body.first().ok_or("has no graph")?;
@@ -66,7 +66,7 @@ fn in_the(what: &'static str) -> impl Fn(Damaged) -> String {
     move |Damaged| format!("an element or a length in its {what} is wrong")
 }
 
-/// Returns the nested messages in these fields, at most `most` each.
+/// Returns the nested messages in each of the fields `numbers`; more than `most` in one field are an error.
 pub(super) fn parts<const N: usize>(
     message: &[u8],
     numbers: [u64; N],
@@ -108,7 +108,7 @@ fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
     Ok((name, sides.into_iter().map(side).collect::<Result<_, _>>()?))
 }
 
-/// Converts an input's shape to NHWC, and returns `true` if it is NHWC in the file.
+/// Converts an input's shape to NHWC, and returns it with `true` if it is NHWC in the file.
 fn nhwc(shape: Vec<usize>) -> (Vec<usize>, bool) {
     match *shape.as_slice() {
         [_, _, _, 3] | [_, 1, 1, _] => (shape, true),
@@ -135,7 +135,7 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
             }
             2 => kind = value.varint()?,
             8 => name = value.text()?,
-            // Values that are not packed are spread over several fields; no program writes them so.
+            // Values that are not packed would be spread over several fields, but no program writes them in this way.
             4 | 5 | 7 | 9 if stored.is_some() => return Err(Damaged),
             4 | 5 | 7 | 9 => stored = Some((number, value.bytes()?)),
             13 => outside = true,
@@ -151,7 +151,7 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
     Ok(slot)
 }
 
-/// Returns the values of a tensor of this type; `stored` is the number and the content of the field with their bytes.
+/// Returns the values of a tensor of this type; `stored` is the number and the content of the field that holds their bytes.
 fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, String> {
     let (element, typed) = match kind {
         1 => (Element::F32, 4),
@@ -196,12 +196,12 @@ impl<'a> Reader<'a, '_> {
         self.names.get(name).copied().unwrap_or(NOTHING)
     }
 
-    /// Returns the input of a node at this position.
+    /// Returns the tensor that is the input of a node at this position.
     pub(super) fn input(&self, node: &Node, place: usize) -> Named {
         node.inputs.get(place).map_or(NOTHING, |name| self.named(name))
     }
 
-    /// Returns the constant input of a node at this position.
+    /// Returns the input of a node at this position if it is a constant.
     pub(super) fn constant(&self, node: &Node, place: usize) -> Option<&Constant<'a>> {
         self.graph.stored(self.input(node, place).tensor)
     }
@@ -239,7 +239,7 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// Returns the operator that a node forms with the preceding one, and its inputs.
+    /// Returns the operator that a node forms together with the preceding one, if any, and the operator's inputs.
     fn merged(&self, node: &Node, first: Named) -> Option<(Kind, Vec<usize>)> {
         let maker = self.graph.maker(first.tensor)?;
         match (node.kind, maker.kind) {
@@ -251,7 +251,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Returns a constant with its quantization.
+    /// Returns the constant that a node dequantizes, with its quantization.
     fn dequantized(&self, node: &Node<'a>, output: &'a str) -> Result<Slot<'a>, String> {
         let mut slot = Slot::computed(output, vec![]);
         let (Some(constant), Some(scales)) = (self.constant(node, 0), self.constant(node, 1)) else {
@@ -274,7 +274,7 @@ impl<'a> Reader<'a, '_> {
         Ok(slot)
     }
 
-    /// Returns the zero points of a node that quantizes or dequantizes, if it has any.
+    /// Returns the zero points of a node that quantizes or dequantizes; `None` if it has none.
     fn zeros(&self, node: &Node) -> Result<Option<Numbers<'a>>, String> {
         match (node.inputs.len(), self.constant(node, 2)) {
             (0..3, _) => Ok(None),
@@ -283,7 +283,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Stores the value range of a graph input that this node quantizes; the error is the reason.
+    /// Stores the value range of a graph input that this node quantizes; the error states the reason for a failure.
     fn set_range(&mut self, node: &Node, input: usize) -> Result<(), String> {
         if node.kind != "QuantizeLinear" || !self.graph.inputs.contains(&input) {
             return Ok(());

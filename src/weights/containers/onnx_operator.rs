@@ -1,4 +1,4 @@
-//! ONNX operators as far as style networks use them, with the relevant attributes.
+//! The ONNX operators that style networks use, with the relevant attributes.
 use super::graph::{Activation, Kind, MAX_OPERANDS, Padding, Pool, Slot, Window};
 use super::onnx::{self, Named, Reader, parts};
 use super::protobuf::{Damaged, Value, fields};
@@ -7,7 +7,7 @@ use super::protobuf::{Damaged, Value, fields};
 pub(super) struct Node<'a> {
     /// The operator's name.
     pub(super) kind: &'a str,
-    /// Names of tensors; an absent optional input has an empty name.
+    /// The names of the input tensors; an absent optional input has an empty name.
     pub(super) inputs: Vec<&'a str>,
     pub(super) outputs: Vec<&'a str>,
     attributes: Vec<&'a [u8]>,
@@ -28,7 +28,7 @@ impl<'a> Node<'a> {
         Ok(Self { kind: if ours { kind } else { "" }, inputs, outputs, attributes })
     }
 
-    /// Returns the values in a field of an attribute.
+    /// Returns the values in field `field` of the attribute `name`.
     fn values(&self, name: &str, field: u64) -> Result<Vec<Value<'a>>, String> {
         let unreadable = |Damaged| "has attributes that cannot be read".to_owned();
         for message in &self.attributes {
@@ -42,19 +42,19 @@ impl<'a> Node<'a> {
         Ok(vec![])
     }
 
-    /// Returns an attribute with one integer.
+    /// Returns the value of an integer attribute; `None` if it is absent.
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, String> {
         Ok(self.values(name, 3)?.first().and_then(|value| value.varint().ok()).map(u64::cast_signed))
     }
 
-    /// Returns an attribute with one float.
+    /// Returns the value of a float attribute; `None` if it is absent.
     fn float(&self, name: &str) -> Result<Option<f64>, String> {
         let values = self.values(name, 2)?;
         let Some(Value::Fixed32(bits)) = values.first() else { return Ok(None) };
         Ok(Some(f32::from_bits(*bits).into()))
     }
 
-    /// Returns an attribute with integers.
+    /// Returns the values of an attribute that is a list of integers; `None` if it is absent.
     fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
         let values = self.values(name, 8)?;
         let numbers = values.iter().flat_map(|value| value.varints()).take(MAX_OPERANDS);
@@ -104,13 +104,14 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Returns the tensor that a node only renames, with the same values in another type, layout or shape; `None` for other nodes.
+/// Returns the tensor of which the output of a node is only a copy, with the same values in another type, layout or shape;
+/// `None` for other nodes.
 pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String> {
     let input = reader.input(node, 0);
     let here = |channels_last: bool| Ok(Some(Named { tensor: input.tensor, channels_last }));
     match node.kind {
         "Identity" | "QuantizeLinear" => here(input.channels_last),
-        // To float32, float16 and float64.
+        // Casts to float32, float16 and float64.
         "Cast" if matches!(node.integer("to")?, Some(1 | 10 | 11)) => here(input.channels_last),
         "DequantizeLinear" if reader.constant(node, 0).is_none() => here(input.channels_last),
         "Squeeze" | "Unsqueeze" if reader.constant(node, 0).is_none() => here(false),
@@ -165,7 +166,7 @@ pub(super) fn kind(node: &Node, reader: &Reader) -> Result<Kind, String> {
         "Sqrt" => Kind::Sqrt,
         "Sigmoid" => Kind::Logistic,
         "Pad" => reflect(node, reader, channels_last)?,
-        // The others use the axes of NCHW.
+        // The other operators have the axes of NCHW.
         _ if channels_last => Kind::Other,
         "Conv" => convolution(node, reader)?,
         "AveragePool" => Kind::AveragePool(node.pool()?),
@@ -208,20 +209,19 @@ fn reflect(node: &Node, reader: &Reader, channels_last: bool) -> Result<Kind, St
 
 /// Returns the scale factors of a node, if the file has them.
 fn scales(node: &Node, reader: &Reader) -> Option<[f64; 4]> {
-    // Since version 11, there is a region of interest between the image and the scales.
+    // Since version 11 of the operator, the input between the image and the scales is a region of interest.
     let place = if node.inputs.len() > 2 { 2 } else { 1 };
     reader.constant(node, place).and_then(|scales| scales.floats(4)?.try_into().ok())
 }
 
 fn nearest(node: &Node, reader: &Reader) -> Result<Kind, String> {
     let twice = scales(node, reader) == Some([1.0, 1.0, 2.0, 2.0]);
-    // To a size, which may be unknown: the output of a network must be as large as its image, so that its upsamplings are by
-    // two.
+    // An upsampling to a size, which may be unknown, is by two: the output of a network must be as large as its image.
     let sized = node.inputs.len() == 4 && reader.constant(node, 2).is_none_or(|scales| scales.size() == 0);
     let position = node.text("coordinate_transformation_mode", "half_pixel")?;
     let rounding = node.text("nearest_mode", "round_prefer_floor")?;
     let floors = (position, rounding) == ("asymmetric", "floor");
-    // The same pixels, for a factor of two.
+    // For a factor of two, this mode reads the same pixels.
     let halves = twice && position == "half_pixel" && rounding.starts_with("round_prefer");
     let nearest = node.text("mode", "nearest")? == "nearest";
     Ok(if nearest && (twice || sized) && (floors || halves) { Kind::Nearest } else { Kind::Other })

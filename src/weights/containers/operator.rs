@@ -1,23 +1,23 @@
-//! The operators of a network's graph, for all containers.
+//! The operators of a network's graph, for all file formats.
 use std::fmt;
 
 /// An operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operator {
-    /// Its operation.
+    /// The operation.
     pub kind: Kind,
-    /// Its input tensors; absent optional inputs at the end are left out.
+    /// The indices of the input tensors; absent optional inputs at the end are left out.
     pub inputs: Vec<usize>,
-    /// Its output tensors.
+    /// The indices of the output tensors.
     pub outputs: Vec<usize>,
 }
 
 /// The operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The sum of two tensors.
+    /// The sum of two tensors, and an activation.
     Add(Activation),
-    /// Average pool; the padding is not counted.
+    /// Average pool; padding is not counted in the averages.
     AveragePool(Pool),
     /// Concatenation along the channels.
     Concat(Activation),
@@ -35,7 +35,7 @@ pub enum Kind {
     Mul,
     /// Nearest-neighbour upsampling; output `i` is input `i * inputs / outputs`.
     Nearest,
-    /// Reflection padding, without repeating the edge; its widths before and after each axis of NHWC.
+    /// Reflection padding, without repeating the edge, with the widths before and after each axis of NHWC.
     Reflect([i64; 8]),
     /// The reciprocal square root.
     Rsqrt,
@@ -63,7 +63,7 @@ pub struct Window {
 /// A pooling window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
-    /// Height and width.
+    /// The height and width of the window.
     pub kernel: [usize; 2],
     /// Stride, padding and activation.
     pub window: Window,
@@ -76,7 +76,7 @@ pub enum Padding {
     Same,
     /// None.
     Valid,
-    /// This many rows and columns: top, left, bottom, right.
+    /// This many rows and columns, in the order top, left, bottom, right.
     Sides([usize; 4]),
 }
 
@@ -102,7 +102,8 @@ impl Kind {
 }
 
 impl Operator {
-    /// Fuses an activation, and returns the outputs; `None` if the operator does not support one, or already has one.
+    /// Fuses an activation, and returns the operator's outputs; `None` if the operator does not support an activation, or
+    /// already has one.
     pub(super) fn activated(&mut self, by: Activation) -> Option<&mut Vec<usize>> {
         let activation = match &mut self.kind {
             Kind::Add(activation) | Kind::Concat(activation) => activation,
@@ -117,7 +118,7 @@ impl Operator {
 }
 
 impl Padding {
-    /// Returns `true` if a kernel of this height and width has no padding.
+    /// Returns `true` if there is no padding, given the height and width of the kernel.
     pub fn is_valid(self, kernel: [usize; 2]) -> bool {
         self == Self::Valid || (self == Self::Same && kernel == [1, 1])
     }

@@ -1,10 +1,11 @@
-//! Protocol buffers, as far as TensorFlow's and ONNX's files need them: the fields of a message in order, with every length
-//! checked.
+//! A reader of protocol buffers, as far as TensorFlow's and ONNX's files need it: the fields of a message in order, with every
+//! length checked.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated or copied: values are integers, or slices of the
 //! message. The caller supplies the default of a missing field, as the format requires.
 
-/// A message that ends inside a field, a length beyond its end, or a value of another type than requested.
+/// The error of a message that ends inside a field, of a length beyond the end of the message, or of a value of another type
+/// than requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
@@ -13,13 +14,13 @@ type Result<T> = std::result::Result<T, Damaged>;
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
-    /// An integer, a boolean or an enumerator; negative ones are in two's complement of 64 bits.
+    /// An integer, a boolean or an enumerator; negative values are in 64-bit two's complement.
     Varint(u64),
-    /// Eight bytes: a double, or an integer of fixed width.
+    /// Eight bytes: a double, or a fixed-width integer.
     Fixed64(u64),
     /// Bytes, text, a nested message, or packed values.
     Bytes(&'a [u8]),
-    /// Four bytes: a float, or an integer of fixed width.
+    /// Four bytes: a float, or a fixed-width integer.
     Fixed32(u32),
 }
 
@@ -48,7 +49,7 @@ impl<'a> Value<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }
 
-    /// Returns the integers of one field of a repeated list: several if packed, otherwise one.
+    /// Returns the integers in one field of a repeated list: all of them if the list is packed, otherwise one.
     pub fn varints(self) -> impl Iterator<Item = Result<u64>> + 'a {
         let (one, mut packed) = match self {
             Self::Varint(number) => (Some(Ok(number)), &[][..]),
@@ -67,7 +68,7 @@ pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>)>> 
     std::iter::from_fn(move || (!rest.is_empty()).then(|| ended_by_fault(field(&mut rest), &mut rest)))
 }
 
-/// Passes a result on; an error clears the rest, so that nothing is read after it.
+/// Returns a result unchanged; if it is an error, also clears `rest`, so that nothing more is read.
 fn ended_by_fault<T>(read: Result<T>, rest: &mut &[u8]) -> Result<T> {
     if read.is_err() {
         *rest = &[];
@@ -90,10 +91,10 @@ fn field<'a>(rest: &mut &'a [u8]) -> Result<(u64, Value<'a>)> {
     Ok((tag >> 3, value))
 }
 
-/// Reads an integer of seven bits per byte, lowest first, off the front.
+/// Reads a varint (seven bits per byte, lowest first) off the front of the bytes.
 ///
 /// # Errors
-/// The bytes end inside it, or it has more than 64 bits.
+/// The bytes end inside the varint, or it has more than 64 bits.
 pub fn varint(rest: &mut &[u8]) -> Result<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -110,7 +111,7 @@ pub fn varint(rest: &mut &[u8]) -> Result<u64> {
     Err(Damaged)
 }
 
-/// Reads `size` bytes off the front.
+/// Takes `size` bytes off the front.
 ///
 /// # Errors
 /// There are fewer bytes.

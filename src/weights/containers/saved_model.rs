@@ -1,7 +1,8 @@
 //! The variables of TensorFlow's checkpoints and SavedModels by their names in the graph.
 //!
-//! TF1 stores variables under these names. TF2 stores them under paths of objects and writes the names into a graph of objects:
-//! `TrackableObjectGraph` in tensorflow `core/protobuf/trackable_object_graph.proto`. The graph of operations is not read.
+//! TF1 stores variables under these names. TF2 stores them under the paths of Python objects, and writes the names into an
+//! object graph: `TrackableObjectGraph` in tensorflow `core/protobuf/trackable_object_graph.proto`. The graph of operations is
+//! not read.
 use super::super::Tensors;
 use super::bundle::Bundle;
 use super::protobuf::{Damaged, fields};
@@ -9,14 +10,14 @@ use crate::error::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The tensor that holds the graph of objects.
+/// The key of the tensor that holds the object graph.
 const OBJECT_GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
 /// Reads the variables for whose names `wanted` returns `true`, as float32. The path is that of a checkpoint or of a
 /// SavedModel: its prefix, one of its files, its folder, or an archive.
 ///
 /// # Errors
-/// There is no checkpoint; none of its variables is wanted; one that is wanted cannot be read.
+/// There is no checkpoint, none of its variables is wanted, or a wanted one cannot be read.
 pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
     let bundle = Bundle::open(path)?;
     let wrong = |reason: String| Error::weights(bundle.origin(), reason);
@@ -44,7 +45,7 @@ pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tens
     }
 }
 
-/// Returns the name of the variable of each key of a graph of objects.
+/// Returns the name of the variable that belongs to each key in an object graph.
 fn full_names(graph: &[u8]) -> std::result::Result<BTreeMap<String, String>, Damaged> {
     let mut names = BTreeMap::new();
     for node in fields(graph) {

@@ -5,28 +5,28 @@
 use super::protobuf::{Damaged, take, varint};
 use std::collections::BTreeMap;
 
-/// The last eight bytes.
+/// The last eight bytes of a table.
 pub(super) const MARK: [u8; 8] = *b"\x57\xFB\x80\x8B\x24\x75\x47\xDB";
-/// Two block handles, padding, and the mark.
+/// The size of the footer in bytes: two block handles, padding, and the mark.
 const FOOTER: usize = 48;
-/// Kind and checksum after each block.
+/// The number of bytes after each block: its kind and its checksum.
 const TRAILER: usize = 5;
 /// Limits that no valid table exceeds.
 const MOST_ENTRIES: usize = 1 << 15;
 const MOST_KEY: usize = 2048;
 
-/// CRC-32C as stored by LevelDB and TensorFlow, masked so that checksums over checksums work.
+/// Returns a CRC-32C as LevelDB and TensorFlow store it: masked, so that checksums of data that contain checksums are reliable.
 pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// Reads all keys and values of a table; the error is the reason.
+/// Reads all keys and values of a table; the error states the reason for a failure.
 pub(super) fn read(file: &[u8]) -> Result<BTreeMap<Vec<u8>, &[u8]>, String> {
     let damaged =
         |what: &'static str| move |Damaged| format!("is damaged: an offset or a length in its {what} is wrong");
     let footer = file.len().checked_sub(FOOTER).map(|at| &file[at..]).filter(|footer| footer.ends_with(&MARK));
     let mut footer = footer.ok_or("does not end like an index; it is truncated, or another kind of file")?;
-    // The handle of the metaindex, which is empty.
+    // The first handle is that of the metaindex, which is empty.
     place(&mut footer).map_err(damaged("footer"))?;
     let index = place(&mut footer).map_err(damaged("footer"))?;
     let (mut all, mut end) = (BTreeMap::new(), 0);
@@ -53,7 +53,7 @@ pub(super) fn read(file: &[u8]) -> Result<BTreeMap<Vec<u8>, &[u8]>, String> {
     Ok(all)
 }
 
-/// Reads offset and size of a block off the front.
+/// Reads the offset and the size of a block off the front of the bytes.
 fn place(rest: &mut &[u8]) -> Result<(usize, usize), Damaged> {
     let number = |rest: &mut &[u8]| usize::try_from(varint(rest)?).map_err(|_| Damaged);
     Ok((number(rest)?, number(rest)?))
@@ -83,7 +83,7 @@ type Entry<'a> = Result<(Vec<u8>, &'a [u8]), Damaged>;
 
 /// Iterates over the keys and values of a block, up to its end or the first error.
 fn entries(content: &[u8]) -> Result<impl Iterator<Item = Entry<'_>>, Damaged> {
-    // The entries are followed by the restart points, at which keys are stored whole, and their number.
+    // The entries are followed by the restart points, i.e. the positions at which keys are stored whole, and their count.
     let (rest, count) = content.split_last_chunk::<4>().ok_or(Damaged)?;
     let places = usize::try_from(u32::from_le_bytes(*count)).ok().and_then(|count| count.checked_mul(4));
     let end = places.and_then(|places| rest.len().checked_sub(places)).ok_or(Damaged)?;

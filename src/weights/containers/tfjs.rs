@@ -1,9 +1,9 @@
-//! TensorFlow.js graph models: `model.json`, which lists the weights, and shards, whose concatenation holds their bytes in that
-//! order.
+//! TensorFlow.js graph models: `model.json`, which lists the weights, and shards, whose concatenation holds the weights' bytes
+//! in the order of the list.
 //!
 //! Source: tensorflow/tfjs `tfjs-core/src/io/types.ts` (`WeightsManifestConfig`). Converters of 2018 keep batch norms and name
-//! weights after variables; since 2019 they fold them (`…/Conv2D_weights`, `…/Conv2D_bn_offset`), which is recognized by the
-//! names.
+//! weights after variables. Since 2019, converters fold batch norms into weights, which are recognized by their names
+//! (`…/Conv2D_weights`, `…/Conv2D_bn_offset`).
 use super::super::{Tensor, Tensors};
 use super::members::Members;
 use super::numbers::Stored;
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 const MODEL: &str = "model.json";
-/// The files of an older format.
+/// The names of the files of an older format, which is refused.
 const OLDER: [&str; 2] = ["tensorflowjs_model.pb", "weights_manifest.json"];
 /// Maximum size of `model.json` in bytes; valid ones are smaller.
 const MOST_JSON: u64 = 16 << 20;
@@ -27,7 +27,7 @@ struct Manifest {
     weights_manifest: Vec<Group>,
 }
 
-/// Consecutive weights in the concatenated shards.
+/// Weights that are stored consecutively in the concatenation of some shards.
 #[derive(Deserialize)]
 struct Group {
     paths: Vec<String>,
@@ -47,7 +47,7 @@ struct Quantization {
     dtype: String,
 }
 
-/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive.
+/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive of it.
 ///
 /// # Errors
 /// There is no such model; a shard is missing or has another size than in the manifest; a weight is quantized to integers.
@@ -90,13 +90,13 @@ pub fn read_weights(path: &Path) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// Returns `true` if batch norms are folded into these weights, as converters do since 2019.
+/// Returns `true` if batch norms are folded into these weights, as by converters since 2019.
 pub fn is_folded(weights: &Tensors) -> bool {
     weights.keys().any(|name| name.ends_with("_bn_offset"))
 }
 
 impl Weight {
-    /// Returns the stored type, or `None` for integers, which no layer's weight has, and the size of a value in bytes.
+    /// Returns the stored type, or `None` for integers, which are not weights of layers, and the size of a value in bytes.
     fn stored(&self) -> std::result::Result<(Option<Stored>, u64), String> {
         let quantization = self.quantization.as_ref().map(|quantization| quantization.dtype.as_str());
         match (self.dtype.as_str(), quantization) {
@@ -121,7 +121,7 @@ impl Weight {
     }
 }
 
-/// Returns the size of a group, checked against its shards, which no other group may share.
+/// Returns the size of a group in bytes, after a check that its shards have this size together and belong to no other group.
 fn check<'a>(
     group: &'a Group,
     folder: &str,
@@ -165,7 +165,7 @@ fn joined(group: &Group, folder: &str, members: &Members) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the members with the model's files, and its `model.json`.
+/// Returns the folder or archive with the model's files, and the name of its `model.json`.
 fn locate(path: &Path) -> Result<(Members, String)> {
     let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let older = |name: &str| {

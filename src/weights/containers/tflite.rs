@@ -1,4 +1,4 @@
-//! TFLite files: the first graph of a file, with constants in float32 or float16, or quantized to int8 or int32.
+//! A reader of TFLite files: the first graph of a file, with constants in float32 or float16, or quantized to int8 or int32.
 //!
 //! <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs>
 use super::constant::{Constant, Element, Numbers, Quantization};
@@ -11,7 +11,7 @@ pub(super) fn is(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(b"TFL3")
 }
 
-/// Reads the structure of a file into an empty graph; the error is the reason.
+/// Reads the structure of a file into an empty graph; the error states the reason for a failure.
 pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), String> {
     let in_the = |what: &'static str| move |Damaged| format!("an offset or a length in its {what} is wrong");
     let model = Table::root(bytes).map_err(in_the("root"))?;
@@ -23,7 +23,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     for &table in &tensors {
         graph.add(slot(table, &buffers).map_err(in_the("list of tensors"))?);
     }
-    // Each tensor, or the one from which it is converted.
+    // For each tensor, the one from which it is converted, or itself.
     let mut sources: Vec<usize> = (0..tensors.len()).collect();
     let mut given = vec![false; tensors.len()];
     let known = |list: Vec<i32>| -> Result<Vec<usize>, String> {
@@ -60,7 +60,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     Ok(())
 }
 
-/// Stores the value range of a graph input that is quantized to 8 bits as in `table`.
+/// Stores the value range of a graph input that is quantized to 8 bits, as described in `table`.
 fn set_range(graph: &mut Graph, input: usize, table: Table) -> Result<(), String> {
     let element = match table.i8(1) {
         Ok(3) => Element::U8,
@@ -87,7 +87,7 @@ fn slot<'a>(table: Table<'a>, buffers: &[Table<'a>]) -> Result<Slot<'a>, Damaged
     if !bytes.is_empty() {
         slot.constant = constant(table, slot.shape.clone(), bytes);
     }
-    // An unknown dimension is 1 in the shape and -1 in its signature.
+    // An unknown dimension is 1 in the shape and -1 in the shape's signature.
     let signature = table.numbers(7, MAX_RANK, i32::from_le_bytes)?;
     for (side, _) in slot.shape.iter_mut().zip(signature).filter(|(_, signed)| *signed == -1) {
         *side = 0;
@@ -95,7 +95,7 @@ fn slot<'a>(table: Table<'a>, buffers: &[Table<'a>]) -> Result<Slot<'a>, Damaged
     Ok(slot)
 }
 
-/// Reads the constant in `bytes`; the error is the reason.
+/// Reads the constant in `bytes`; the error states the reason for a failure.
 fn constant<'a>(table: Table<'a>, shape: Vec<usize>, bytes: &'a [u8]) -> Result<Constant<'a>, String> {
     let misfit = |Damaged| "its quantization does not match its shape".to_owned();
     let element = match table.i8(1).map_err(|Damaged| "has no type".to_owned())? {

@@ -1,14 +1,14 @@
-//! TFLite operators as far as style networks use them, with the relevant options.
+//! The TFLite operators that style networks use, with the relevant options.
 use super::flatbuffer::{Damaged, Table};
 use super::graph::{Activation, Graph, Kind, Padding, Pool, Window};
 
 /// The effect of an operator on the graph.
 pub(super) enum Action {
-    /// Computes an operation.
+    /// It computes an operation.
     Compute(Kind),
-    /// Applies an activation only.
+    /// It only applies an activation.
     Activate(Activation),
-    /// Returns the same values in another type or shape.
+    /// It only converts values to another type or shape.
     Convert,
 }
 
@@ -19,16 +19,16 @@ pub(super) struct Code<'a> {
 }
 
 impl<'a> Code<'a> {
-    /// Reads the code of the operator in `table`, an index into `codes`; the error is the reason.
+    /// Reads the code of the operator in `table`, an index into `codes`; the error states the reason for a failure.
     pub(super) fn read(table: Table<'a>, codes: &[Table]) -> Result<Self, String> {
         let code = usize::try_from(table.i32(0).map_err(unreadable)?).ok().and_then(|n| codes.get(n));
         let code = code.ok_or("has no code")?;
-        // The old field has one byte; newer files repeat or extend it in the new field.
+        // The old field of the code has one byte; newer files repeat or extend the code in a new field.
         let number = i32::from(code.i8(0).map_err(unreadable)?).max(code.i32(3).map_err(unreadable)?);
         Ok(Self { number, options: table.table(4).map_err(unreadable)? })
     }
 
-    /// Returns its effect on these tensors; the error is the reason.
+    /// Returns the operator's effect on the graph, given its tensors; the error states the reason for a failure.
     pub(super) fn action(&self, inputs: &[usize], outputs: &[usize], graph: &Graph) -> Result<Action, String> {
         let first = self.small(0)?;
         let second = inputs.get(1).and_then(|&tensor| graph.stored(tensor));
@@ -38,7 +38,7 @@ impl<'a> Code<'a> {
             2 if matches!(self.integer(0)?, 3 | -1) => Kind::Concat(activation(self.small(1)?)?),
             3 => Kind::Conv(self.window(3, Some(4))?),
             4 => {
-                // A missing multiplier reads as 0.
+                // If the multiplier is missing, 0 is read.
                 if self.integer(3)? > 1 {
                     return Err("is a depthwise convolution with several outputs per channel".into());
                 }
@@ -63,7 +63,7 @@ impl<'a> Code<'a> {
             }
             19 => return Ok(Action::Activate(Activation::Relu)),
             21 => return Ok(Action::Activate(Activation::Relu6)),
-            // Quantization in either direction, and shapes with one axis more or less.
+            // Quantize, dequantize, and operators that add or remove an axis.
             6 | 114 | 43 | 70 => return Ok(Action::Convert),
             22 if inputs.iter().take(1).chain(outputs).any(|&tensor| is_vector(graph.shape(tensor))) => {
                 return Ok(Action::Convert);
@@ -80,13 +80,13 @@ impl<'a> Code<'a> {
         self.options.map_or(Ok(0), |options| options.i32(field)).map_err(unreadable)
     }
 
-    /// Returns the window of a convolution or a pool; the arguments are the fields of its activation and dilations.
+    /// Returns the window of a convolution or a pool; the arguments are the field numbers of its activation and its dilations.
     fn window(&self, fused: usize, dilation: Option<usize>) -> Result<Window, String> {
         if self.options.is_none() {
             return Err("lacks its options".into());
         }
         if let Some(field) = dilation {
-            // A missing dilation is 1, and reads as 0.
+            // A missing dilation is 1, although 0 is read.
             if self.integer(field)? > 1 || self.integer(field + 1)? > 1 {
                 return Err("is a convolution with dilation, which is not supported".into());
             }
@@ -115,8 +115,8 @@ fn unreadable(_: Damaged) -> String {
     "cannot be read".into()
 }
 
-/// Returns `true` if at most one axis is longer than 1, ignoring an unknown first one, the batch. A reshape does not change the
-/// order of the values.
+/// Returns `true` if at most one axis is longer than 1, not counting the first one, the batch, if it is unknown. So a reshape
+/// is without effect on the values.
 fn is_vector(shape: &[usize]) -> bool {
     let long = |&(axis, &side): &(usize, &usize)| side > 1 || (side == 0 && axis > 0);
     !shape.is_empty() && shape.iter().enumerate().filter(long).count() <= 1

@@ -1,8 +1,8 @@
-//! F of Magenta's full pair, InceptionV3 up to Mixed_6e, recognized by the operations of its layers.
+//! F of Magenta's full pair of networks: InceptionV3 up to Mixed_6e, recognized by the operations of its layers.
 //!
 //! The graph is walked from the mean back to the image, since each tensor is the output of one operator. Every convolution is
-//! followed by ReLU6, which converters may also place after the concatenation, or after the average pool if it follows its
-//! convolution.
+//! followed by ReLU6, which converters may also place after the concatenation of branches, or after an average pool that
+//! follows the convolution.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind, Operator, Pool, Window};
 use super::super::inception_v3::{Branch, InceptionStage, stages};
@@ -11,7 +11,7 @@ use super::super::network::Predictor;
 use super::variables::inception_v3_of;
 use super::{predictor, weight_and_bias};
 
-/// Reads F from its mean back to `image`.
+/// Reads F backwards, from its mean to its input `image`.
 pub(super) fn walk(graph: &Graph, image: usize) -> Result<(Predictor, Tensors), String> {
     let mut walk = Walk { graph, tensors: Tensors::new() };
     let mean = graph.operators.iter().find(|o| o.kind == Kind::Mean).ok_or("has no mean before its last layer")?;
@@ -94,8 +94,8 @@ impl<'a> Walk<'a> {
         operator.inputs.first().copied().ok_or_else(|| format!("has a convolution of nothing for {}", short(layer)))
     }
 
-    /// Reads a 3x3 average pool and a 1x1 convolution in either order: they commute, bias included, as the weights of the mean
-    /// sum to one.
+    /// Reads a 3x3 average pool and a 1x1 convolution in either order: they commute, even with a bias, because the weights of
+    /// an average sum to one.
     fn average_and_convolution(&mut self, output: usize, layer: &Layer, after: Activation) -> Result<usize, String> {
         if let Some((window, input)) = self.average(output) {
             let outer = if window.activation == Activation::None { after } else { window.activation };

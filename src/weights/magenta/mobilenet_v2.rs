@@ -1,11 +1,11 @@
-//! F of Magenta's mobile pair, MobileNetV2 up to its last convolution, recognized by the operations of its layers.
+//! F of Magenta's mobile pair of networks: MobileNetV2 up to its last convolution, recognized by the operations of its layers.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind};
 use super::super::layers::{Layer, PredictorLayers};
 use super::super::network::Predictor;
 use super::{first_output, predictor, weight_and_bias};
 
-/// Reads F from its image on, a square of side `size`.
+/// Reads F, starting at its input `image`, a square of side `size`.
 pub(super) fn walk(graph: &Graph, image: usize, size: usize) -> Result<(Predictor, Tensors), String> {
     if size == 0 {
         return Err("has no fixed image size, as MobileNetV2's predictor requires".into());

@@ -1,4 +1,4 @@
-//! Magenta's arbitrary image stylization, from TFLite and ONNX to our names.
+//! Conversion of Magenta's arbitrary image stylization from TFLite and ONNX to our names.
 //!
 //! The graphs are walked operator by operator: the names of tensors differ between conversions, but the operations do not.
 //! Graphs that our networks would not reproduce are refused.
@@ -35,7 +35,7 @@ pub enum TrainedWith {
 }
 
 impl TrainedWith {
-    /// Detects it from a transformer's width: the mobile one has a quarter of the channels.
+    /// Detects the predictor from the width of a transformer: that of the mobile pair has a quarter of the channels.
     pub fn by_width(transformer: &Transformer) -> Self {
         match transformer.contract.first().map(|layer| layer.channels) {
             Some(8) => Self::MobilenetV2,
@@ -44,11 +44,11 @@ impl TrainedWith {
         }
     }
 
-    /// Refuses the transformer in `origin` if it was not trained with the predictor in `given`: both kinds have a z of 100
-    /// values.
+    /// Refuses the transformer in `origin` if it was not trained with the predictor in `given`. Shapes cannot show this,
+    /// because both predictors have a z of 100 values.
     ///
     /// # Errors
-    /// Both are known, and differ.
+    /// Both predictors are known, and they differ.
     pub fn check(self, predictor: Self, given: &Path, origin: &Path) -> Result<()> {
         let (mobile, full) = ("MobileNetV2", "InceptionV3");
         let (made, not) = match (self, predictor) {
@@ -65,7 +65,7 @@ impl TrainedWith {
     }
 }
 
-/// Reads the file of a graph.
+/// Reads a TFLite or ONNX file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     // Checked first: opening a pipe would block until it has a writer.
     let metadata = std::fs::metadata(path).map_err(|error| Error::io(path, error))?;
@@ -94,7 +94,7 @@ fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
 /// Returns the weight and bias of a convolution, in OIHW.
 fn weight_and_bias(graph: &Graph, operator: &Operator) -> std::result::Result<(Tensor, Tensor), String> {
     graph.weight_and_bias(operator).map_err(|error| match error {
-        // Without the path, which is part of the whole message.
+        // The path is left out, because it is part of the whole message.
         Error::Weights { reason, .. } => reason,
         other => other.to_string(),
     })

@@ -1,4 +1,4 @@
-//! F of Magenta's pairs: MobileNetV2 or InceptionV3, the global mean, and a linear layer.
+//! F of Magenta's two pairs of networks: MobileNetV2 or InceptionV3, the global mean, and a linear layer.
 use super::super::Tensors;
 use super::super::containers::graph::{Graph, Kind, Operator};
 use super::super::network::Predictor;
@@ -6,7 +6,7 @@ use super::{check_range, first_output, inception_v3, inputs, is_linear, mobilene
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Reads F, on MobileNetV2 or InceptionV3.
+/// Reads F, based on MobileNetV2 or InceptionV3.
 ///
 /// # Errors
 /// The bytes are not such a network.

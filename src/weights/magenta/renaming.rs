@@ -1,8 +1,8 @@
-//! TensorFlow variables to our tensors: other names, another order of axes, batch norms folded.
+//! Conversion of TensorFlow variables to our tensors, with other names, another order of axes, and batch norms folded.
 //!
 //! A batch norm is folded into the preceding convolution, with s = gamma / sqrt(variance + 1e-3): weight w s, bias beta - mean
-//! s, computed in float64 and rounded. Weights are stored as height, width, inputs, outputs; ours as outputs, inputs, height,
-//! width.
+//! s, computed in float64 and rounded. The axes of TensorFlow's weights are height, width, inputs, outputs; those of ours are
+//! outputs, inputs, height, width.
 use super::super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -28,7 +28,7 @@ impl<'a> Renaming<'a> {
             if shape.iter().try_fold(1, |n: usize, &side| n.checked_mul(side)) != Some(data.len()) {
                 renaming.note(format!("has {} values in {name} of shape {shape:?}; it is damaged", data.len()));
             }
-            // TensorFlow.js has these constants for norms without gamma; norms of one width share one.
+            // TensorFlow.js has these constants for norms without gamma; norms of equal width share a constant.
             if name.ends_with("/BatchNorm/Const") && data.iter().any(|&x| x != 1.0) {
                 renaming.note(format!("has the gamma {name}, which is not all ones; is it Magenta's network?"));
             }
@@ -36,7 +36,7 @@ impl<'a> Renaming<'a> {
         renaming
     }
 
-    /// Returns the tensors under our names; errors call the network `what`.
+    /// Returns the tensors under our names; the error for missing or invalid ones calls the network `what`.
     pub(super) fn finish(self, what: &str) -> Result<Tensors> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
@@ -61,12 +61,12 @@ impl<'a> Renaming<'a> {
         self.variables.range(start.to_owned()..).next().is_some_and(|(name, _)| name.starts_with(start))
     }
 
-    /// Returns the shape of one of our convolution weights; zeros if it is missing.
+    /// Returns the shape of the convolution weight with this name among our tensors; zeros if it is missing.
     pub(super) fn shape(&self, name: &str) -> [usize; 4] {
         self.tensors.get(name).and_then(|tensor| tensor.shape.as_slice().try_into().ok()).unwrap_or_default()
     }
 
-    /// Converts a convolution and its batch norm, already folded or not; gamma may be missing unless it is needed.
+    /// Converts a convolution and its batch norm, which may already be folded; gamma may be missing unless `needs_gamma`.
     pub(super) fn normed(&mut self, theirs: &str, ours: &str, needs_gamma: bool) {
         let depthwise = theirs.ends_with("/depthwise");
         let (operation, variable) = if depthwise { ("depthwise", "depthwise_weights") } else { ("Conv2D", "weights") };
@@ -123,8 +123,8 @@ impl<'a> Renaming<'a> {
         bias
     }
 
-    /// Returns the weight of a convolution, outputs first; the outputs of a depthwise one are its channels. Empty if it is
-    /// missing or invalid.
+    /// Returns the weight of a convolution with the outputs (for a depthwise one, the channels) as first axis; an empty tensor
+    /// if it is missing or invalid.
     fn oihw(&mut self, name: &str, depthwise: bool) -> Tensor {
         let nothing = Tensor { shape: vec![0; 4], data: vec![] };
         let Some(tensor) = self.get(name) else { return nothing };
@@ -149,7 +149,7 @@ impl<'a> Renaming<'a> {
         Tensor { shape: if depthwise { vec![i, 1, h, w] } else { vec![o, i, h, w] }, data }
     }
 
-    /// Returns the values of a variable, one per output; empty if it is missing.
+    /// Returns the values of a variable, one per output; an empty slice if it is missing.
     fn vector(&mut self, name: &str, outputs: usize) -> &'a [f32] {
         let Some(tensor) = self.get(name) else { return &[] };
         if tensor.shape != [outputs] && outputs > 0 {

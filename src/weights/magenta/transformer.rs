@@ -1,7 +1,8 @@
 //! T, of any width and number of residual blocks.
 //!
-//! The kind of a convolution is recognized by the layers after it. ReLU without a norm: contracting. With a norm: residual, up
-//! to the first upsampling; after that expanding if followed by ReLU, and the head if followed by a sigmoid.
+//! The kind of a convolution is recognized by the operations around it. If it is followed by ReLU without a norm, it is
+//! contracting. If it is followed by a norm, it is residual before the first upsampling; after that, it is expanding if a ReLU
+//! follows, and the head if a sigmoid follows.
 use super::super::containers::graph::{Activation, Graph, Kind, Operator};
 use super::super::network::{Contract, Expand, Head, Residual, Transformer};
 use super::super::{Tensor, Tensors};
@@ -9,10 +10,10 @@ use super::{TrainedWith, check_range, first_output, inputs, is_linear, weight_an
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Maximum number of layers, more than any valid network has; it also ends the walk through a graph with cycles.
+/// Maximum number of layers; valid networks have fewer. It also ends the walk through a graph with cycles.
 const MAX_LAYERS: usize = 150;
 
-/// Reads T, of any width and number of blocks, and the kind of its F, if the file specifies it.
+/// Reads T, of any width and number of blocks, and the predictor it was trained with, if the file specifies it.
 ///
 /// # Errors
 /// The bytes are not such a network.
@@ -56,17 +57,17 @@ struct Walk<'a> {
     tensors: Tensors,
 }
 
-/// A convolution, or a depthwise and a pointwise one with no activation in between, with the preceding operations.
+/// A dense or separable convolution, with the operations that precede it.
 struct Layer {
-    /// True if its input was upsampled.
+    /// True if the input is upsampled.
     enlarged: bool,
     output: usize,
     kernel: usize,
     stride: usize,
     activation: Activation,
-    /// The depthwise weight, if it is separable.
+    /// The depthwise weight, if the convolution is separable.
     depthwise: Option<Tensor>,
-    /// The dense or the pointwise weight.
+    /// The weight of the dense or the pointwise convolution.
     weight: Tensor,
     bias: Tensor,
 }
@@ -92,8 +93,8 @@ impl<'a> Walk<'a> {
                 self.block(layer, blocks.len())?;
                 blocks.push(separable);
             } else if layer.enlarged && channels != 3 {
-                // Kernels wider than 3 would read cells of the small map beyond our padding, where the graph reflects the
-                // upsampled map.
+                // Our kernels pad the map before upsampling, which equals the graph's reflection of the upsampled map only for
+                // kernels of up to 3 pixels.
                 if kernel > 3 {
                     return Err(format!("has a kernel of {kernel} after an upsampling; at most 3 is supported"));
                 }
@@ -104,8 +105,8 @@ impl<'a> Walk<'a> {
                 if !self.graph.takers(self.at).any(|o| o.kind == Kind::Logistic) {
                     return Err("has no sigmoid after its last layer".into());
                 }
-                // Magenta's own last upsampling is by 1. Graphs may leave sizes open, but the strides of the network must
-                // match, so that an upsampling by 2 is refused by the check of the network.
+                // Magenta's own last upsampling is by 1. Graphs may not specify sizes, but an upsampling by 2 would be refused
+                // by the check of the network, in which the strides must match.
                 let head = Head { kernel, upsample: false, separable, skip: false };
                 let dim = self.graph.shape(self.style).get(3).copied().unwrap_or(0);
                 let separable = blocks.first().copied().unwrap_or(false);

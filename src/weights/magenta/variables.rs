@@ -1,4 +1,4 @@
-//! Magenta's variables, by their names in the TensorFlow graph, to our tensors.
+//! Conversion of Magenta's variables, by their names in the TensorFlow graph, to our tensors.
 //!
 //! Source: magenta/magenta `arbitrary_image_stylization/{arbitrary_image_stylization_build_model, nza_model}` and
 //! google-research/tf-slim `nets/{inception_v3, mobilenet/mobilenet_v2}`.
@@ -40,7 +40,7 @@ pub(super) fn inception_v3_of(dim: usize) -> Predictor {
     Predictor::InceptionV3 { shorter_side, activation, pools_count_zeros: false, dim }
 }
 
-/// Returns `true` if a variable of this name may belong to F or T: not an optimizer's slot, nor part of the loss.
+/// Returns `true` if a variable of this name may belong to F or T, i.e. is neither a slot of an optimizer nor part of the loss.
 pub fn is_variable(name: &str) -> bool {
     let networks = ["InceptionV3/", "MobilenetV2/", "mobilenet_conv/", "Conv/", "transformer/", "style_params/"];
     let parts = [
@@ -57,7 +57,8 @@ pub fn is_variable(name: &str) -> bool {
     networks.iter().any(|network| name.starts_with(network)) && parts.contains(&last)
 }
 
-/// Returns F under our names. If a file holds both predictors, as in distillation, F is the MobileNetV2 that was trained there.
+/// Returns F under our names. If a file holds both predictors, as after distillation, F is the MobileNetV2 that was trained by
+/// it.
 ///
 /// # Errors
 /// Variables are missing or of invalid shapes; the error names the file's `origin`.
@@ -77,7 +78,7 @@ pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor
 /// Returns T, of any width, dense or separable, under our names.
 ///
 /// # Errors
-/// The same as [`rename_predictor`].
+/// Those of [`rename_predictor`].
 pub fn rename_transformer(variables: &Tensors, origin: &Path) -> Result<(Transformer, Tensors)> {
     let mut renaming = Renaming::new(variables, origin);
     let mut contract = vec![];
@@ -87,7 +88,7 @@ pub fn rename_transformer(variables: &Tensors, origin: &Path) -> Result<(Transfo
         let [channels, _, kernel, _] = renaming.shape(&format!("{ours}.weight"));
         contract.push(Contract { kernel, stride, channels });
     }
-    // At least one, so that the error for a file without blocks lists what is missing.
+    // There is at least one block, so that the error for a file without blocks lists what is missing.
     let blocks = (2..).take_while(|r| renaming.has_any(&format!("transformer/residual/residual{r}/"))).count() + 1;
     let mut separable = false;
     for (r, c) in (0..blocks).flat_map(|r| [(r, 1), (r, 2)]) {
@@ -131,8 +132,8 @@ fn mobilenet_v2(renaming: &mut Renaming) {
     renaming.linear("mobilenet_conv/Conv", "predictor.head");
 }
 
-/// Converts a convolution, dense or depthwise and pointwise, and its style norm, whose beta is named `Conv` and whose gamma
-/// `Conv_1`. Returns its description.
+/// Converts a convolution, dense or separable, and its style norm, of which beta is named `Conv` and gamma `Conv_1`. Returns
+/// the description of the layer.
 fn site(renaming: &mut Renaming, scope: &str, layer: &str, name: &str) -> Expand {
     let (dense, dilated) = (format!("transformer/{scope}/{layer}"), format!("transformer/{scope}/dilate_{layer}"));
     let ours = format!("transformer.{name}");

@@ -1,4 +1,4 @@
-"""Comparison of results of `sassl eval transfer` and `sassl eval robustness`, arm by arm, with intervals.
+"""Comparison of results of `sassl eval transfer` and `sassl eval robustness` between arms, with intervals.
 
 from sassl import evaluation
 
@@ -35,10 +35,10 @@ class ResultComparison:
 
     Attributes:
         arms: names of the arms.
-        reference: the arm from which differences are taken.
+        reference: the arm that is subtracted in differences.
         rows: one for each measurement; those of a transfer protocol are followed by their mean over the sets that all arms
             have.
-        notes: a legend of the values, and remarks on them.
+        notes: a legend for the values, and remarks on them.
     """
 
     arms: tuple[str, ...]
@@ -55,7 +55,7 @@ class ResultComparison:
         return tables.latex(tables.cells(self.rows, self.reference), self.notes, [row.sets > 1 for row in self.rows])
 
     def table(self, format: str = "text") -> str:  # noqa: A002, as in `format(value)`
-        """Return the table in a format of `FORMATS`: "text", "markdown" or "latex"."""
+        """Return the table in one of `FORMATS`: "text", "markdown" or "latex"."""
         made: dict[str, Callable[[], str]] = {"text": self.__str__, "markdown": self.markdown, "latex": self.latex}
         return made[choice("format", format, FORMATS)]()
 
@@ -105,23 +105,24 @@ class ResultComparison:
 
 
 def compare(results: Results, *, by: str | None = None, reference: str | None = None) -> ResultComparison:
-    """Compare the results of several arms, such as with style and without.
+    """Compare the results of several arms, such as pretraining with style and without.
 
-    The evaluation draws of a checkpoint are averaged first; the mean and the standard deviation (n - 1) of an arm are over its
-    checkpoints. If at least two checkpoints of both arms have the same pretraining seeds, differences are paired by seed and
-    evaluation draw, with Student's 95 % interval. Otherwise they are between the arms' means, with Welch's (Welch 1947).
-    Intervals are not corrected for multiple rows.
+    The results of a checkpoint with different evaluation seeds are averaged first; the mean and the standard deviation (n - 1)
+    of an arm are over its checkpoints. If two arms share at least two pretraining seeds, or if each has one checkpoint, of the
+    same seed, their difference is the mean over pairs of equal pretraining and evaluation seeds, with Student's 95 % interval.
+    Otherwise it is the difference of the arms' means, with Welch's interval (Welch 1947). Intervals are not corrected for
+    multiple comparisons.
 
     Args:
         results: .jsonl files of `sassl eval transfer` and `sassl eval robustness`, each an arm named after its file; or a dict
             from names to one file or several.
-        by: the name of a result's arm: "file", or the "model" or "checkpoint" in the result. None: "file" if there are several
-            arms of files; in a single file "model", or "checkpoint" if the results name no model.
-        reference: the arm from which differences are taken; None: the first.
+        by: what names the arm of a result: "file", or the entry "model" or "checkpoint" of the result. None: "file" if
+            `results` define several arms; otherwise "model", or "checkpoint" if the results name no model.
+        reference: the arm that is subtracted in differences; None: the first.
 
     Raises:
-        ValueError: a line that is not a result; the same measurement twice in an arm; two checkpoints of one pretraining seed
-            in an arm; results of one measurement with different images or heads; an unknown reference.
+        ValueError: a line that is not a result; the same measurement twice in an arm; two checkpoints with the same pretraining
+            seed in an arm; results of one measurement with different images or heads; an unknown reference.
         OSError: a file cannot be read.
     """
     arms = load(results, by)

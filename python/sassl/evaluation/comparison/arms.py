@@ -1,4 +1,4 @@
-"""Arms: which results are compared, after checks that they were measured alike."""
+"""Arms: the groups of results that are compared, with checks that all were measured in the same way."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ BY = ("file", "model", "checkpoint")
 
 
 def load(results: Results, by: str | None) -> dict[str, list[Value]]:
-    """Return the values of each arm, by its name.
+    """Read the values of each arm; return them by its name. For the arguments, see `compare`.
 
     Raises:
-        ValueError: no file, or one twice; a line that is not a result; results that are not distinguishable or comparable.
+        ValueError: no file, or the same one twice; a line that is not a result; results that do not name their arm, or are not
+            distinguishable or comparable.
         OSError: a file cannot be read.
     """
     choice("by", by, (*BY, None))
@@ -42,7 +43,7 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
 
 
 def _files(results: Results) -> list[tuple[str, Path]]:
-    """Return files with the names of their arms: as given, or the file's name without suffix, with folders if ambiguous."""
+    """Return files with the names of their arms: the given ones, or the file's stem, with its folders if it is ambiguous."""
     if isinstance(results, (str, os.PathLike)):
         raise wrong("results", results, "a list of files, or a dict of arms")
     if isinstance(results, Mapping):
@@ -57,7 +58,7 @@ def _files(results: Results) -> list[tuple[str, Path]]:
 
 
 def _check_measured_once(arms: Mapping[str, Sequence[Value]]) -> None:
-    """Reject two results of the same measurement."""
+    """Reject two results of the same measurement, checkpoint and evaluation seed in an arm."""
     for values in arms.values():
         seen: dict[Any, Value] = {}
         for one in values:
@@ -70,7 +71,7 @@ def _check_measured_once(arms: Mapping[str, Sequence[Value]]) -> None:
 
 
 def _check_seeds(arms: Mapping[str, Sequence[Value]]) -> None:
-    """Reject an arm with two checkpoints of one pretraining seed, whose mean would be meaningless and their pairs ambiguous."""
+    """Reject two checkpoints with one pretraining seed in an arm: their mean would be meaningless, and pairs ambiguous."""
     for arm, values in arms.items():
         seen: dict[int, Value] = {}
         for one in values:
@@ -103,7 +104,7 @@ def _short(value: Any) -> str:
 
 
 def notes(arms: Mapping[str, Sequence[Value]]) -> list[str]:
-    """Return the notes below the table: sets that are not as published, undefined values, missing seeds."""
+    """Return notes for below the table: sets that differ from the published ones, undefined values, missing seeds, resizing."""
     values = [one for own in arms.values() for one in own]
     found = [f"{one.measurement.set}: {text}." for one in values for text in one.conditions.get("differences") or ()]
     found += [f"{one.place}: {one.measurement} is not defined and left out." for one in values if one.value is None]

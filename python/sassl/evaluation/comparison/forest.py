@@ -8,7 +8,7 @@ from ...figure import Figure
 from .rows import Row
 from .tables import difference_of
 
-#: Height of a row, and of the margins of a panel, in inches.
+#: Height of a row, and height of the margins of a panel together, in inches.
 _ROW, _AROUND = 0.28, 0.9
 
 
@@ -17,7 +17,7 @@ def draw(rows: Sequence[Row], reference: str) -> Figure:
 
     Args:
         rows: rows that have a difference.
-        reference: the arm that the others are compared with.
+        reference: the arm with which the others are compared.
     """
     units = {
         "difference in percentage points": [row for row in rows if row.metric.is_share],

@@ -19,8 +19,8 @@ class Difference:
 
     Attributes:
         value: the mean difference, in the unit of the metric.
-        half: half the width of its 95 % interval; None if there are too few checkpoints for one.
-        n: the number of pairs or, if unpaired, of the checkpoints of both arms.
+        half: half the width of its 95 % interval; None if there are too few checkpoints for an interval.
+        n: the number of pairs, as a tuple of one; or, if unpaired, the numbers of checkpoints of the two arms.
     """
 
     value: float
@@ -34,7 +34,7 @@ class Difference:
 
     @property
     def basis(self) -> str:
-        """Return the basis of the difference: `3 pairs`, or `Welch, 3 and 4`; and whether an interval is missing."""
+        """The basis of the difference in words: `3 pairs` or `Welch, 3 and 4`, with `: no interval` if there is none."""
         missing = "" if self.half is not None else ": no interval"
         if self.is_paired:
             return f"{'one pair' if self.n[0] == 1 else f'{self.n[0]} pairs'}{missing}"
@@ -42,7 +42,7 @@ class Difference:
 
 
 def paired(differences: Sequence[float]) -> Difference:
-    """Return the mean of the pairs' differences, with Student's interval for at least two pairs."""
+    """Return the mean of the differences of pairs, with Student's interval if there are at least two pairs."""
     n = len(differences)
     half = None if n < 2 else t_quantile(n - 1) * math.sqrt(variance(differences) / n)
     return Difference(fmean(differences), half, (n,))
@@ -65,8 +65,8 @@ def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
 def t_quantile(freedom: float, level: float = LEVEL) -> float:
     """Return the t for which |T| < t with probability `level`, where T has Student's distribution.
 
-    With T = sqrt(freedom) tan(A), that probability is the fraction of the area under cos(a)^(freedom - 1) from 0 to pi / 2 that
-    is below A. It is integrated by Gauss-Legendre quadrature, and A is found by bisection.
+    With t = sqrt(freedom) tan(A), that probability is the integral of cos(a)^(freedom - 1) from 0 to A, divided by that from 0
+    to pi / 2. The integral is computed by Gauss-Legendre quadrature, and A is found by bisection.
 
     Args:
         freedom: degrees of freedom, at least 1, not necessarily an integer.

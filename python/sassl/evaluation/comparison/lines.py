@@ -1,4 +1,4 @@
-"""Reading of result files of `sassl eval transfer` and `sassl eval robustness` as comparable values."""
+"""Reading of comparable values from the result files of `sassl eval transfer` and `sassl eval robustness`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..robustness import table
 
 #: The protocol shown in tables for robustness results.
 ROBUSTNESS = "robustness"
-#: The settings of fine-tuning that the caller chooses; learning rate and weight decay may be chosen on the validation set.
+#: The settings of fine-tuning that the caller chooses, unlike learning rate and weight decay, which validation may choose.
 _FINETUNING = ("recipe", "finetuning", "frozen", "steps", "batch_size")
-#: Results that agree in these fields have the same images and the same settings of the probe.
+#: Fields of transfer and of robustness results; results that agree in them have the same images and settings of the probe.
 _TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences", *_FINETUNING)
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
@@ -25,7 +25,7 @@ class Metric(NamedTuple):
 
     title: str
     digits: int = 1
-    #: Whether more is better; None if neither is.
+    #: True if higher values are better, False if lower ones are, None if neither.
     higher: bool | None = True
 
     @property
@@ -50,7 +50,7 @@ METRICS = {
 
 
 class Measurement(NamedTuple):
-    """A measurement: a row of a comparison. For robustness sets, `school` is their version."""
+    """A measurement, which is a row of a comparison. For robustness sets, `school` is the variant of the set, if any."""
 
     set: str
     school: str
@@ -66,8 +66,8 @@ class Value:
     """A value of a result.
 
     Attributes:
-        place: the file and the line.
-        names: possible names of its arm: the "file", the "checkpoint", and the "model" if the line has one.
+        place: the file and the line of the result, for error messages.
+        names: possible names of its arm: that of the "file", the "checkpoint", and the "model" if the line states one.
         checkpoint: an identifier of its checkpoint.
         pretraining_seed: the seed of the checkpoint's training run; None: unknown.
         measurement: the measurement.
@@ -89,7 +89,7 @@ class Value:
 
 
 def read(path: Path, arm: str) -> list[Value]:
-    """Return the values of a file, with the name of its arm.
+    """Return the values of a file; `arm` is the name of its arm if arms are named after files.
 
     Raises:
         ValueError: a line that is not a result, or no result at all.

@@ -24,7 +24,7 @@ class Summary:
 
     Attributes:
         mean: mean over checkpoints.
-        sd: standard deviation over checkpoints, with n - 1; None for a single checkpoint.
+        sd: standard deviation over checkpoints (divided by n - 1); None for a single checkpoint.
         n: number of checkpoints.
         draws: the smallest and largest number of evaluation draws that were averaged for a checkpoint.
     """
@@ -42,10 +42,11 @@ class Row:
     Attributes:
         measurement: the set, its school, the protocol and the metric.
         metric: how its values are shown.
-        sets: number of sets that it is the mean of; 1 for a measurement.
+        sets: number of sets that are averaged; 1 for a measurement.
         arms: summaries by arm; None if an arm does not have the measurement.
-        differences: of each arm but the reference, from the reference; None if one of the two does not have it.
-        partial: the arms whose difference is over fewer values than their means, because some have no pair.
+        differences: the difference from the reference, by arm, for all arms but the reference; None if one of the two does not
+            have the measurement.
+        partial: the arms whose difference is over fewer values than their means, because some values have no pair.
     """
 
     measurement: Measurement
@@ -56,9 +57,10 @@ class Row:
     partial: frozenset[str]
 
     def best(self) -> set[str]:
-        """Return the arms whose means, as shown, are the best.
+        """Return the arms with the best mean, after rounding as shown.
 
-        Empty if fewer than two arms have a mean, if all means are equal, or if means and differences are over different seeds.
+        The set is empty if all means are equal or there is only one, if neither direction of the metric is better, or if some
+        difference is over fewer values than the means.
         """
         shown = {arm: round(one.mean, self.metric.digits) for arm, one in self.arms.items() if one is not None}
         if self.metric.higher is None or self.partial or len(set(shown.values())) < 2:
@@ -69,12 +71,12 @@ class Row:
 
 @dataclass(frozen=True)
 class _Samples:
-    """The values that a row is computed from: means over evaluation draws.
+    """The values from which a row is computed, which are means over evaluation draws.
 
     Attributes:
-        means: by arm and checkpoint.
-        draws: the number of evaluation draws in each.
-        pairs: differences from the reference, by pretraining seed, for each other arm.
+        means: means by arm and checkpoint.
+        draws: the number of evaluation draws in each of `means`.
+        pairs: for each arm but the reference, the differences from the reference, by pretraining seed.
         partial: arms in which some value, or some value of the reference, has no pair.
     """
 
@@ -107,7 +109,7 @@ class _Samples:
 
     @classmethod
     def mean(cls, sets: Sequence[Sequence[_Samples]]) -> _Samples:
-        """Average over sets those checkpoints and pairs that have all sets; a set counts once, however many schools it has."""
+        """Average over sets, for checkpoints and pairs that have all of them; the schools of a set are averaged first."""
         first = sets[0][0]
         means = {arm: _mean([[one.means[arm] for one in schools] for schools in sets]) for arm in first.means}
         pairs = {arm: _mean([[one.pairs[arm] for one in schools] for schools in sets]) for arm in first.pairs}
@@ -138,7 +140,7 @@ class _Samples:
 
 
 def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
-    """Return the rows, by protocol and in the order of their first results, and notes on their means."""
+    """Return the rows, by protocol and then in the order of their first results, and notes on their means."""
     values: dict[Measurement, dict[str, list[Value]]] = {}
     for arm, own in arms.items():
         for one in own:
@@ -160,7 +162,7 @@ def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
 
 
 def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: str) -> tuple[list[Row], list[str]]:
-    """Return the mean over the transfer sets that all arms have, and notes on what it leaves out."""
+    """Return a row with the mean over the transfer sets that all arms have, if any, and notes on what it leaves out."""
     shares = {key: one for key, one in found.items() if METRICS[key.metric].is_share and protocol != ROBUSTNESS}
     common = {key: one for key, one in shares.items() if all(one.means.values())}
     sets: dict[str, list[_Samples]] = {}
@@ -195,6 +197,6 @@ def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
 
 
 def _mean(sets: Sequence[Sequence[Mapping[Key, float]]]) -> dict[Key, float]:
-    """Average over sets the mean over schools, for the keys that all have."""
+    """Return, for each key that all schools of all sets have, the mean over sets of the mean over schools."""
     keys = [key for key in sets[0][0] if all(key in one for schools in sets for one in schools)]
     return {key: fmean(fmean(one[key] for one in schools) for schools in sets) for key in keys}

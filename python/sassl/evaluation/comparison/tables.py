@@ -9,9 +9,9 @@ from typing import NamedTuple
 from .intervals import Difference
 from .rows import Row, Summary
 
-#: Mathematical signs in LaTeX; text and Markdown have a hyphen for the minus.
+#: Mathematical signs, of which text and Markdown use a hyphen in place of the minus.
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-#: Characters with a special meaning in LaTeX; our text has no others.
+#: LaTeX for characters that need it; our text contains no others.
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -33,7 +33,7 @@ class Cell(NamedTuple):
 
 
 def cells(rows: Sequence[Row], reference: str) -> list[list[Cell]]:
-    """Return the table, its head first: the measurement, each arm, and the difference of each arm but the reference."""
+    """Return the header and the rows: the measurement, each arm, and the difference of each other arm from the reference."""
     arms, others = rows[0].arms, rows[0].differences
     head = ["set", "school", "protocol", "metric", *arms, *(difference_of(arm, reference) for arm in others)]
     return [[Cell(text) for text in head], *(_cells(row) for row in rows)]
@@ -67,8 +67,8 @@ def latex(table: Sequence[Sequence[Cell]], notes: Sequence[str], last: Sequence[
 
     Args:
         table: see `cells`.
-        notes: one line each.
-        last: for each row below the head, whether it is a mean, which is set apart by a rule.
+        notes: notes of one line each.
+        last: for each row below the header, True if it is a mean, which is set apart by a rule.
     """
 
     def line(row: Sequence[Cell]) -> str:
@@ -83,7 +83,7 @@ def latex(table: Sequence[Sequence[Cell]], notes: Sequence[str], last: Sequence[
 
 
 def difference_of(arm: str, reference: str) -> str:
-    """Return the title of the difference of an arm from the reference."""
+    """Return the column title for the difference of an arm from the reference."""
     return f"{arm} - {reference}"
 
 

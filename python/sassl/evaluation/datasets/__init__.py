@@ -1,12 +1,13 @@
-"""Data sets for transfer: the folders, splits, resizing and metric of each.
+"""Data sets for transfer evaluation, each with its folders, splits, resizing and metric.
 
     from sassl.evaluation import datasets
 
     train, val, test = (datasets.load("dtd", "data", split) for split in ("train", "val", "test"))
     datasets.DATASETS["dtd"].metric  # "top1"
 
-Nothing is downloaded: the error for a missing set describes how to get it. `docs/transfer.md` has the layouts. To add a set of
-your own, use `DATASETS["pets"] = Dataset(...)` with a reader that returns the `Listing` of a `Want`.
+Nothing is downloaded: the error for a missing set describes how to get it. `docs/transfer.md` shows the folder layouts. A set
+may be split in several ways, each of which is called a school. To add a set of your own, use `DATASETS["pets"] = Dataset(...)`
+with a reader that returns the `Listing` for a `Want`.
 """
 
 from .listing import Listing, Want

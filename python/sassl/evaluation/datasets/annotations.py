@@ -13,16 +13,18 @@ from . import matlab
 from .draws import held_out
 from .listing import Listing, Want, apart, checked_files, files_below
 
-#: Kornblith et al. hold out 1,650 of 8,144 images; which ones is not published.
+#: The share that Kornblith et al. hold out: 1,650 of 8,144 images; it is not published which ones.
 _CARS_VAL = Fraction(1650, 8144)
 _LABELLED = "cars_test_annos_withlabels.mat"
 
 
 def cars(folder: Path, want: Want) -> Listing:
-    """`cars_{train,test}/*.jpg`, `devkit/{cars_train_annos,cars_meta}.mat`, `cars_test_annos_withlabels.mat` in either.
+    """List `cars_{train,test}/*.jpg`, by `cars_train_annos.mat`, `cars_meta.mat` and `cars_test_annos_withlabels.mat`.
+
+    The first two MATLAB files are in `devkit/`; the third is in the set's folder or in `devkit/`.
 
     Raises:
-        FileNotFoundError: the classes of the test images, which the devkit does not include, are missing.
+        FileNotFoundError: a missing file, such as the third one, which is not part of the devkit.
     """
     split = "test" if want.split == "test" else "train"
     names = _variable(folder / "devkit" / "cars_meta.mat", "class_names")
@@ -66,7 +68,7 @@ _FLOWERS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
 def flowers(folder: Path, want: Want) -> Listing:
-    """`jpg/image_NNNNN.jpg`, `imagelabels.mat`, `setid.mat`: the official splits, the largest of which is test."""
+    """List `jpg/image_NNNNN.jpg`, by `imagelabels.mat` and `setid.mat`: the official splits, of which test is the largest."""
     path, split_path = folder / "imagelabels.mat", folder / "setid.mat"
     labels = _whole(path, _variable(path, "labels"))
     ids = {split: _whole(split_path, _variable(split_path, name)) for split, name in _FLOWERS.items()}
@@ -109,7 +111,7 @@ def _whole(path: Path, values: Any) -> list[int]:
 
 
 def _from_zero(path: Path, names: Sequence[str], targets: Sequence[float], count: int) -> list[int]:
-    """Return classes counted from 0.
+    """Convert classes counted from 1 to classes counted from 0.
 
     Raises:
         ValueError: a class is not from 1 to `count`.

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, by sassl's reader of either version, which executes no code from pickles."""
+"""CIFAR-10 and CIFAR-100, in the binary or the Python version, of which no pickled code is executed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSES = {10: _TEN.split(), 100: _HUNDRED.split()}
 
 
 def cifar(count: int) -> Reader:
-    """Return a reader of CIFAR with this number of (fine) classes; a tenth of train is held out."""
+    """Return a reader of CIFAR with 10 or 100 (fine) classes; val is a tenth of train, or a fifth with "ssl-transfer"."""
 
     def read(folder: Path, want: Want) -> Listing:
         is_test = want.split == "test"

@@ -1,6 +1,6 @@
-"""Random draws for splits without a published list: by SHA-256 of the seed and an image's name, the same on every machine.
+"""Random draws for splits without a published list, by SHA-256 of the seed and each image's name.
 
-They depend neither on the order of a folder's files nor on numpy's version.
+They are the same on every machine, and depend neither on the order of a folder's files nor on numpy's version.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from .listing import Listing
 
 
 def shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """Return the names in a pseudorandom order."""
+    """Return the names in a pseudorandom order, which is a function of the seed and the names."""
     return sorted(names, key=lambda name: sha256(f"{seed}/{name}".encode(errors="surrogateescape")).digest())
 
 
 def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
-    """Return the rows of each class, in a drawn order within each."""
+    """Return the indices of the images of each class, in a random order within each class."""
     rows = {name: row for row, name in enumerate(listing.names)}
     found: dict[int, list[int]] = defaultdict(list)
     for name in shuffled(listing.names, seed):
@@ -28,9 +28,9 @@ def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
 
 
 def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
-    """Return a share of each class as "val", or the rest as "train"; rounding by largest remainders keeps the total's share.
+    """Return a random share of the images of each class as "val", or the others as "train"; no class is held out entirely.
 
-    No class is held out entirely.
+    Numbers of images are rounded by the largest remainder method, so that the share of the total is right.
     """
     rows = by_class(listing, seed)
     exact = {label: len(own) * share for label, own in rows.items()}
@@ -43,10 +43,10 @@ def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listin
 
 
 def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
-    """Draw `count` images of each class, after skipping the first `skip`.
+    """Draw `count` images of each class, after skipping the first `skip` images in the random order of the class.
 
     Raises:
-        ValueError: a class has fewer images.
+        ValueError: a class has fewer than `skip + count` images.
     """
     rows = by_class(listing, seed)
     for label in range(len(listing.classes)):
@@ -60,7 +60,7 @@ def shots(listing: Listing, count: int, seed: int, skip: int = 0) -> Listing:
 
 
 def beyond(listing: Listing, count: int, seed: int) -> Listing:
-    """Return all images but the first `count` of each class's drawn order.
+    """Return all images except the first `count` in the random order of each class.
 
     Raises:
         ValueError: a class has no more than `count` images.

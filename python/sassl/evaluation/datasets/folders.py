@@ -11,11 +11,11 @@ from ..imagenet import WNIDS
 from .draws import beyond, held_out, shots
 from .listing import Listing, Reader, Want, apart, checked_files, class_folders, class_names, numbers, text_lines
 
-#: BYOL's code holds out 10,000 of ImageNet's training images for validation.
+#: The share of ImageNet's training images that is held out for validation: 10,000 of them, as in BYOL's code.
 _IMAGENET_VAL = Fraction(10_000, 1_281_167)
 #: The share of a published subset that is held out, as in ssl-transfer.
 _FIFTH = Fraction(1, 5)
-#: SHA-256 of SimCLR's lists.
+#: SHA-256 of SimCLR's lists of training images, by file name.
 LISTS = {
     "1percent.txt": "71e82a48ba78252683ae334c4d019ebd5c6e855b9599c1389fbe83eb9549cf17",
     "10percent.txt": "6d09de11e7bdaf5b1f3b1f249b6183695f97310cdd20f0c03e7235b6b9392091",
@@ -23,7 +23,7 @@ LISTS = {
 
 
 def imagenet(folder: Path, want: Want) -> Listing:
-    """`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, which is the test split; class indices follow the order of the wnids."""
+    """List `train/<wnid>/*.JPEG`, or `val/<wnid>/*.JPEG` as the test split; class indices follow the order of WordNet IDs."""
     classes = class_names(folder / "train")
     listing = class_folders(folder / ("val" if want.split == "test" else "train"), classes)
     listing = listing._replace(notes=_other_classes(classes))
@@ -31,13 +31,13 @@ def imagenet(folder: Path, want: Want) -> Listing:
 
 
 def _other_classes(classes: list[str]) -> tuple[str, ...]:
-    """Return the note on folders that are not classes of ImageNet-1k."""
+    """Return a note on folders that are not classes of ImageNet-1k, if there are any."""
     others = sorted(set(classes) - set(WNIDS))
     return (f"{len(others)} folders are none of the 1,000 wnids, such as {others[0]}",) if others else ()
 
 
 def imagenet_part(name: str) -> Reader:
-    """Return a reader of a published subset of ImageNet's training images, by SimCLR's list next to `train` and `val`."""
+    """Return a reader of a published subset of ImageNet's training images, listed by SimCLR in the file `name`."""
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
@@ -53,7 +53,7 @@ def imagenet_part(name: str) -> Reader:
 
 
 def imagenet_shots(count: int) -> Reader:
-    """Return a reader of `count` images of each class: drawn here with the seed, or by the lists of tensorflow-datasets."""
+    """Return a reader of `count` images of each class: drawn here with the seed, or listed by tensorflow-datasets."""
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
@@ -78,10 +78,10 @@ def imagenet_shots(count: int) -> Reader:
 
 
 def list_of(folder: Path, name: str) -> Path:
-    """Return the path of a list of names: next to `train` and `val`, or in `imagenet_subsets`.
+    """Return the path of a list of images: next to `train` and `val`, or in `imagenet_subsets`.
 
     Raises:
-        FileNotFoundError: it is in neither place.
+        FileNotFoundError: the list is in neither place.
     """
     places = [folder / name, folder / "imagenet_subsets" / name]
     for place in places:
@@ -91,7 +91,7 @@ def list_of(folder: Path, name: str) -> Path:
 
 
 def _listed(folder: Path, path: Path) -> Listing:
-    """List images of `train` from a file with `n04235860_14959.JPEG` in each line, in which the class precedes `_`."""
+    """List images of `train` from a file with a name such as `n04235860_14959.JPEG` in each line; the class precedes `_`."""
     train, classes = folder / "train", class_names(folder / "train")
     names = [f"{line.partition('_')[0]}/{line}" for line in text_lines(path)]
     apart(path.parent, {path.name: names})
@@ -103,9 +103,10 @@ def _listed(folder: Path, path: Path) -> Listing:
 
 
 def inaturalist(train: str) -> Reader:
-    """Return a reader of `train` or `train_mini`, with `val` as the test split; or of torchvision's `2021_train` and so on.
+    """Return a reader of iNaturalist 2021: the folder `train`, which is "train" or "train_mini", and `val` as the test split.
 
-    Any subset of the species may be present: classes are the sorted names of the folders.
+    The folders may have torchvision's names, such as `2021_train`, instead. Any subset of the species may be present: classes
+    are the sorted names of the folders.
     """
 
     def read(folder: Path, want: Want) -> Listing:
@@ -118,23 +119,23 @@ def inaturalist(train: str) -> Reader:
 
 
 def _either(folder: Path, name: str) -> Path:
-    """Return the folder with the archive's name or with torchvision's."""
+    """Return the folder with torchvision's name if it exists, or else with the archive's."""
     other = folder / f"2021_{name.replace('val', 'valid')}"
     return other if other.is_dir() else folder / name
 
 
 _BACKGROUND = "BACKGROUND_Google"
-#: Training images of each class; five of them are held out for validation.
+#: Number of training images of each class in Caltech-101, and how many of them are held out for validation.
 _CALTECH, _CALTECH_VAL = 30, 5
 
 
 def caltech(folder: Path, want: Want) -> Listing:
-    """`101_ObjectCategories/<class>/image_NNNN.jpg`: per class 25 images for train, 5 for val, and all others for test.
+    """List `101_ObjectCategories/<class>/image_NNNN.jpg`: per class 25 images for train, 5 for val, and all others for test.
 
-    There are 102 classes with the background, and 101 without it, as in torchvision.
+    There are 102 classes with the background (school "kornblith"), and 101 without it (school "torchvision").
 
     Raises:
-        ValueError: fewer than 31 images of a class; no background, although the school requires it as a class.
+        ValueError: fewer than 31 images of a class; no folder of background images, although they are a class of the school.
     """
     everything = class_folders(folder / "101_ObjectCategories")
     has_background = _BACKGROUND in everything.classes

@@ -1,4 +1,4 @@
-"""The result of a reader, the files of a split with their classes, and checks that all readers share."""
+"""The result of a reader, which lists the files of a split with their classes; and functions that readers share."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..._sassl import list_images
 
 
 class Want(NamedTuple):
-    """The request to a reader."""
+    """A request to a reader, for a split of a set."""
 
     #: "train", "val" or "test".
     split: str
-    #: The name of a way to split the set.
+    #: The name of the school: the way to split the set.
     school: str
     #: Seed of the random draws.
     seed: int = 0
@@ -25,17 +25,17 @@ class Listing(NamedTuple):
     """Images of a split, by name, with their class indices."""
 
     folder: Path
-    #: Paths below the folder, with forward slashes; or the arguments of `image`.
+    #: Paths relative to the folder, with forward slashes; or, if images are not separate files, the arguments of `image`.
     names: list[str]
     targets: list[int]
     classes: list[str]
-    #: Returns an image by its name, if images are not separate files.
+    #: A function that returns an image by its name, if images are not separate files.
     image: Callable[[str], Any] | None = None
-    #: Differences from the published set.
+    #: Differences from the published set, in words.
     notes: tuple[str, ...] = ()
 
     def take(self, rows: Iterable[int]) -> Listing:
-        """Return the images of these indices."""
+        """Return a listing of the images with these indices."""
         rows = list(rows)
         return self._replace(names=[self.names[i] for i in rows], targets=[self.targets[i] for i in rows])
 
@@ -73,7 +73,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> Listing
 
     Args:
         folder: a folder with a subfolder for each class.
-        classes: allowed classes, by index; None: all folders.
+        classes: names of the allowed classes, by index; None: all folders are classes.
 
     Raises:
         ValueError: images next to the class folders; a class that is not allowed.
@@ -88,7 +88,7 @@ def class_folders(folder: Path, classes: Sequence[str] | None = None) -> Listing
 
 
 def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[int]:
-    """Return the index of each label among the classes.
+    """Return the index of each label in `classes`; error messages start with `place`.
 
     Raises:
         ValueError: an unknown label.
@@ -103,7 +103,7 @@ def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[
 
 
 def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") -> None:
-    """Check that no name is in two lists, or in one of them twice.
+    """Check that no name is in two of the lists `parts`, or twice in one; error messages start with `place`.
 
     Raises:
         ValueError: a name is repeated.
@@ -118,7 +118,7 @@ def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") 
 
 
 def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterable[str]) -> None:
-    """Check that the files named by a list exist.
+    """Check that the files named by the list `place` are among those in the folder, `there`.
 
     Raises:
         ValueError: files are missing.
@@ -133,11 +133,11 @@ def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterab
 
 
 def text_lines(path: Path) -> list[str]:
-    """Return the non-empty lines of a list.
+    """Return the non-empty lines of a text file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not text, or has no line.
+        ValueError: the file is not text, or is empty.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such list")

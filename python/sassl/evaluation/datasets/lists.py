@@ -1,4 +1,4 @@
-"""Sets with lists of their splits: DTD, Food-101, SUN397."""
+"""Sets with published lists of their splits: DTD, Food-101, SUN397."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DTD = ("train", "val", "test")
 
 
 def dtd(folder: Path, want: Want) -> Listing:
-    """`images/<class>/*.jpg`, `labels/{train,val,test}{1..10}.txt`; the schools are "fold1" to "fold10"."""
+    """List `images/<class>/*.jpg`, by `labels/{train,val,test}{1..10}.txt`; the schools are "fold1" to "fold10"."""
     fold = want.school.removeprefix("fold")
     lists = {split: folder / "labels" / f"{split}{fold}.txt" for split in _DTD}
     names = {split: text_lines(path) for split, path in lists.items()}
@@ -26,7 +26,7 @@ def dtd(folder: Path, want: Want) -> Listing:
 
 
 def food(folder: Path, want: Want) -> Listing:
-    """`images/<class>/*.jpg`, `meta/{train,test}.json`; a tenth of train is held out."""
+    """List `images/<class>/*.jpg`, by `meta/{train,test}.json`; val is a tenth of train, or a fifth with "ssl-transfer"."""
     lists = {split: folder / "meta" / f"{split}.json" for split in ("train", "test")}
     known = {split: _classes_to_names(path) for split, path in lists.items()}
     names = {split: [f"{name}.jpg" for own in found.values() for name in own] for split, found in known.items()}
@@ -47,7 +47,7 @@ def food(folder: Path, want: Want) -> Listing:
 
 
 def _classes_to_names(path: Path) -> dict[str, list[str]]:
-    """Return Food-101's list: class to names.
+    """Return a list of Food-101, which has the names of the images of each class.
 
     Raises:
         OSError: the file cannot be read.
@@ -66,9 +66,10 @@ def _classes_to_names(path: Path) -> dict[str, list[str]]:
 
 
 def sun(folder: Path, want: Want) -> Listing:
-    """`<letter>/<class>[/<sub>]/sun_*.jpg`, `ClassName.txt`, `Training_01.txt` ...; the schools are "fold1" to "fold10".
+    """List `<letter>/<class>[/<sub>]/sun_*.jpg`, by `Training_01.txt` and so on; the schools are "fold1" to "fold10".
 
-    A class is the part after the letter, `church/outdoor`, in the order of `ClassName.txt`. A fifth of train is held out.
+    The name of a class is the path after the letter, such as `church/outdoor`; classes are in the order of `ClassName.txt`. Val
+    is a fifth of train.
     """
     fold = int(want.school.removeprefix("fold"))
     lists = {split: _partition(folder, f"{split}_{fold:02}.txt") for split in ("Training", "Testing")}

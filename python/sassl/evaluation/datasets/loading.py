@@ -1,4 +1,4 @@
-"""A split of a set as images: located, listed, and checked against the published counts."""
+"""Loading of a split of a set: finding its folder, listing its images, and checking them against the published counts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .table import DATASETS
 class Split(Images):
     """Images of a split of one of `DATASETS`, with their classes; see `load` for the arguments.
 
-    `dataset` is the set's row of the table, `split`, `school` and `seed` identify the split, and `differences` lists what
-    differs from the published set. Images are sorted by path.
+    The attribute `dataset` is the set's row of the table; `split`, `school` and `seed` identify the split; and `differences`
+    describes what differs from the published set, in a tuple of strings. Images are sorted by path.
     """
 
     classes: list[str]
@@ -66,7 +66,7 @@ class Split(Images):
         return self.targets
 
     def identity(self) -> dict[str, Any]:
-        """Return the identity, with a CRC-32 checksum of the pixels if images are not separate files."""
+        """Return the entries of `Images.identity`, with a CRC-32 checksum of all pixels if images are not separate files."""
         known = super().identity()
         if self._is_files:
             return known
@@ -105,13 +105,14 @@ def load(
 
     Args:
         name: one of `DATASETS`.
-        root: the folder that contains the set's own folder, like torchvision's `root`; or that folder.
-        split: "train", "val" or "test"; "val" chooses the penalty, and the probe is then fitted on both.
-        school: one of the set's `schools`, the ways to split it; None: its first, or the first whose lists exist.
+        root: the folder that contains the set's own folder, like torchvision's `root`; or the set's own folder.
+        split: "train", "val" or "test". In the transfer protocol, "val" chooses the penalty, and the probe is then fitted on
+            train and val.
+        school: one of the set's `schools`, which are ways to split it; None: the first whose lists exist.
         seed: seed of the school's random draws, such as that of the validation images.
-        counts: "published": counts of classes and images, and lists, that differ from the published ones are an error;
-            "any": they are listed in `differences`.
-        exif: apply the EXIF orientation of images; published results are of images as stored.
+        counts: "published": differences from the published numbers of classes and images, and from published lists, are an
+            error; "any": they are only listed in `differences`.
+        exif: apply the EXIF orientation of images; False: use images as stored, as in published results.
 
     Raises:
         FileNotFoundError: the set or a list is missing; the message describes how to get it.
@@ -134,7 +135,7 @@ def found(root: File) -> dict[str, Path]:
 
 
 def school_of(name: str, root: File) -> str:
-    """Return the default school of a set in this folder, which may depend on the lists that exist.
+    """Return the default school of a set in the folder `root`, which may depend on the lists that exist there.
 
     Raises:
         FileNotFoundError: the set is missing.
@@ -150,7 +151,7 @@ def _checked(listing: Listing) -> None:
     """Check that there are images, and that their classes are valid.
 
     Raises:
-        ValueError: there are none, or a class is not.
+        ValueError: there are no images, or a class index is out of range.
     """
     if not listing.names:
         raise ValueError(f"{listing.folder}: holds no images")

@@ -1,7 +1,8 @@
-"""MATLAB's .mat files of version 5 ("MAT-File Format", MathWorks): numeric arrays, text, cells and structs, without scipy.
+"""A reader of MATLAB's .mat files of version 5 ("MAT-File Format", MathWorks): numeric arrays, text, cells and structs.
 
-A file is a header of 128 bytes followed by elements, each a tag (type, size) and data padded to a multiple of eight bytes. No
-code named in a file is called, and memory is limited to the size of the file, or `_MOST` for compressed elements.
+It does not need scipy. A file is a header of 128 bytes followed by elements, each a tag (type, size) and data padded to a
+multiple of eight bytes. No code in a file is executed; the size of an element is limited to that of the file or, if compressed,
+to `_MOST`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-#: Maximum size of a compressed element, in bytes.
+#: Maximum size of a compressed element after decompression, in bytes.
 _MOST = 1 << 28
 #: Maximum nesting of cells and structs.
 _DEEPEST = 8
-#: Types of stored values, as numpy's type codes.
+#: numpy's type codes for the types of stored values, by MATLAB's number of the type.
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-#: Encodings of text.
+#: Encodings of text, by MATLAB's number of the type.
 _TEXT = {4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32", 2: "latin-1"}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR = 1, 2, 4
@@ -36,7 +37,7 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: not a .mat file of version 5, a damaged one, or one with unsupported contents.
+        ValueError: a file that is not a .mat file of version 5, is damaged, or has unsupported contents.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
@@ -127,7 +128,7 @@ def _counted(values: Any, count: int) -> Any:
 
 
 def _text(stored: int, raw: bytes, order: str, dims: list[int]) -> str:
-    """Return a row of text."""
+    """Decode a row of text."""
     if len(dims) != 2 or dims[0] > 1:
         raise ValueError("a text of several rows")
     code = _TEXT[stored]

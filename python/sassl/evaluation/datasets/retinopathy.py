@@ -1,4 +1,4 @@
-"""Diabetic Retinopathy (Kaggle 2015, EyePACS): classes in CSV files, two images of most patients."""
+"""Diabetic Retinopathy (Kaggle 2015, EyePACS), with classes in CSV files and two images of most patients."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from .listing import Listing, Want, apart, files_below
 
 _CLASSES = ["none", "mild", "moderate", "severe", "proliferative"]
 _TRAIN, _TEST = "trainLabels.csv", "retinopathy_solution.csv"
-#: Share of the training patients for validation, if no part of the test is used for it.
+#: Share of the training patients for validation, if no part of the published test set is used for it.
 _VAL = Fraction(1, 10)
 
 
 def retinopathy(folder: Path, want: Want) -> Listing:
-    """`train/<patient>_{left,right}.jpeg`, `trainLabels.csv`; `test/`, `retinopathy_solution.csv`.
+    """List `train/<patient>_{left,right}.jpeg`, `trainLabels.csv`; `test/`, `retinopathy_solution.csv`.
 
-    School "tfds": the contest's Public part is val, and its Private part is test. School "kaggle": val is a tenth of the
-    training patients, drawn with the seed, and both parts together are test.
+    School "tfds": of the contest's test images, the Public part is val, and the Private part is test. School "kaggle": val is a
+    tenth of the training patients, drawn with the seed, and both parts together are test.
 
     Raises:
+        OSError: a missing file.
         ValueError: images of a patient in two splits; a level that is not from 0 to 4; a missing image.
     """
     train, test = _levels(folder / _TRAIN), _levels(folder / _TEST)
@@ -73,7 +74,7 @@ def _patient(image: str) -> str:
 
 
 def _levels(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file with image and level.
+    """Return the rows of a CSV file with the columns image and level.
 
     Raises:
         OSError: the file cannot be read.

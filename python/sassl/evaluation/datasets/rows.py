@@ -17,16 +17,16 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class School:
-    """A way to split a set, named in results."""
+    """A way to split a set; results state its name."""
 
     #: Origin of the split, in words.
     text: str
-    #: Published number of images in each split, or that of the published rule; a split that is missing here is not checked.
+    #: Number of images in each split, as published or by the published rule; splits that are missing here are not checked.
     images: Mapping[str, int]
     splits: tuple[str, ...] = SPLITS
-    #: Splits without a published list of images, which are drawn here with the seed.
+    #: Splits without a published list of images, which are drawn with the seed.
     drawn: tuple[str, ...] = ()
-    #: A file in the set's folder without which another school is the default.
+    #: A file in the set's folder without which this school is not the default; None: no such file.
     needs: str | None = None
 
 
@@ -36,20 +36,20 @@ class Dataset:
 
     name: str
     title: str
-    #: Published number of classes, and that of schools with another number.
+    #: Published number of classes, and the number of classes by school if it differs.
     classes: int
     school_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    #: "top1", "mean_per_class" or "kappa" (quadratic).
+    #: The metric: "top1", "mean_per_class" or "kappa" (quadratic).
     metric: str = "top1"
-    #: "whole": the shorter side is resized to the size of the centre crop; "margin": to 256 for 224, as for ImageNet.
+    #: The shorter side is resized: "whole": to the size of the centre crop; "margin": to 256 for crops of 224, as for ImageNet.
     resize: str = "whole"
-    #: Ways to split it; the first is the default.
+    #: Ways to split the set, by name; the default is the first whose `needs` is met.
     schools: Mapping[str, School]
-    #: Names of its folder, from its archive or torchvision.
+    #: Possible names of the set's folder: those of its archive or of torchvision.
     folders: tuple[str, ...]
-    #: Contents of that folder, with forward slashes; any one of a tuple.
+    #: Files and folders by which that folder is recognized, with forward slashes; of a tuple, one suffices.
     holds: tuple[str | tuple[str, ...], ...]
-    #: Authors of the set, and where to get it.
+    #: Where to get the set, for the message if it is missing.
     source: str
     reader: Reader
 
@@ -64,7 +64,7 @@ class Dataset:
         """Return the preprocessing of the set's images: bicubic, as in SimCLR (appendix B.8.1) and BYOL (appendix D.2).
 
         Args:
-            size: input size of the backbone.
+            size: side of the backbone's input, in pixels.
             normalize: see `Preprocessing`.
             channels_last: see `Preprocessing`.
         """
@@ -73,14 +73,14 @@ class Dataset:
         return Preprocessing(size, resize=resize, interpolation="bicubic", normalize=given, channels_last=channels_last)
 
     def folder(self, root: Path, itself: bool = True) -> Path | None:
-        """Return the set's folder: one of `folders` in `root`, else `root` itself if `itself`; None if the set is missing."""
+        """Return the set's folder: one of `folders` in `root` or, if `itself`, `root` itself; None if the set is in neither."""
         for place in (*(root / name for name in self.folders), *([root] if itself else [])):
             if all(any((place / one).exists() for one in _either(held)) for held in self.holds):
                 return place
         return None
 
     def school(self, folder: Path, given: str | None) -> str:
-        """Return the name of the given or default school.
+        """Return the name of the given school or, for None, of the default in this folder.
 
         Raises:
             ValueError: an unknown name.
@@ -91,7 +91,7 @@ class Dataset:
         return next(name for name, needed in needs if needed is None or (folder / needed).exists())
 
     def missing(self, root: Path) -> str:
-        """Return the message for a missing set, with instructions for getting it."""
+        """Return the error message for a missing set, with instructions for getting it."""
         held = " and ".join(" or ".join(_either(one)) for one in self.holds)
         places = " or ".join(dict.fromkeys(self.folders))
         return (

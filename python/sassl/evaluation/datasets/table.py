@@ -1,4 +1,4 @@
-"""The table of data sets. Splits and counts are BYOL's (arXiv 2006.07733, table 10) for the sets that it includes."""
+"""The table of data sets. Splits and counts are those of BYOL (arXiv 2006.07733, table 10) for the sets in that table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IMAGENET_FOLDERS = ("imagenet", "ImageNet", "imagenet2012", "ILSVRC2012", "ILSV
 
 
 def _kornblith(train: int, val: int, test: int) -> School:
-    """The split sizes of Kornblith et al. 2019, as BYOL prints them; which images are held out is not published."""
+    """A school with the split sizes of Kornblith et al. 2019, as printed by BYOL; the held-out images are not published."""
     return School(
         text=f"Kornblith et al. 2019, as in BYOL: val is {val} images of train, drawn here",
         images={"train": train, "val": val, "test": test},

@@ -1,4 +1,4 @@
-"""`finetune`: the best cell of a recipe's grid on val, trained again on train and val, and evaluated once on test."""
+"""`finetune`: choice of the cell of a recipe's grid that is best on val, training on train and val, evaluation on test."""
 
 from __future__ import annotations
 
@@ -55,10 +55,11 @@ def finetune(
 ) -> Result:
     """Return the accuracy of a backbone fine-tuned with a linear classifier, in per cent.
 
-    Every cell of the recipe's grid is trained on train. The cell with the best metric on val (ties go to the lowest
-    learning rate, then to the weakest decay) is trained again on train and val, and evaluated once on test. A grid of one cell,
-    such as with both `lr` and `weight_decay`, is trained on train and val at once. The optimizer is SGD with momentum 0.9; its
-    weight decay applies to all parameters, including norms and biases. Images are random resized crops, half of them flipped.
+    For every cell of the recipe's grid of learning rates, weight decays and lengths, the network is trained on train. With the
+    cell that has the best metric on val (ties go to the lowest learning rate, then to the weakest decay), it is trained again
+    on train and val, and evaluated once on test. If the grid has a single cell, as usual with both `lr` and `weight_decay`, the
+    network is trained only once, on train and val. The optimizer is SGD with momentum 0.9; its weight decay applies to all
+    parameters, including norms and biases. Training images are random resized crops, half of them flipped.
 
     Args:
         model: one of sassl's, which is not modified; or a torch module from images (N, 3, H, W) to features (N, dim).
@@ -66,34 +67,37 @@ def finetune(
         test: labelled images to classify, see `extract`.
         val: labelled validation images; None: a fifth of train, drawn with `seed`, if the grid has several cells.
         recipe: one of `finetuning.RECIPES`, or a `Recipe` of your own.
-        lr, weight_decay: values that replace the grid's, on the recipe's scale: if `Recipe.scales_lr`, the rate is that of a
-            batch of 256; if `Recipe.divides_decay`, the decay is divided by the rate.
-        steps, epochs: a length that replaces the recipe's, in either unit; at most one of them.
+        lr, weight_decay: values that replace those of the grid, on the recipe's scale: if `Recipe.scales_lr`, the learning rate
+            is that of a batch of 256; if `Recipe.divides_decay`, the decay is divided by the learning rate.
+        steps, epochs: a length of training that replaces the recipe's, in either unit; at most one of the two.
         batch_size: a batch size that replaces the recipe's, on all ranks together; at most the number of images.
-        metric: metric of the data set, one of `metrics.NAMES`.
-        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None: bicubic, in
-            the size of the model's views, resized by the recipe; required for models that do not know their own.
-        engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: torch if it has a GPU or the model is not
-            sassl's, otherwise native.
-        device, precision: for torch: "cuda" or "cpu", "bf16" or "float32"; None: a GPU with "bf16" if there is one.
+        metric: one of `metrics.NAMES`, by which the cell is chosen, and which is reported along with top-1 and top-5.
+        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None: bicubic, with
+            the size of the model's views and the recipe's resizing; required for models that do not know their own.
+        engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: "torch" if torch has a GPU or the native
+            engine does not support the model, otherwise "native".
+        device, precision: for the engine "torch": "cuda" or "cpu", and "bf16" or "float32"; None: a GPU with "bf16" if there is
+            one, otherwise the CPU with "float32".
         seed: seed of the classifier's initial weights, the crops, their order, and the held-out images.
-        threads: threads for crops and, on a CPU, for steps; None: all cores.
-        on_error: "raise", or "report": an image of train that cannot be read is replaced by another, those of val and test are
-            left out, and all of them are listed in "left_out".
-        out: a folder in which networks and finished cells are stored. A run with the same settings resumes there; on a CPU its
-            result is bit-identical to that of an uninterrupted run.
+        threads: number of threads for crops and, on a CPU, for steps; None: all cores.
+        on_error: "raise", or "report": images of train that cannot be read are replaced by others, those of val and test are
+            left out, and "left_out" of the result lists them.
+        out: a folder in which networks and finished cells are stored. A run with the same settings resumes from it; on a CPU
+            its result is bit-identical to that of an uninterrupted run.
         checkpoint_every: steps between checkpoints; another one follows the last step.
         progress: True: show progress on stderr; or a function of a description, the amount done, and the total.
 
     Returns:
-        "top1" and "top5"; the metric under its own name, this name as "metric", and its "interval"; "n", "classes"; "recipe",
-        "engine"; the cell: "lr", "weight_decay", "steps"; the settings of SGD: "batch_size", "peak_lr", "sgd_weight_decay",
-        "norm_momentum" (None: the network's own), "frozen"; "images", the number of training images; "grid", for each cell
-        [lr, weight_decay, length, metric on val, or None if it diverged], empty for a single cell; "left_out", name to reason.
+        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; "recipe", "engine"; the chosen cell:
+        "lr", "weight_decay", "steps"; the settings of SGD: "batch_size", "peak_lr", "sgd_weight_decay"; "norm_momentum" (None:
+        as the network defines it), "frozen"; "images", the number of training images; "grid", for each cell a list [lr,
+        weight_decay, length, metric on val (None if it diverged)], empty for a single cell; "left_out", images that could not
+        be read: name to reason.
 
     Raises:
         OSError, TypeError: as raised by `extract`.
-        ValueError: as raised by `extract`; a setting out of range; a grid whose cells all diverge; `out` holds another run.
+        ValueError: as raised by `extract`; a setting out of range; a grid whose cells all diverge; `out` contains a run
+            with other settings or another model.
         DivergedError: the loss of the final run is not finite; this is a ValueError as well.
     """
     choice("metric", metric, metrics.NAMES)
@@ -127,7 +131,7 @@ def finetune(
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """The runs of a grid, one after another on the same tuner; the fields are arguments of `finetune`."""
+    """The training runs of a grid, one after another on the same tuner; most fields are arguments of `finetune`."""
 
     tuner: Tuner
     learnt: Labelled
@@ -142,7 +146,7 @@ class _Run:
     progress: Shown
 
     def best(self, cells: list[Cell]) -> Cell:
-        """Return the cell that is best on the validation images; ties go to the first.
+        """Train every cell, and return the one that is best on the validation images; ties go to the first.
 
         Raises:
             ValueError: all cells diverge.
@@ -194,12 +198,12 @@ class _Run:
         return crops.report
 
     def _read(self, images: Images) -> Features:
-        """Return scores of images in place of features, on rank 0; their classes are those of the images."""
+        """Return the scores of images as if they were features, with the images' classes; scores are on rank 0 only."""
         how: dict[str, Any] = {"preprocessing": self.rule, "ranks": self.tuner.ranks, "progress": self.progress}
         return read(self.tuner.scores, images, on_error=self.on_error, **how)
 
     def _value(self, found: Features) -> float:
-        """Return the metric on the validation images, whose classes are indices into the labels."""
+        """Return the metric on the validation images, from their scores; their classes are indices into the labels."""
         labels = self.learnt.labels
         rows = Features(found.features, labels[found.targets])
         truth, answers = judged(self.metric, labels, found.features, rows)
@@ -238,7 +242,7 @@ class _Run:
 
 
 def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int | None) -> Recipe:
-    """Return the recipe with another length or batch size."""
+    """Return the recipe with the length and the batch size that were given, if any."""
     if steps is not None and epochs is not None:
         raise ValueError(f"steps={steps} and epochs={epochs} exclude each other; give one of them")
     for unit, length in (("steps", steps), ("epochs", epochs)):
@@ -248,7 +252,7 @@ def _changed(row: Recipe, steps: int | None, epochs: int | None, batch_size: int
 
 
 def _value(name: str, given: float) -> float:
-    """Return a learning rate or a decay, if it is in range."""
+    """Return a learning rate or a weight decay, after checking that it is in range."""
     value, least = number(name, given), "> 0" if name == "lr" else ">= 0"
     if not 0 <= value < np.inf or (name == "lr" and value == 0):
         raise ValueError(f"{name} must be a finite number {least}, got {given!r}")

@@ -1,4 +1,4 @@
-"""The file that stores a fine-tuning's network, its optimizer and the finished cells of the grid, so that it can resume."""
+"""The checkpoint of a fine-tuning: its network, its optimizer, and the results of the finished cells of the grid."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .tuner import State, Tuner
 
 #: Name of the file in its folder.
 CHECKPOINT = "finetuning.safetensors"
-#: The stage after the grid's cells, which trains on train and val.
+#: Name of the final run, on train and val, which follows those of the grid's cells.
 LAST = "last"
 
 
 class Kept:
-    """`finetuning.safetensors` in a folder, or nothing without a folder. Only rank 0 reads and writes it.
+    """`finetuning.safetensors` in a folder, which only rank 0 reads and writes.
 
     Args:
-        folder: created if missing; None: nothing is stored.
-        settings: the settings that a run must share with the one it resumes: plain values by name.
+        folder: the folder, which is created if it is missing; None: nothing is stored.
+        settings: JSON values by name, which must equal those of the run in the folder if there is one.
         ranks: the processes of the run.
 
     Raises:
@@ -72,7 +72,11 @@ class Kept:
         return state, told
 
     def load(self, tuner: Tuner, stage: str) -> int:
-        """Load the state of this stage, if one was saved; return the number of completed steps."""
+        """Load the state of the run `stage` into the tuner, if it was the last one saved; return the number of completed steps.
+
+        Raises:
+            ValueError: the state does not match the network.
+        """
         if self._stage != stage or self._state is None:
             return 0
         try:
@@ -82,7 +86,11 @@ class Kept:
         return self._step
 
     def save(self, tuner: Tuner, stage: str, step: int) -> None:
-        """Write the state after `step` steps of a stage, and the finished cells; all ranks call it."""
+        """Write the state after `step` steps of the run `stage`, and the finished cells; all ranks must call this.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         self._state = None
         if self._path is None:
             return

@@ -1,4 +1,4 @@
-"""Train and val as one set of images with common class indices."""
+"""Training and validation images as one set with common class indices."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..probes import joined_classes
 
 
 class Labelled:
-    """Training and validation images.
+    """Training and validation images as one sequence, in which those of val follow those of train.
 
     Args:
         train: labelled images: any source of a `TwoViewLoader`.
-        val: more labelled images; None: there are none.
+        val: labelled validation images; None: there are none.
 
     Raises:
         OSError, TypeError: as raised by the sources.
@@ -29,7 +29,7 @@ class Labelled:
     def __init__(self, train: Any, val: Any = None) -> None:
         self._images: list[Images] = [as_images(one) for one in (train, val) if one is not None]
         rows = _rows(self._images[0])
-        #: Number of images of train; those of val follow them.
+        #: Number of images of train.
         self.train = len(rows.targets)
         targets, self.names = rows.targets, rows.classes
         if val is not None:
@@ -47,9 +47,9 @@ class Labelled:
         return np.arange(len(self.targets))
 
     def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the indices of the images for training and for validation while settings are chosen.
+        """Return the indices of the images to train on and of those to validate on while settings are chosen.
 
-        The latter are val; if there is none, a fifth of train, drawn with the seed.
+        The latter are those of val; without val, a fifth of train, drawn with the seed.
         """
         if self.train < len(self.targets):
             first, second = np.split(self.all, [self.train])
@@ -63,13 +63,13 @@ class Labelled:
         return kept, held
 
     def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Selection:
-        """Return some of the images, with classes given as indices into `labels`."""
+        """Return the images with the indices `rows`; their classes are indices into `labels`."""
         places = np.searchsorted(self.labels, self.targets[rows])
         return Selection(self._images, [int(row) for row in rows], places.tolist())
 
     @property
     def rows(self) -> Features:
-        """The labels of all images, with empty features."""
+        """The classes of all images, with empty features."""
         return Features(np.empty((len(self.targets), 0), np.float32), self.targets, self.names)
 
     def identity(self) -> list[dict[str, Any]]:

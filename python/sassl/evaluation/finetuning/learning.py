@@ -1,4 +1,4 @@
-"""A single fine-tuning run: the steps of one cell of a recipe's grid on some of the images."""
+"""A single run of fine-tuning: the steps of one cell of a recipe's grid on some of the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .keeping import Kept
 from .recipes import Cell, Recipe
 from .tuner import Settings, Tuner
 
-#: Steps between checks of the loss, each of which waits for the GPU.
+#: Number of steps between checks of the loss, each of which waits for the GPU.
 _LOOKS = 10
 
 
@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def batch(self) -> int:
-        """Images of a step; at most the number of images."""
+        """Batch size: that of the recipe, but at most the number of images."""
         return min(self.recipe.batch_size, self.images)
 
     @property
@@ -61,8 +61,8 @@ def learn(
 
     Args:
         tuner: the engine, with the initial weights of the run.
-        crops: batches of `plan.batch` images, without smaller last ones.
-        plan: rates and steps.
+        crops: batches of `plan.batch` images; smaller last batches must be dropped.
+        plan: the learning rates and the number of steps.
         kept, stage: where the state is stored, and the name of this run there.
         checkpoint_every: steps between checkpoints; another one follows the last step.
         progress: see `finetune`.

@@ -1,4 +1,4 @@
-"""The native engine: in Rust, on CPUs, without torch, bit-identical for any number of threads."""
+"""The native engine: written in Rust, on CPUs, without torch, with bit-identical results for any number of threads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tuner import Settings, State, Tuner, first_head
 
 
 class Native(Tuner):
-    """A fine-tuner of one of sassl's own models, which is not modified.
+    """A fine-tuner that trains a copy of one of sassl's own models.
 
     Args:
         model: the model.
@@ -22,7 +22,7 @@ class Native(Tuner):
         seed: seed of the classifier's initial weights.
 
     Raises:
-        ValueError: a model with a backbone that this engine does not have; several processes.
+        ValueError: a model whose backbone this engine does not support; more than one process.
     """
 
     name, ranks = "native", ALONE
@@ -40,14 +40,14 @@ class Native(Tuner):
         self.begin(Settings())
 
     def begin(self, settings: Settings) -> None:
-        """Start from the pretrained weights."""
+        """Start a run from the pretrained weights, with these settings."""
         how = {**settings._asdict(), "norm_momentum": 0.1 if settings.norm_momentum is None else settings.norm_momentum}
         self._core = FineTuner(self._backbone, self._classes, threads=self._threads, **how)
         head = first_head(self._core.features, self._classes, self._seed)
         self._core.load_state({**self._core.state(), **self._weights, **head})
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> float:
-        """Take a step; these backbones use no random draws."""
+        """Take a step, see `Tuner.step`; `number` is not used, as these backbones make no random draws."""
         return self._core.step(images, targets, lr)
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

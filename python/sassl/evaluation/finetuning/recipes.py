@@ -1,4 +1,4 @@
-"""Published settings of fine-tuning, each with its source."""
+"""Published recipes for fine-tuning, each with its source."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ...arguments import choice
 
 
 class Cell(NamedTuple):
-    """One point of a recipe's grid."""
+    """A point of a recipe's grid: learning rate, weight decay and length."""
 
     #: The recipe's learning rate, before it is scaled with the batch size.
     lr: float
     #: The recipe's weight decay, before it is divided by the learning rate.
     weight_decay: float
-    #: Steps, or passes over the training images, depending on `Recipe.unit`.
+    #: Number of steps or of epochs, depending on `Recipe.unit`.
     length: int
 
 
@@ -28,37 +28,37 @@ class Cell(NamedTuple):
 class Recipe:
     """Settings of a fine-tuning: length, batch size, learning rates, weight decays, and the resizing of test images.
 
-    Every recipe is SGD with momentum 0.9 on random resized crops and flips; weight decay applies to all trainable parameters,
+    Every recipe uses SGD with momentum 0.9 on random resized crops and flips; weight decay applies to all trainable parameters,
     including biases and norms.
     """
 
     name: str
     source: str
-    #: Unit of the lengths, "steps" or "epochs"; several lengths are part of the grid.
+    #: Unit of the lengths, "steps" or "epochs"; if there are several lengths, they are a dimension of the grid.
     unit: str
     lengths: tuple[int, ...]
     batch_size: int
-    #: The grid; a decay of 0 means none.
+    #: Learning rates and weight decays of the grid; a decay of 0 means none.
     lrs: tuple[float, ...]
     weight_decays: tuple[float, ...] = (0.0,)
-    #: Whether the learning rate is that of a batch of 256, and scales with the batch size.
+    #: True if learning rates are those of a batch of 256, and scale with the batch size.
     scales_lr: bool = False
-    #: Whether the decay is divided by the learning rate, so that a step at the full rate shrinks weights by the grid's value.
+    #: True if the decay is divided by the learning rate, so that a step at the peak rate shrinks weights by the grid's value.
     divides_decay: bool = False
     nesterov: bool = True
-    #: Fractions of the run after which the rate falls to a tenth; empty: it falls to 0 by a cosine.
+    #: Fractions of the run after which the learning rate falls to a tenth; empty: it decays to 0 along a cosine.
     drops: tuple[float, ...] = ()
-    #: Whether norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, s being the number of steps in an epoch.
+    #: True if norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, where an epoch has s steps.
     follows_epoch: bool = False
-    #: Whether the backbone stays frozen: a linear probe on augmented images.
+    #: True if the backbone stays frozen, which makes it a linear probe on augmented images.
     frozen: bool = False
-    #: "margin": 256 for 224, as for ImageNet; "whole": the shorter side becomes the crop's.
+    #: Shorter side of test images before the centre crop: "margin": 256 for crops of 224; "whole": the side of the crop.
     resize: str = "margin"
 
     def grid(
         self, lr: float | None = None, weight_decay: float | None = None, length: int | None = None
     ) -> Iterator[Cell]:
-        """Return the cells of the grid, learning rates in the outer loop; a given value replaces all of its kind."""
+        """Return the cells of the grid, with learning rates in the outer loop; an argument replaces all values of its kind."""
         return (
             Cell(*cell)
             for cell in product(
@@ -69,7 +69,7 @@ class Recipe:
         )
 
     def steps(self, length: int, images: int, batch: int) -> int:
-        """Return the number of steps of a run on `images` images."""
+        """Return the number of steps of a run on `images` images with this batch size."""
         return length if self.unit == "steps" else max(1, round(length * images / batch))
 
     def peak_lr(self, lr: float, batch: int) -> float:
@@ -81,13 +81,13 @@ class Recipe:
         return cell.weight_decay / self.peak_lr(cell.lr, batch) if self.divides_decay else cell.weight_decay
 
     def rate(self, peak: float, step: int, steps: int) -> float:
-        """Return the learning rate of a step, counted from 0."""
+        """Return the learning rate of a step, counted from 0, of a run of `steps` steps."""
         if not self.drops:
             return cosine_rate(peak, 0, steps, step)
         return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
 
     def norm_momentum(self, images: int, batch: int) -> float | None:
-        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None for their own."""
+        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: unchanged."""
         return min(10 * batch / images, 0.1) if self.follows_epoch else None
 
 

@@ -1,4 +1,4 @@
-"""The engine on PyTorch: sassl's own backbones and any module, on CPUs and GPUs, with several ranks acting as one.
+"""The PyTorch engine: sassl's own backbones and any module, on CPUs and GPUs, with several ranks acting as one.
 
 A step computes the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, and the SGD update. Norms
 use the statistics of the whole batch, across all ranks.
@@ -30,20 +30,20 @@ _SLOT = "momentum_buffer"
 
 
 class Torch(Tuner):
-    """A fine-tuner of a module, which is not modified.
+    """A fine-tuner that trains a copy of a module.
 
     Args:
-        model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's own models, whose `module()` is one.
+        model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's models, whose `module()` returns one.
         classes: number of classes.
         size: (height, width) of the images.
-        threads: threads for steps on a CPU; None: this rank's share of the cores.
-        device: such as "cuda" or "cpu"; None: this process's GPU if there is one, else the CPU.
-        precision: "bf16", networks in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU, else "float32".
+        threads: number of threads for steps on a CPU; None: this rank's share of the cores.
+        device: a torch device, such as "cuda" or "cpu"; None: this process's GPU if there is one, else the CPU.
+        precision: "bf16", forward passes in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU, else "float32".
         seed: seed of the classifier's initial weights, and of random draws of networks, such as dropout.
 
     Raises:
         TypeError: the model is neither a module nor one of sassl's models.
-        ValueError: a module that does not compute features of such images.
+        ValueError: a module that does not compute features (N, dim) of images of this size.
     """
 
     name = "torch"
@@ -72,7 +72,7 @@ class Torch(Tuner):
         self.begin(Settings())
 
     def begin(self, settings: Settings) -> None:
-        """Start from the pretrained weights."""
+        """Start a run from the pretrained weights, with these settings."""
         backbone = copy.deepcopy(self._model).to(torch.float32)
         backbone.requires_grad_(not settings.frozen)
         for one in backbone.modules():
@@ -97,7 +97,7 @@ class Torch(Tuner):
         self._world.first(list(self._tensors().values()))
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> Tensor:
-        """Take a step."""
+        """Take a step; see `Tuner.step`."""
         self._net.train()
         if self._frozen:
             self._net["backbone"].eval()
@@ -135,12 +135,12 @@ class Torch(Tuner):
 
     @torch.no_grad()
     def scores(self, images: NDArray[np.float32]) -> Tensor:
-        """Return scores, in float32 regardless of the precision of steps."""
+        """Return scores (N, classes), computed in float32 regardless of the precision of steps."""
         self._net.eval()
         return self._scores(self._images(images)).cpu()
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Return all tensors by name, sharing their memory."""
+        """Return all tensors of the network and the optimizer by name, without copies."""
         names: dict[Tensor, str] = {p: name for name, p in self._net.named_parameters()}
         slots = {
             f"optimizer.{names[p]}.{_SLOT}": held[_SLOT] for p, held in self._optimizer.state.items() if _SLOT in held
@@ -162,7 +162,7 @@ class Torch(Tuner):
 
 
 def _module(model: Any) -> nn.Module:
-    """Return the module itself, or that of one of sassl's models."""
+    """Return the model itself if it is a module, or the module of one of sassl's models."""
     if isinstance(model, nn.Module):
         return model
     if callable(made := getattr(model, "module", None)):
@@ -174,7 +174,7 @@ def _module(model: Any) -> nn.Module:
 
 @torch.no_grad()
 def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
-    """Return the length of a feature, found by a forward pass.
+    """Return the length of a feature vector, which a forward pass determines.
 
     Raises:
         ValueError: the module does not return features.
@@ -191,7 +191,7 @@ def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
 
 
 def _check(own: Mapping[str, Tensor], state: State) -> None:
-    """Raise a ValueError unless a state has these tensors in these shapes."""
+    """Raise a ValueError unless a state has the same names and shapes as these tensors."""
     for name in sorted(own.keys() ^ state.keys()):
         there = "is missing" if name in own else "does not belong to this network"
         raise ValueError(f"state entry {name!r} {there}; is it of another backbone?")

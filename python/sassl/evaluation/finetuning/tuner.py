@@ -1,4 +1,4 @@
-"""The protocol of both engines of fine-tuning, and the initial weights of a classifier."""
+"""The protocol of the two engines for fine-tuning, and the initial weights of a classifier."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _HEAD, _DEVIATION = "head.0", 0.01
 
 
 class Settings(NamedTuple):
-    """Settings of the optimizer and of norms: SGD, as `torch.optim.SGD`, with weight decay on all trainable parameters."""
+    """Settings of the optimizer (SGD, as in `torch.optim.SGD`, with weight decay on all trainable parameters) and of norms."""
 
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
-    #: Fraction of running statistics that norms replace in a step; None: their own.
+    #: Fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: as the network defines it.
     norm_momentum: float | None = None
-    #: Whether only the classifier is trained, with the backbone in eval mode.
+    #: True to train only the classifier, with the backbone in eval mode.
     frozen: bool = False
 
 
 class Tuner(Protocol):
-    """A backbone with its linear classifier, in one process or several, each of which has its rows of a batch."""
+    """An engine for training a backbone and its classifier, in one process or in several that share the rows of a batch."""
 
     #: Name of the engine in results.
     name: str
     ranks: Ranks
 
     def begin(self, settings: Settings) -> None:
-        """Start from the pretrained weights, a classifier from `first_head`, and a fresh optimizer."""
+        """Start a run from the pretrained weights, with a classifier from `first_head` and a new optimizer."""
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> SupportsFloat:
         """Take a step on this process's rows; return the loss over the rows of all processes, before the step.
@@ -46,7 +46,7 @@ class Tuner(Protocol):
             images: (N, H, W, 3) or (N, 3, H, W), normalized.
             targets: (N,) class indices.
             lr: the learning rate.
-            number: index of the step, from 0, which seeds networks with random draws (dropout).
+            number: index of the step, from 0, which seeds the random draws of networks, such as dropout.
 
         Raises:
             ValueError: images or classes that do not match the network.
@@ -59,17 +59,21 @@ class Tuner(Protocol):
         """Return everything that a later run needs to resume."""
 
     def load_state(self, state: State) -> None:
-        """Restore a `state`; raise a ValueError if it does not match."""
+        """Restore a `state`.
+
+        Raises:
+            ValueError: the state does not match the network.
+        """
 
 
 def first_head(features: int, classes: int, seed: int) -> State:
-    """Return a classifier's initial weights, the same for all engines."""
+    """Return the initial weights of a classifier of features, which are the same for all engines."""
     weight = _DEVIATION * np.random.default_rng(seed).standard_normal((classes, features))
     return {f"{_HEAD}.weight": weight.astype(np.float32), f"{_HEAD}.bias": np.zeros(classes, np.float32)}
 
 
 def checksum(state: State) -> str:
-    """Return the CRC-32 of a backbone's tensors, by which a run recognizes its model."""
+    """Return the CRC-32, in hexadecimal, of a backbone's tensors, by which a run recognizes its model."""
     found = 0
     for name in sorted(name for name in state if name.startswith("backbone.")):
         found = crc32(np.ascontiguousarray(state[name]).data, crc32(name.encode(), found))

@@ -1,14 +1,14 @@
-"""Shape bias, and accuracy on corrupted, drawn or newly collected images.
+"""Robustness: shape bias, and accuracy on corrupted, drawn or newly collected images.
 
     from sassl.evaluation import Preprocessing, extract, robustness
 
     rule = Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
-    judge = robustness.Classifier(net, preprocessing=rule)  # a network with ImageNet's 1,000 scores
-    judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone, and a head that is fitted
+    judge = robustness.Classifier(net, preprocessing=rule)  # a network that returns ImageNet's 1,000 scores
+    judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone, on which a head is fitted
     print(robustness.cue_conflict(judge, "cue-conflict")["shape_bias"])
 
-A result is a dict with the number of images, values for each category or class, the reference of relative values, and the names
-of images that could not be read. Fractions are in per cent. Nothing is downloaded.
+A result is a dict with the number of images, values for each category or class, the reference network to which values are
+relative, and the names of images that could not be read. Fractions are in per cent. Nothing is downloaded.
 """
 
 from .categories import CATEGORIES, by_category, decisions

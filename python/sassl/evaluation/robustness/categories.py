@@ -33,24 +33,24 @@ CATEGORIES = {
     "truck": numbers("555 569 656 675 717 734 864 867"),
 }
 NAMES = tuple(CATEGORIES)
-#: Category by folder name, which is that of an ImageNet class or of the category.
+#: The category by folder name: that of an ImageNet class, or the category's own.
 CATEGORY_OF = {WNIDS[number]: name for name, held in CATEGORIES.items() for number in held} | dict(
     zip(NAMES, NAMES, strict=True)
 )
 
 
 def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]:
-    """Return the category with the largest *mean* probability over its classes, for each row; ties go to the first.
+    """Return, for each row, the category with the largest *mean* probability over its classes; ties go to the first.
 
     With all of ImageNet's classes, this is the 16-way decision of texture-vs-shape (code/probabilities_to_decision.py); the sum
     or the maximum would be a different measure. With fewer classes, the decision is among the categories that have a class.
 
     Args:
         probabilities: (N, K) from a softmax.
-        classes: the K names of the columns: ImageNet's folders, or categories.
+        classes: the names of the K columns: ImageNet's folders, or categories.
 
     Raises:
-        ValueError: another shape; values that are not probabilities; no class of a category.
+        ValueError: another shape; values that are not probabilities; `classes` has none that belongs to a category.
     """
     rows = np.asarray(probabilities)
     if rows.ndim != 2 or rows.shape[1] != len(classes):
@@ -64,10 +64,17 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
 
 
 def category_means(rows: Array, classes: Sequence[str]) -> tuple[Array, list[str]]:
-    """Return the mean of each category's columns, in alphabetical order, and the names of the categories that have any.
+    """Return the mean over each category's columns, and the names of the categories, those without a column left out.
+
+    Args:
+        rows: (N, K).
+        classes: the names of the K columns.
+
+    Returns:
+        The means, (N, number of categories), in alphabetical order of categories, and the names of the categories.
 
     Raises:
-        ValueError: no class of a category.
+        ValueError: `classes` has none that belongs to a category.
     """
     held = columns(classes)
     # Contiguous rows, so that sums are accumulated in the same order as for a single row.
@@ -76,10 +83,10 @@ def category_means(rows: Array, classes: Sequence[str]) -> tuple[Array, list[str
 
 
 def columns(classes: Sequence[str]) -> dict[str, list[int]]:
-    """Return the indices of each category's classes among these; categories without one are left out.
+    """Return, for each category, the indices of its classes in `classes`; categories without a class are left out.
 
     Raises:
-        ValueError: no class of a category.
+        ValueError: `classes` has none that belongs to a category.
     """
     held: dict[str, list[int]] = {}
     for name in NAMES:
@@ -97,14 +104,15 @@ def softmax(scores: Array) -> NDArray[np.float64]:
 
 
 def by_category(train: Features, categories: Mapping[str, str] | None = None) -> Features:
-    """Return the features whose class is in a category, with the categories as classes: the training set of a head.
+    """Return the features whose class belongs to a category, with the categories as classes, to train a head on.
 
     Args:
         train: features with class names.
         categories: category by class name; None: names are those of ImageNet's folders, or of categories.
 
     Raises:
-        ValueError: no names; no class of a category; a category that is not one of the 16.
+        ValueError: features without class names, or none whose class belongs to a category; a category that is not one of the
+            16.
     """
     names = train.classes
     if names is None:
@@ -123,10 +131,10 @@ def by_category(train: Features, categories: Mapping[str, str] | None = None) ->
 
 
 def check_category(name: str, place: str) -> str:
-    """Return the name of a category after checking it.
+    """Return the name of a category after checking it; the error message starts with `place`.
 
     Raises:
-        ValueError: it is not one of the 16.
+        ValueError: the name is not one of the 16.
     """
     if name not in CATEGORIES:
         raise ValueError(f"{place}: {name!r} is not one of the categories {', '.join(NAMES)}")

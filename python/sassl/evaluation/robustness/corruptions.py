@@ -2,7 +2,7 @@
 
     CE_c = sum_s E_{s,c} / sum_s E^ref_{s,c}        mCE = mean of CE_c over 15 corruptions c
 
-E is the error at severity s, and E^ref that of a reference network, which balances corruptions of different difficulty.
+E is the error at severity s, and E^ref that of a reference network, so that corruptions of different difficulty count alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .references import ALEXNET, AUGMAX_RESNET18, CORRUPTIONS, EXTRA, GROUPS, Re
 from .sets import counted, lost
 
 SEVERITIES = range(1, 6)
-#: Number of bootstrap draws, and of those computed at a time.
+#: Number of bootstrap draws, and number of draws that are computed at a time.
 _DRAWS, _AT_ONCE = 1000, 50
 
 
@@ -35,17 +35,18 @@ def corruption_error(
     """Return the mean corruption error, in per cent.
 
     Args:
-        errors: errors in per cent at severities 1 to 5, for each corruption. Only the 15 of the mCE count in means.
-        reference: errors to divide by, such as `ALEXNET` for ImageNet-C; None: none.
-        clean: the error on uncorrupted images, for the relative error.
+        errors: for each corruption, the errors in per cent at severities 1 to 5. Means are over the 15 corruptions of the mCE.
+        reference: errors to divide by, such as `ALEXNET` for ImageNet-C; None: there is no mCE.
+        clean: the error on uncorrupted images in per cent, for the relative mCE; None: unknown.
 
     Returns:
-        "mean_error", the plain mean over the 15; "mce"; "relative_mce", if both clean errors are known: the increase due to
-        corruptions, relative to that of the reference; "corruptions", each with its errors, their mean as "error", and "ce";
-        and the name of the "reference". Means are None unless all 15 are given.
+        "mean_error", the plain mean over the 15; "mce"; "relative_mce", for which both clean errors must be known: the increase
+        of the error by corruptions, relative to that of the reference; "clean_error"; "corruptions", each with its "errors",
+        their mean as "error", and its corruption error as "ce"; and the name of the "reference". Means are None unless all 15
+        corruptions are given.
 
     Raises:
-        ValueError: not 5 errors in [0, 100]; an unknown corruption.
+        ValueError: a corruption without 5 errors in [0, 100]; an unknown corruption.
     """
     each: dict[str, dict[str, Any]] = {}
     relative = []
@@ -80,20 +81,20 @@ def corruption_error(
 def imagenet_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, clean: float | None = None
 ) -> dict[str, Any]:
-    """Measure the errors on ImageNet-C, whose images are not cropped, and the mCE relative to AlexNet.
+    """Measure the errors on ImageNet-C, without a centre crop, and the mCE relative to AlexNet.
 
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that exist.
+        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that are there.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
         The result of `corruption_error`, with "interval", the central 95 % of the "mce" (or of the "mean_error" without a
         reference) by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
-        over the 15 corruptions; "split"; "n" images at each severity; "ways", the number of possible answers; the head; and
-        images that could not be read. A mean is None unless all 15 are measured, and "top5" also if there are fewer than five
-        ways.
+        over the 15 corruptions; "split"; "n", the number of images at each severity; "ways", the number of possible answers; a
+        description of the head; and images that could not be read. A mean is None unless all 15 are measured, and "top5" also
+        if there are fewer than five possible answers.
 
     Raises:
         OSError, ValueError: a corruption or a severity that is missing, or whose images differ from severity 1; an image that
@@ -105,7 +106,8 @@ def imagenet_c(
 def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the errors on Tiny-ImageNet-C, like `imagenet_c`, with an mCE relative to AugMax's ResNet-18.
 
-    Its authors published no reference. Its images were cropped anew: Tiny-ImageNet's validation images are not its clean ones.
+    The authors of the set published no reference. Its images were cropped anew, so that Tiny-ImageNet's validation images are
+    not their clean versions.
     """
     return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
 
@@ -113,17 +115,17 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
 def cifar_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as its author does.
+    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as the set's author does.
 
     Args:
         judge: a `Classifier` or a `Probe`.
-        root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 by severity, and `labels.npy`.
+        root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 in order of severity, and of `labels.npy`.
         corruptions: see `imagenet_c`.
-        classes: names by label, which are matched to the class names of a head; a head with class indices is matched by
-            label. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
+        classes: class names by label, which are matched with those of the judge; if the judge has no class names, labels are
+            matched. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
 
     Returns:
-        The result of `imagenet_c`, and the "variant": CIFAR-10-C or CIFAR-100-C.
+        The result of `imagenet_c`, with "variant", "CIFAR-10-C" or "CIFAR-100-C".
 
     Raises:
         OSError, ValueError: a file that is missing or has other contents; a label without a name.
@@ -248,7 +250,7 @@ def _measured(
 def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
     """Return the central 95 % of the mCE, or of the mean error, over resampled images with all of their corruptions.
 
-    None if every draw lacks images of some corruption and severity, because they could not be read.
+    The result is None if every draw lacks images of some corruption and severity, because they could not be read.
     """
     keys = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     places = {name: i for i, name in enumerate(dict.fromkeys(name for key in keys for name in answers[key].names))}

@@ -2,7 +2,8 @@
 
     bias = shape / (shape + texture)
 
-where shape and texture are the numbers of answers of either category, over all images for which they differ.
+where shape and texture are the numbers of answers that name the category of the shape and of the texture, over all images in
+which the two categories differ.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ _DRAWS = 1000
 
 
 class Cues(NamedTuple):
-    """The contents of an image's name."""
+    """The cues of an image, as stated by its name."""
 
+    #: The category of the outline.
     shape: str
+    #: The category of the surface.
     texture: str
-    #: The image that the shape is from, such as `bear1`.
+    #: The name of the image from which the shape was taken, such as `bear1`.
     source: str
 
 
 def cues(name: str) -> Cues:
-    """Return the cues of an image from its name: `bear/bear1-cat2.png`, or with a prefix, as in `..._bear1-cat2.png`.
+    """Parse the cues of an image from its name: `bear/bear1-cat2.png`, or with a prefix, as in `..._bear1-cat2.png`.
 
     Raises:
         ValueError: a name of another form; a category that is not one of the 16; a folder of a different category.
@@ -52,7 +55,7 @@ def cues(name: str) -> Cues:
 
 
 class CategoryFolder(ImageFolder):
-    """A folder for each category, in Geirhos' layout.
+    """Images in a folder for each category, in Geirhos' layout; their EXIF orientation is ignored.
 
     Raises:
         OSError: the folder cannot be read.
@@ -60,7 +63,7 @@ class CategoryFolder(ImageFolder):
     """
 
     def __init__(self, root: File) -> None:
-        # Their publishers read them without EXIF orientation.
+        # Their publishers read the images without EXIF orientation.
         super().__init__(root, exif=False)
         others = [name for name in self.classes if name not in NAMES]
         if others or "/" not in self.name(0):
@@ -78,14 +81,15 @@ def shape_bias(
     Args:
         answers: a category for each image; None: no answer.
         shapes, textures: the categories of the images' cues.
-        sources: the images that the shapes are from, which are resampled with all of their images; None: no interval.
+        sources: for each image, the name of the image from which its shape was taken; the bootstrap resamples sources, each
+            with all of its images. None: no interval.
 
     Returns:
         "shape_bias"; "interval", its central 95 % by the bootstrap over sources; "shape_accuracy" and "texture_accuracy", over
-        the "n" images whose cues differ; the numbers of answers "shape", "texture" and "other"; "n_without_conflict", the
-        images whose cues agree, which are excluded from everything else, and "accuracy_without_conflict"; "mean_category_bias",
-        the mean of the biases of the categories, a different measure; and "categories" by shape, each with its n, shape,
-        texture and shape_bias. A bias without a decision is None.
+        the "n" images whose cues differ; "shape", "texture" and "other", the numbers of such answers; "n_without_conflict", the
+        number of images whose cues agree, which are excluded from everything else, and "accuracy_without_conflict", theirs;
+        "mean_category_bias", the mean of the categories' biases, which is a different measure; and "categories", by shape, each
+        with its n, shape, texture and shape_bias. A bias is None if no answer follows either cue.
 
     Raises:
         ValueError: different lengths, or an unknown category.
@@ -125,18 +129,18 @@ def shape_bias(
 
 
 def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the difference of the second network's shape bias from the first one's, on the same images.
+    """Return the shape bias of a second network minus that of a first one, on the same images.
 
     Args:
         first, second: the category of each answer, by image name: "answers" of `cue_conflict`.
 
     Returns:
-        "difference" in points; "interval", its central 95 % by the bootstrap over the images that the shapes are from, each
-        drawn with all of its images for both; "shape_bias" of both; and "n", the images whose cues differ. Values without a
-        decision are None.
+        "difference" in percentage points; "interval", its central 95 % by the bootstrap over sources, as in `shape_bias`, with
+        the same draws for both networks; "shape_bias", a list of both; and "n", the number of images whose cues differ. Values
+        are None if no answer follows either cue.
 
     Raises:
-        ValueError: not the same images, or a name without cues.
+        ValueError: different images, or a name that states no cues.
     """
     if first.keys() != second.keys() or not first:
         others = sorted(first.keys() ^ second.keys())
@@ -158,7 +162,7 @@ def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | 
 
 
 def _decided(answer: str | None, one: Cues) -> tuple[bool, bool]:
-    """Return whether an answer follows the shape, and the texture; neither if they agree."""
+    """Return whether an answer follows the shape, and whether it follows the texture; both are False if the cues agree."""
     differ = one.shape != one.texture
     return differ and answer == one.shape, differ and answer == one.texture
 
@@ -167,8 +171,8 @@ def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[floa
     """Return the central 95 % of a bias, or of the difference of two, over resampled sources with all of their images.
 
     Args:
-        sources: the sources of n images.
-        decided: (n, 2) decisions for shape and for texture, of one network or of two.
+        sources: the source of each of n images.
+        decided: for one network or two, (n, 2) whether an answer follows the shape, and the texture.
     """
     if not len(sources):
         return None
@@ -191,20 +195,22 @@ def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[floa
 def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the shape bias of a network on a folder in Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
 
-    Images of the network's size are used as they are, without a crop. If the judge knows fewer than 16 categories, images with
-    a cue of another one are left out: a bias among k categories, with a chance level of 1 / k, is not comparable to one among
-    16.
+    Images of the network's input size are used as they are; of others, the largest centre square is resized. If the judge knows
+    fewer than 16 categories, images with a cue of another category are left out: a bias among k categories, with a chance level
+    of 1 / k, is not comparable to one among 16.
 
     Args:
         judge: a `Classifier` or a `Probe`; its answers become categories.
         root: the folder, such as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
 
     Returns:
-        The result of `shape_bias`, with "ways", "answered_among", "n_outside", the head, images that could not be read, and
-        "answers", a category by image name.
+        The result of `shape_bias`, with "answered_among", the possible answers, and "ways", their number; "n_outside", the
+        number of images left out for their categories; a description of the head; images that could not be read; and "answers",
+        the category that is predicted for each image, by its name.
 
     Raises:
-        OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a head without categories.
+        OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a judge none of whose classes
+            belongs to a category.
     """
     images = CategoryFolder(root)
     told = {images.name(i): cues(images.name(i)) for i in range(len(images))}

@@ -1,4 +1,4 @@
-"""Judges of images: a network with a head, or a head that is fitted on a backbone's features."""
+"""Judges, which predict the classes of images: a network with its own head, or a backbone on which a head is fitted."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class Answers(NamedTuple):
-    """Predicted classes, for each image that could be read."""
+    """Predicted classes ("answers") for each image that could be read."""
 
-    #: (n, up to 5), best first: indices of `classes`, or class labels if that is None.
+    #: (n, up to 5) answers, best first: indices of `classes`, or class labels if `classes` is None.
     ranked: NDArray[np.int64]
+    #: (n,) correct answers.
     targets: NDArray[np.int64]
     classes: list[str] | None
     #: Names of the images.
@@ -51,7 +52,7 @@ class Judge:
 
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
-        classes: class names of the predictions ("answers"), by index; None: answers are class labels.
+        classes: names of the classes that it predicts ("answers"), by index; None: answers are class labels.
         on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
 
@@ -84,7 +85,8 @@ class Judge:
         Args:
             sets: images with class names that the judge knows, or with the judge's labels.
             among: the possible answers; None: all classes.
-            uncropped: resize the whole centre square of an image, which leaves an image of the network's size unchanged.
+            uncropped: resize the largest centre square of an image to the network's input size, instead of cropping further;
+                an image of that size is not changed.
 
         Raises:
             OSError, ValueError: an image that cannot be read; an unknown class.
@@ -96,12 +98,12 @@ class Judge:
         """Return the same judge with Geirhos' categories as its answers.
 
         Raises:
-            ValueError: none of its classes is in a category.
+            ValueError: none of its classes belongs to a category.
         """
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Return the entries of a result that describe the judge."""
+        """Return the entries of a result that describe the judge's head."""
         raise NotImplementedError
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -122,7 +124,7 @@ class Judge:
         return Answers(ranked, found.targets, self.classes, names, found.left_out, ways)
 
     def _ranked(self, outputs: NDArray[np.float32], allowed: list[int] | None) -> tuple[NDArray[np.int64], int]:
-        """Return the answers computed from the model's outputs, best first, and the number of possible answers."""
+        """Return the answers for the model's outputs, best first, and the number of possible answers."""
         scores, labels = self._scores(outputs)
         if allowed is not None:
             kept = np.isin(labels, allowed)
@@ -130,7 +132,7 @@ class Judge:
         return labels[metrics.ranked(scores)], scores.shape[1]
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
-        """Return the indices of these classes, some of which may be unknown; None for all."""
+        """Return the indices of these classes, ignoring those that the judge does not know; None for all."""
         if among is None:
             return None
         numbers = [at for at, name in enumerate(self.classes or ()) if name in among]
@@ -140,11 +142,11 @@ class Judge:
 
 
 class Classifier(Judge):
-    """A network that returns a score for each class, before the softmax.
+    """A network that returns a score (logit) for each class.
 
     Args:
-        model, preprocessing, batch_size: see `sassl.evaluation.extract`; the model returns (N, K).
-        classes: names of the K scores: by default ImageNet's folders, n01440764 and so on. None: indices from 0.
+        model, preprocessing, batch_size: see `sassl.evaluation.extract`; the model returns scores (N, K).
+        classes: names of the K classes: by default ImageNet's folders, n01440764 and so on. None: answers are indices from 0.
         on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
     """
@@ -165,7 +167,7 @@ class Classifier(Judge):
         self._columns = self.classes
 
     def of_categories(self) -> Self:
-        """Answer by the mean probability of a category's classes, see `decisions`."""
+        """Return a copy that answers with the category of the largest mean probability, see `decisions`."""
         if self._columns is None:
             raise wrong("classes", None, "names, of ImageNet's folders or of categories")
         judge = copy(self)
@@ -173,7 +175,7 @@ class Classifier(Judge):
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """Return the entries of a result that describe the judge."""
+        """Return the entries of a result that describe the judge's head."""
         return {"head": "the network's own"}
 
     def _scores(self, outputs: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -190,11 +192,11 @@ class Classifier(Judge):
 
 
 class Probe(Judge):
-    """A backbone with a head that is fitted once on features: logistic regression.
+    """A backbone with a head that is fitted once on its features, by logistic regression.
 
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
-        train: features from `extract` to fit the head on; answers are its classes.
+        train: features from `extract`, on which the head is fitted; answers are its classes.
         c: inverse of the penalty, see `sassl.evaluation.logistic_probe`.
         on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
@@ -218,14 +220,14 @@ class Probe(Judge):
         self._head: logistic.Logistic | None = None
 
     def of_categories(self) -> Self:
-        """Fit on the images that are in a category, with the categories as classes."""
+        """Return a copy whose head is fitted on the training images that belong to a category, with categories as classes."""
         judge = copy(self)
         judge.train, judge._head = by_category(self.train), None
         judge.classes = judge.train.classes
         return judge
 
     def describe(self) -> dict[str, Any]:
-        """Return the entries of a result that describe the judge, with "reached": whether the fit reached its optimum."""
+        """Return the entries of a result that describe the judge's head; "reached": whether the fit reached its optimum."""
         reached = None if self._head is None else self._head.reached
         return {"head": "logistic regression", "c": self.c, "train_n": len(self.train.targets), "reached": reached}
 

@@ -1,4 +1,4 @@
-"""Edges and silhouettes (Geirhos et al. 2019): images with an outline and no surface."""
+"""Edges and silhouettes (Geirhos et al. 2019): images that have an outline but no texture."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from .variants import accuracy
 
 
 def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
-    """Measure the accuracy among Geirhos' categories on 160 images, `bear/bear1.png` and so on, which are not cropped.
+    """Measure the accuracy among Geirhos' categories on 160 images, `bear/bear1.png` and so on, without a centre crop.
 
     Args:
-        judge: a `Classifier` or a `Probe`; its answers become categories. Images of categories unknown to it are left out.
+        judge: a `Classifier` or a `Probe`; its answers become categories. Images of categories that it does not know are left
+            out.
         root: the folder, such as stimuli/edges or stimuli/filled-silhouettes of rgeirhos/texture-vs-shape.
         kind: "edges" or "silhouettes".
 
     Returns:
-        The result of `accuracy`, with "categories" for "classes"; "answered_among", "n_outside", the head, and images that
-        could not be read.
+        The result of `accuracy`, with "categories" in place of "classes"; and "answered_among", "n_outside", the head, and
+        images that could not be read, as in `cue_conflict`.
 
     Raises:
-        OSError, ValueError: a folder in another layout; an image that cannot be read; a head without categories.
+        OSError, ValueError: a folder in another layout; an image that cannot be read; a judge none of whose classes belongs to
+            a category.
     """
     title, images = choice("kind", kind, ("edges", "silhouettes")), CategoryFolder(root)
     judge = judge.of_categories()

@@ -1,11 +1,11 @@
-"""Published errors on corrupted images, to which a corruption error is relative."""
+"""Published errors of reference networks on corrupted images, by which a corruption error is divided."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: hendrycks/robustness: the 15 corruptions of the mCE, by group, and four extra ones for choosing settings.
+#: The 15 corruptions of the mCE (mean corruption error), by group, and four extra ones for validation: hendrycks/robustness.
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -17,22 +17,22 @@ EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 
 
 class Reference(NamedTuple):
-    """Errors of a network in per cent."""
+    """Errors of a reference network, in per cent."""
 
     name: str
-    #: By severity, from 1 to 5, or only their mean.
+    #: For each corruption, the errors at severities 1 to 5, or only their mean.
     errors: Mapping[str, tuple[float, ...]]
     #: Error on uncorrupted images; None: unknown.
     clean: float | None
 
 
 def _rows(text: str) -> dict[str, tuple[float, ...]]:
-    """Parse the errors at severities 1 to 5, one row per corruption, given in thousandths of a per cent."""
+    """Parse errors at severities 1 to 5 (or their mean), one row per corruption, given in thousandths of a per cent."""
     rows = [tuple(int(n) / 1000 for n in row.split()) for row in text.strip().splitlines()]
     return dict(zip(CORRUPTIONS, rows, strict=True))
 
 
-#: hendrycks/robustness#10; the clean error is torchvision's.
+#: AlexNet on ImageNet-C, from hendrycks/robustness#10; the clean error is torchvision's.
 ALEXNET = Reference(
     "AlexNet (hendrycks/robustness#10)",
     _rows("""
@@ -54,7 +54,7 @@ ALEXNET = Reference(
     """),
     43.478,
 )
-#: VITA-Group/AugMax: the authors of Tiny-ImageNet-C published none.
+#: ResNet-18 on Tiny-ImageNet-C, from VITA-Group/AugMax: the authors of Tiny-ImageNet-C published no reference.
 AUGMAX_RESNET18 = Reference(
     "ResNet-18 of AugMax, not of the set's authors (VITA-Group/AugMax)",
     _rows("""

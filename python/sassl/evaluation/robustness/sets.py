@@ -15,7 +15,7 @@ class Part(Files):
 
     Args:
         folder: the folder.
-        kept: indices of the images.
+        kept: indices of the selected images.
     """
 
     def __init__(self, folder: ImageFolder, kept: Sequence[int]) -> None:
@@ -26,17 +26,17 @@ class Part(Files):
         self.classes = classes
 
     def name(self, index: int) -> str:
-        """Return the name of an image in the folder."""
+        """Return the name of an image, which is its name in the whole folder."""
         return self._names[index]
 
 
 def class_of(name: str) -> str:
-    """Return the class of an image, the folder in its name."""
+    """Return the class of an image, which is the first folder in its name."""
     return name.partition("/")[0]
 
 
 def counted(root: str, n: int, published: int) -> dict[str, Any]:
-    """Return the numbers of images for a result; warn if there are not as many as published."""
+    """Return the entries of a result for the numbers of images, here and published; warn if they differ."""
     if n != published:
         warnings.warn(
             f"{root}: {n:,} images, where {published:,} are published; results on a subset are not comparable",

@@ -1,4 +1,4 @@
-"""The sets by name: their folders, their measures, and the keys of the values that papers report."""
+"""The robustness sets by name: their folders, the functions that evaluate them, and the keys of values that papers report."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .variants import imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagene
 
 
 class RobustnessSet(NamedTuple):
-    """A set of images."""
+    """A row of the table."""
 
-    #: Called with a judge and the folder.
+    #: The function that returns the result of a judge on the folder.
     measure: Callable[[Judge, File], dict[str, Any]]
-    #: Beginnings of its folder's name, in lower case.
+    #: Possible beginnings of the folder's name, in lower case.
     folders: tuple[str, ...]
-    #: The key of the value that papers print.
+    #: The key of the value that papers report.
     told: str = "top1"
-    #: Keys of further values that are needed to understand it.
+    #: Keys of further values that are needed to interpret that one.
     beside: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ def find(root: File) -> list[tuple[str, Path]]:
 
     Raises:
         OSError: the folder cannot be read.
-        ValueError: there is no set.
+        ValueError: the folder contains no set.
     """
     top = Path(os.fsdecode(root))
     folders = sorted(path for path in top.iterdir() if path.is_dir())

@@ -1,4 +1,4 @@
-"""Other images of ImageNet's classes: renditions (ImageNet-R), sketches, a new collection (V2), and stylized images."""
+"""Other images of ImageNet's classes: renditions (ImageNet-R), sketches, newly collected (V2) and stylized images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..imagenet import IMAGENET_R, WNIDS
 from .heads import Answers, Judge
 from .sets import Part, class_of, counted, lost
 
-#: Parts of the names of ImageNet-V2's three folders.
+#: ImageNet-V2's three variants, each of which is a part of its folder's name.
 V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
 
 
 class ClassFolder(ImageFolder):
-    """A folder for each of ImageNet's classes, n01440764 and so on, as published: EXIF orientation is ignored.
+    """Images in a folder for each of ImageNet's classes, n01440764 and so on; their EXIF orientation is ignored.
 
     Raises:
         OSError: the folder cannot be read.
@@ -41,9 +41,9 @@ class ClassFolder(ImageFolder):
 
 
 class ImageNetV2(ImageFolder):
-    """ImageNet-V2, whose folders are named by class index, 0 to 999. Classes here are ImageNet's names.
+    """ImageNet-V2, whose folders are named by class index, 0 to 999. The classes are renamed to ImageNet's folders.
 
-    In alphabetical order, folder 10 would be class 2.
+    (If folders were numbered in alphabetical order, as usual, folder 10 would be class 2.)
 
     Raises:
         OSError: the folder cannot be read.
@@ -73,8 +73,8 @@ def accuracy(answers: Answers) -> dict[str, Any]:
 
     Returns:
         "n"; "ways", the number of possible answers; "top1" with its "interval", the central 95 % by the bootstrap over images;
-        "top5", None if there are fewer than five ways; "mean_per_class" over the classes that have images; and "classes", each
-        with n and right.
+        "top5", None if there are fewer than five possible answers; "mean_per_class", over the classes that have images; and
+        "classes", each with "n", the number of its images, and "right", the number of correct answers.
     """
     right = answers.given == answers.targets
     each = {}
@@ -101,11 +101,11 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
     Args:
         judge: a `Classifier` or a `Probe`; scores of other classes are ignored.
         root: the folder `imagenet-r`.
-        imagenet: ImageNet's `val`, whose images of the same 200 classes are evaluated among them as well.
+        imagenet: the folder of ImageNet's validation images: those of the same 200 classes are evaluated as well; None: none.
 
     Returns:
-        The result of `accuracy`, with the head and images that could not be read; with `imagenet` also "imagenet_top1", and
-        "gap", the difference to it.
+        The result of `accuracy`, with a description of the head and images that could not be read; with `imagenet` also
+        "imagenet_top1", the top-1 accuracy there, and "gap", by how much "top1" is lower.
 
     Raises:
         OSError, ValueError: a folder in another layout; an image that cannot be read; a class unknown to the head.
@@ -139,7 +139,7 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
 def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head.
 
-    The set contains near-duplicates. Args, Returns, Raises: see `imagenet_r`.
+    The set contains near-duplicates. For Args, Returns and Raises, see `imagenet_r`.
     """
     return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889, "all")
 
@@ -147,7 +147,8 @@ def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
 def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on one of ImageNet-V2's three variants.
 
-    "variant" is taken from the folder's name; None if it contains none. Args, Returns, Raises: see `imagenet_r`.
+    "variant" in the result is one of `V2_VARIANTS`, found in the folder's name, or None. For Args, Returns and Raises, see
+    `imagenet_r`.
     """
     images = ImageNetV2(root)
     name = Path(images.root).resolve().name
@@ -156,10 +157,10 @@ def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
 
 
 def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
-    """Measure the accuracy on the `val` of Stylized-ImageNet.
+    """Measure the accuracy on the validation images of Stylized-ImageNet.
 
-    Its users generate it themselves with randomly drawn styles, so that no two copies have the same images. Args, Returns,
-    Raises: see `imagenet_r`.
+    Its users generate the set themselves, with randomly drawn styles, so that no two copies have the same images. For Args,
+    Returns and Raises, see `imagenet_r`.
     """
     return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 

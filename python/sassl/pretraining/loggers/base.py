@@ -17,9 +17,9 @@ class Begun:
     """The state of a run at its start or resume, as passed to loggers.
 
     Attributes:
-        settings: the run's settings, under one name each.
-        folder: the run's folder, or None.
-        step: the completed steps, 0 for a new run.
+        settings: the run's settings in one flat dict, as `Config.flat` returns them, and "engine".
+        folder: the run's folder; None: the run has none.
+        step: the number of completed steps, 0 for a new run.
         history: the rows of the completed epochs.
         kept: for a resumed run, the value that `begin` returned at its start; else None.
     """
@@ -36,12 +36,12 @@ class Logger(Protocol):
     """The protocol of loggers. Only rank 0 calls them, in the thread of `fit`.
 
     An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. Other errors, and
-    all errors of a resumed run, are printed once, and the run continues; after a call that failed slowly, the logger is not
-    called for twenty times as long, so that network timeouts do not delay the run.
+    all errors of a resumed run, are printed once, and the run continues. If a call takes long to fail, the logger is not called
+    for twenty times that duration, so that network timeouts do not delay the run.
     """
 
     def begin(self, run: Begun) -> Any:
-        """Called before the first step; the result, a JSON value, is `run.kept` when a run in a folder resumes."""
+        """Start logging, before the first step; the result, a JSON value, is `run.kept` when a run in a folder resumes."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Log the values of a step, counted from 1 over the whole run: loss, lr, the method's metrics, and timings.
@@ -53,7 +53,7 @@ class Logger(Protocol):
         """Log the `History` row of an epoch, counted from 1, after its checkpoint is written."""
 
     def end(self, outcome: str) -> None:
-        """Called after the last step; `outcome` is "finished", "stopped" (a signal, a time limit) or "failed"."""
+        """Stop logging, after the last step; `outcome` is "finished", "stopped" (by a signal or time limit) or "failed"."""
 
 
 #: All loggers of this package, by name; each file adds its own, and other packages may add theirs.
@@ -61,11 +61,11 @@ LOGGERS: dict[str, Callable[[], Logger]] = {}
 
 
 def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
-    """Build the requested loggers of a run in the folder `out`.
+    """Build the loggers of a run in the folder `out`: `given` is a name, a logger, or a list of these.
 
     Raises:
         TypeError: an element is neither a name nor a logger.
-        ValueError: a name is unknown; a logger needs a folder, and there is none.
+        ValueError: a name is unknown; a logger needs a folder, and `out` is None.
         ImportError: a logger's package is not installed.
     """
     if given is None:
@@ -85,6 +85,6 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
 
 
 def need(name: str, package: str) -> None:
-    """Raise an ImportError if a logger's package is not installed."""
+    """Raise an ImportError if a logger's module `name` is not installed; `package` is its name for pip."""
     if importlib.util.find_spec(name) is None:
         raise ImportError(f'loggers="{name}" requires the package {name}; pip install {package}')

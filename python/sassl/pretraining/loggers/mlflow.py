@@ -1,4 +1,4 @@
-"""The logger "mlflow": a run of MLflow, logged by a thread, since its client waits minutes for an unreachable server."""
+"""The logger "mlflow", which calls MLflow's client in a thread, since the client waits minutes for an unreachable server."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Callable
 
 from .base import LOGGERS, Begun, need
 
-#: The most calls that are queued for the server, and the seconds that `end` waits for them.
+#: The maximum number of calls in the queue for the server, and the seconds that `end` waits for them.
 _MOST, _SECONDS = 10_000, 60
-#: The most characters of a setting; servers take at least 500.
+#: The maximum length of a logged setting; all servers accept at least 500 characters.
 _LENGTH = 500
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow:
-    """A run of MLflow, which continues under its id when the run in the folder resumes.
+    """Logs to a run of MLflow, which continues under the same id when pretraining resumes from its folder.
 
-    A run that is active already is used, and stays active. MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME
-    apply. Settings are logged as parameters, truncated to 500 characters.
+    If an MLflow run is active already, it is used, and stays active afterwards. The environment variables MLFLOW_TRACKING_URI,
+    MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME apply. Settings are logged as parameters, truncated to 500 characters.
 
     Args:
         experiment: the experiment's name; None: from the environment, else "Default".
-        uri: the server or folder; None: MLflow's default.
+        uri: the tracking server or folder; None: MLflow's default.
 
     Raises:
         ImportError: mlflow is not installed.

@@ -1,4 +1,4 @@
-"""Tables: `log.csv`, a row per epoch, which every run in a folder has; and `steps.csv`, a row for every tenth step."""
+"""CSV tables: `log.csv`, with a row per epoch, for every run in a folder; and `steps.csv`, with a row for every tenth step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Epochs:
-    """`log.csv`, which is rewritten with each row, so that after a resume it has no rows beyond the checkpoint."""
+    """The logger of `log.csv`, a table that is rewritten with each row; after a resume it has no rows beyond the checkpoint."""
 
     name = "log.csv"
 
@@ -27,7 +27,7 @@ class Epochs:
         self._write()
 
     def step(self, step: int, values: dict[str, float]) -> None:
-        """Not part of this table."""
+        """Do nothing: steps are not part of this table."""
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Append a row."""
@@ -69,14 +69,14 @@ class CSV:
             file.write(text.getvalue().encode())
 
     def epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Not part of this table."""
+        """Do nothing: epochs are not part of this table."""
 
     def end(self, outcome: str) -> None:
         """Do nothing: all rows are written."""
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> list[str]:
-    """Write a table atomically, and return its columns; without rows, delete it."""
+    """Write a table atomically, and return the names of its columns; if there are no rows, delete the file."""
     if not rows:
         path.unlink(missing_ok=True)
         return []
@@ -90,7 +90,7 @@ def write_rows(path: Path, rows: list[dict[str, float]]) -> list[str]:
 
 
 def is_steps(path: Path) -> bool:
-    """Return whether a file starts like `steps.csv`."""
+    """Return whether a file starts with the first columns of `steps.csv`."""
     with path.open("rb") as file:
         return file.read(10) == b"step,loss,"
 

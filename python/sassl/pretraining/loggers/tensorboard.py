@@ -10,12 +10,12 @@ from typing import Any
 
 from .base import LOGGERS, Begun, need
 
-#: The index of the next file of this process.
+#: The indices of this process's event files.
 _FILES = itertools.count()
 
 
 class TensorBoard:
-    """Logs scalars such as `step/loss` and `epoch/loss`; needs the package tensorboard, but neither TensorFlow nor torch.
+    """Logs scalars such as `step/loss` and `epoch/loss`; requires the package tensorboard, but neither TensorFlow nor torch.
 
     Raises:
         ImportError: tensorboard is not installed.
@@ -40,7 +40,7 @@ class TensorBoard:
         self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        """Write an event; after a failure, the buffer is retried with the next event, so that the file stays readable."""
+        """Write an event; after a failure, it is written again with the next event, so that the file stays readable."""
         self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:

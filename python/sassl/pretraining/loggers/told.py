@@ -14,9 +14,9 @@ from ...terminal import message
 from ..history import History
 from .base import Begun, Logger
 
-#: The file in a run's folder with the values that loggers keep, such as ids of runs on a server.
+#: The file in a run's folder for the values that loggers returned from `begin`, such as ids of runs on a server.
 KEPT = "loggers.json"
-#: After a call that failed in more than `_SLOW` seconds, the next one waits `_PAUSE` times as long.
+#: After a call that took more than `_SLOW` seconds to fail, the logger is not called for `_PAUSE` times its duration.
 _SLOW, _PAUSE = 0.1, 20
 #: Errors of the caller, which end a run before it begins.
 _MISTAKES = (ImportError, TypeError, ValueError, FileExistsError)
@@ -66,7 +66,7 @@ class Loggers:
                 self._warn(f"{_line(error)}; loggers will start over when the run resumes")
 
     def _name(self, logger: Logger) -> str:
-        """A logger's name or that of its class, with a number if several share it."""
+        """A logger's name, or else that of its class, with a number from the second logger of this name on."""
         names = [getattr(one, "name", type(one).__name__) for one in self._asked]
         at = next(i for i, one in enumerate(self._asked) if one is logger)
         before = names[:at].count(names[at])
@@ -107,10 +107,10 @@ def _line(error: Exception) -> str:
 
 
 def read_kept(path: Path) -> dict[str, Any]:
-    """The values that loggers kept; an empty dict if there is no such file.
+    """The values in the file `KEPT`, by the names of the loggers; an empty dict if there is no such file.
 
     Raises:
-        ValueError: the file is not one of loggers.
+        ValueError: the file was not written by a run's loggers.
     """
     try:
         found = json.loads(path.read_text())["loggers"]
@@ -124,7 +124,7 @@ def read_kept(path: Path) -> dict[str, Any]:
 
 
 def is_kept(path: Path) -> bool:
-    """Return whether a file has the values of loggers, or does not exist."""
+    """Return whether a file was written by a run's loggers, or does not exist."""
     try:
         read_kept(path)
     except ValueError:

@@ -12,14 +12,14 @@ _SECONDS = 60.0
 
 
 class WandB:
-    """A run of Weights & Biases, which continues under its id when the run in the folder resumes.
+    """Logs to a run of Weights & Biases, which continues under the same id when pretraining resumes from its folder.
 
-    A run that is open already is used, and stays open. WANDB_PROJECT (default "sassl"), WANDB_ENTITY, WANDB_MODE=offline and
-    wandb's other variables apply. `step/loss` and the like are plotted over "step", `epoch/loss` over "epoch", so that steps
-    repeated after a kill coincide.
+    If a wandb run is open already, it is used, and stays open afterwards. WANDB_PROJECT (default "sassl"), WANDB_ENTITY,
+    WANDB_MODE=offline and wandb's other environment variables apply. `step/loss` and the like are plotted over "step",
+    `epoch/loss` over "epoch", so that steps that are repeated after a kill are drawn at the same place.
 
     Args:
-        options: further keywords of `wandb.init`, such as project, name, tags.
+        options: further keywords of `wandb.init`, such as project, name or tags, which override the defaults here.
 
     Raises:
         ImportError: wandb is not installed.

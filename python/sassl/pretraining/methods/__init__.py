@@ -1,5 +1,5 @@
-"""The methods, one per file: settings, recipe of the views, presets and class. Each file here is imported and registers
-itself."""
+"""The methods, one per file: settings, recipe of the views, presets and class. Each file is imported here, and registers its
+method."""
 
 from __future__ import annotations
 

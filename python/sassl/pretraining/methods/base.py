@@ -1,4 +1,4 @@
-"""The base class of the methods: a model built from settings, fitted to images, which computes features."""
+"""The base class of the methods: a model that is built from settings, is trained on images, and computes features."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
 class Pretraining(Encoding, Weights):
-    """A pretraining method; `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam` differ in settings, presets and the recipe of their
-    views."""
+    """The base class of `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam`, which differ in settings, presets and the recipe of views."""
 
     #: The method's name, in `METHODS`.
     name: ClassVar[str]
@@ -58,17 +57,17 @@ class Pretraining(Encoding, Weights):
                 `arch_settings`), or a torch.nn.Module from images (N, 3, H, W) to features (N, `features`), of which a copy is
                 trained.
             preset: one of this method's names in `PRESETS`; None: the method's own name.
-            style: the style of the left view: a `SASSL`, or its `styles`, such as "default" or a folder; None: no style. Styles
-                without a name, such as images in memory, are stored in the run's folder.
+            style: the style of the left view: a `SASSL`, or a value of its argument `styles`, such as "default" or a folder;
+                None: no style. Styles without a name, such as images in memory, are stored in the run's folder.
             input_size: side of the views in pixels, or (height, width); None: the preset's.
-            views: further keywords for the recipe of the views, such as `cj_strength` or `normalize`; or two lists of
-                operations as `sassl.transforms.Views`, which may hold a `SASSL`.
+            views: further keywords for the recipe of the views, such as `cj_strength` or `normalize`; or a
+                `sassl.transforms.Views` of two lists of operations, which may contain a `SASSL`.
             init: initial weights of the backbone, as `load_backbone` takes them; None: drawn from `seed`.
-            threads: the threads of a step; None: the environment variable SASSL_THREADS, else all cores.
+            threads: the number of threads for a step; None: the environment variable SASSL_THREADS, else all cores.
             engine: the engine that computes the steps: a name in `sassl.pretraining.engines.ENGINES`, or a callable that builds
                 an `Engine` from a `Config` and a number of threads.
-            settings: changes to the preset, by the names of `config.flat()`: those of the method, the backbone, the optimizer,
-                the schedule and the data.
+            settings: changes to the preset, under the names of `config.flat()`: settings of the method, the backbone, the
+                optimizer, the schedule and the data.
 
         Raises:
             TypeError: this method, backbone or optimizer has no such setting.
@@ -114,7 +113,7 @@ class Pretraining(Encoding, Weights):
         self.engine = (ENGINES[choice("engine", engine, ENGINES)] if isinstance(engine, str) else engine)(
             config, threads
         )
-        #: A dict for each epoch: epoch, loss, lr, images per second, the method's metrics, a monitor's accuracies.
+        #: A list of a dict for each epoch: epoch, loss, lr, images per second, the method's metrics, a monitor's accuracies.
         self.history = History()
 
     @classmethod
@@ -128,18 +127,18 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
-        """Build a model from settings, including its style; `Pretraining.from_config` takes those of any method.
+        """Build a model from settings, including its style; `Pretraining.from_config` accepts those of any method.
 
         Args:
             config: the settings.
-            styles: styles that the settings do not name, such as the file `styles.safetensors` in a run's folder; or styles
-                whose file has moved.
+            styles: the styles, if the settings do not name them, or if their file has moved, such as the file
+                `styles.safetensors` in a run's folder.
             init: whether to load the initial weights that the settings name; False for a run that resumes from its checkpoint.
-            arch: the module, if the settings name its class.
+            arch: the module, if the backbone is one, since settings record only its class.
             threads, engine: as in the constructor.
 
         Raises:
-            ValueError: the settings are invalid or those of another method; styles or weights have changed.
+            ValueError: the settings are invalid, or belong to another method; the files of styles or weights have changed.
             OSError: a folder or file of styles or weights does not exist.
         """
         config, transform = config.with_module(arch), view_settings.make(config, styles=styles)
@@ -185,40 +184,42 @@ class Pretraining(Encoding, Weights):
             data: a folder, or other images that a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose
                 first element is [left views, right views], float arrays (N, 3, H, W) or (N, H, W, 3). The first batch of such
                 an iterable is checked against `input_size` and `normalize` of `views`, by which `sassl.evaluation` preprocesses
-                images; `views={"normalize": "not known"}` accepts any values. An epoch has `len(data)` batches: further ones
-                are ignored with a warning, and fewer also cause one.
-            epochs: total epochs of the run, including those before a resume; None: those of `config`, which `fit` does not
-                change: `run` has the settings of the last run. A larger number than before prolongs the run, which is printed
-                and recorded in `run.json`.
-            batch_size: images of a batch, by which the learning rate is scaled, also for a smaller last batch; None: that of
-                the data, or of `config`.
-            out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch.
-            resume: whether to resume from the folder's last checkpoint, or begin if there is none; bit-exact if the data are a
-                `TwoViewLoader` or images for one.
-            keep: the number of checkpoints to keep.
-            checkpoint_every: the interval in steps of additional checkpoints, for long epochs.
+                images; `views={"normalize": "not known"}` accepts any values. An epoch has `len(data)` batches: if `data`
+                yields more, they are ignored, and if it yields fewer, the epoch ends early, both with a warning.
+            epochs: total epochs of the run, including those before a resume; None: those of `config`, which `fit` leaves
+                unchanged (the attribute `run` has the settings of the last run). On a resume, a larger number prolongs the run,
+                which is printed, and recorded in `run.json`.
+            batch_size: images per batch over all ranks, by which the learning rate is scaled, even for a smaller last batch;
+                None: that of `data` if it yields batches, else that of `config`.
+            out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch; None: nothing is written.
+            resume: whether to resume from the folder's last checkpoint, or start a new run if there is none; bit-exact if the
+                data are a `TwoViewLoader` or images for one.
+            keep: the number of checkpoints to keep, the newest ones.
+            checkpoint_every: the interval, in steps, between additional checkpoints in long epochs; None: none.
             on_error: as in `TwoViewLoader`: "raise", or "report", which replaces an unreadable image by another and prints a
                 line.
-            monitor: labelled images or a `Monitor`, which measures accuracies of the features after an epoch. Its failures are
-                printed, and the run continues; classes that do not fit are an error before the run begins.
+            monitor: labelled images or a `Monitor`, which measures the accuracy of the features after some epochs. Its failures
+                are printed, and the run continues; classes that do not match the training images' raise a ValueError before
+                the run begins.
             loggers: additional logging: a name, such as "tensorboard", "csv" (a row every tenth step), "wandb" or "mlflow", a
-                `sassl.pretraining.Logger`, or a list of these. Later failures are printed, and the run continues.
-            time_limit: the time from now, in Slurm's format ("3:50:00"; "30" means minutes) or a `timedelta`; the run ends with
-                a checkpoint after the last step that fits.
+                `sassl.pretraining.Logger`, or a list of these. Failures during the run are printed, and the run continues.
+            time_limit: the maximum duration of this call, in Slurm's format ("3:50:00"; "30" means minutes) or as a
+                `timedelta`; the run ends with a checkpoint after the last step that fits. None: no limit.
             on_epoch: called with this object and the epoch's row in the history.
             on_step: called with this object and the values of the step: step and epoch, counted from 1, loss, lr, and more.
-            quiet: whether to print only failures, without a progress bar and other lines.
+            quiet: whether to print only failures, and no progress bar or other lines.
 
         Raises:
-            TypeError, ValueError: the settings, the batches or the checkpoint do not fit; the loss is not finite.
+            TypeError, ValueError: an argument is invalid; the batches or the checkpoint do not match the settings; the loss is
+                not finite.
             FileExistsError: the folder has a run already and `resume` is false; another process uses it; or a name that the run
                 needs is taken by another file.
-            OSError: the first or the last checkpoint cannot be written; this object is intact, and `save` writes it elsewhere.
-                A failure in between is printed, earlier checkpoints are kept, and the run continues.
-            Requeue: the time limit or SIGUSR1; a subclass of KeyboardInterrupt.
-            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP, after a last checkpoint if there is a folder. Signals that are ignored
-                (nohup) or have the caller's handler are left alone. Such a handler cannot use this object during a step: let it
-                set a flag, and check the flag in `on_step`.
+            OSError: the first or the last checkpoint cannot be written; the model is intact, and `save` can write it elsewhere.
+                If another checkpoint cannot be written, this is printed, earlier ones are kept, and the run continues.
+            Requeue: the time limit or SIGUSR1 has ended the run; a subclass of KeyboardInterrupt.
+            KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP has ended the run, after a last checkpoint if there is a folder.
+                Signals that are ignored (nohup), or for which the caller has set a handler, are left alone. Such a handler
+                cannot use this object during a step: let it set a flag, and check the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
@@ -270,7 +271,7 @@ class Pretraining(Encoding, Weights):
         return config, loader, self._views
 
     def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
-        """Return the settings with the run's epochs and batch size, checked against the data."""
+        """Return the settings with the epochs and the batch size of a run, after checking these against the data."""
         epochs = self.config.schedule.epochs if epochs is None else whole("epochs", epochs, 1)
         made = batches.is_batches(data)
         if made:
@@ -317,7 +318,7 @@ class Pretraining(Encoding, Weights):
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the whole state and the settings to a file, atomically."""
+        """Write a checkpoint with the complete state and the settings, atomically."""
         self.engine.save(path, metadata(self.run, self.history, len(self.history)))
 
     @classmethod
@@ -330,20 +331,20 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker | None = None,
     ) -> Pretraining:
-        """Load a checkpoint that `save` or `fit` wrote; `Pretraining.load` takes those of any method.
+        """Load a checkpoint that `save` or `fit` wrote; `Pretraining.load` accepts those of any method.
 
         Args:
             path: the checkpoint.
-            style: the style of later calls to `fit` instead of the checkpoint's, as in the constructor. None: `fit` uses the
-                style in the settings, or `styles.safetensors` next to the checkpoint; nothing else needs the style or
-                operations that are not registered.
-            arch: the module, if the checkpoint is of one; it gets the checkpoint's weights.
-            threads, engine: as in the constructor; a checkpoint fits any engine with the same tensors. None: "native", or
-                "torch" for a backbone that only it has.
+            style: a style for later calls to `fit`, as in the constructor, instead of the checkpoint's. None: `fit` uses the
+                style in the checkpoint's settings, with the styles of `styles.safetensors` next to it if there is such a file.
+                Only `fit` needs the style, and operations that are not registered.
+            arch: the module, if the backbone is one; the checkpoint's weights are loaded into a copy.
+            threads, engine: as in the constructor; a checkpoint can be loaded by any engine with the same tensors. Without an
+                engine: "native", or "torch" for timm's and torchvision's models and for modules.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is not a checkpoint, is damaged, or is of another method.
+            ValueError: the file is not a checkpoint, is damaged, or belongs to another method.
         """
         config = Config.of(json.loads(checkpoint_metadata(path)["config"])).with_module(arch)
         engine = engine or ("native" if config.backbone.family is None else "torch")

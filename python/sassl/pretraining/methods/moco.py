@@ -20,11 +20,12 @@ class MoCoSettings(MomentumSettings):
 
     Attributes:
         dim: dimension of a key.
-        queue_size: keys in the queue.
+        queue_size: number of keys in the queue.
         temperature: temperature T of the softmax.
-        splits: number of parts of the batch with separate norm statistics, among which keys are shuffled; the paper's devices.
-        symmetric: whether each view is the query once; the loss is the sum of both directions.
-        mlp: whether the projector has two layers with a ReLU between them, or one layer.
+        splits: number of parts of the batch, each with its own batch-norm statistics, among which keys are shuffled; they stand
+            for the devices in the paper.
+        symmetric: whether each view is the query once, and the loss the sum of both directions; False: only the left view is.
+        mlp: whether the projector has two layers with a ReLU between them, instead of one layer.
     """
 
     name = "moco-v2"
@@ -47,13 +48,13 @@ class MoCoSettings(MomentumSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in projector and queue, by the settings that determine it."""
+        """The number of values in the projector and in the queue, each keyed by the names of the settings that determine it."""
         heads = features * ((features if self.mlp else 0) + self.dim)
         return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
 
     @property
     def views_learnt(self) -> int:
-        """The number of views that are queries; keys have no gradient."""
+        """The number of views that are queries; keys do not need a backward pass."""
         return 2 if self.symmetric else 1
 
     def similarities(self, rows: int) -> int:
@@ -61,7 +62,7 @@ class MoCoSettings(MomentumSettings):
         return self.views_learnt * rows * (self.queue_size + 1)
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss for picking the positive key among those of the queue at random."""
+        """The loss for choosing the positive key at random among itself and the keys in the queue."""
         return self.views_learnt * log(self.queue_size + 1), f"{'2 ' if self.symmetric else ''}ln(queue_size + 1)"
 
 

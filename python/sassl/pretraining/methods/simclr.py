@@ -21,10 +21,10 @@ class SimCLRSettings(MethodSettings):
     Attributes:
         dim: dimension of a projection.
         hidden_dim: hidden dimension of the projector.
-        layers: linear layers of the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
+        layers: number of linear layers in the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
         temperature: temperature T of the softmax.
-        splits: number of parts of the batch with separate norm statistics, as on devices without synchronized norms, each with
-            both views of its images.
+        splits: number of parts of the batch, each with its own batch-norm statistics over both views of its images, as on
+            devices without synchronized norms.
     """
 
     name = "simclr"
@@ -43,16 +43,16 @@ class SimCLRSettings(MethodSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector, by the settings that determine it."""
+        """The number of values in the projector, keyed by the names of the settings that determine it."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
 
     def similarities(self, rows: int) -> int:
-        """The number of pairs of views."""
+        """The number of pairs of views in a batch of `rows` images."""
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss for picking the other view among all others at random."""
+        """The loss for choosing a view's counterpart at random among all other views."""
         return log(2 * batch_size - 1), "ln(2 batch_size - 1)"
 
 

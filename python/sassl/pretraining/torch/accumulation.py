@@ -1,10 +1,10 @@
 """Gradient accumulation: a step processes its rows in pieces, so that memory holds the activations of one piece only.
 
-    loss = sum over rows            the gradient of each piece's share
-    loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
+    a loss that is a sum over rows      for each piece, its share of the loss and the gradient of that share
+    a loss that couples the rows of z   z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 
-Both equal the step on the whole batch if a piece consists of whole parts for norms; the second is that of Gao et al. 2021
-(arXiv 2101.06983), and costs one more forward pass.
+Both are equivalent to a step on the whole batch if each piece consists of whole parts for norms (`splits`). The second is the
+method of Gao et al. 2021 (arXiv 2101.06983), and costs one more forward pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Backward = Callable[..., None]
 
 
 def check(method: Method, name: str, pieces: int) -> None:
-    """Raise a ValueError if the number of pieces would change the run's results."""
+    """Raise a ValueError if the number of pieces is invalid, or would change the run's results."""
     parts, ranks = method.parts, method.world.size
     if pieces < 1:
         raise ValueError(f"accumulate must be an integer >= 1, got {pieces}")
@@ -106,7 +106,7 @@ def _by_representations(method: Method, views: list[Tensor], autocast: Autocast,
 
 
 def _draws(device: torch.device) -> list[Tensor]:
-    """The states of the generators of the CPU and, for a GPU, of the device."""
+    """The states of torch's random generators: the CPU's, and the device's if it is a GPU."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 

@@ -1,4 +1,4 @@
-"""Backbones with torchvision's layers and names, without the package and the classifiers; and heads."""
+"""Backbones with torchvision's layers and names, without classifiers, which do not need torchvision; and heads."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class _Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A ResNet (He et al. 2016) up to its features.
+    """A ResNet (He et al. 2016) without the classifier.
 
     Args:
         blocks: the number of blocks in each stage.
-        is_bottleneck: whether a block has three convolutions, or two.
+        is_bottleneck: whether a block has three convolutions instead of two.
         small_stem: whether the stem is a 3x3 convolution without pooling, as for CIFAR.
-        width: the factor of all channels, a multiple of 1/8.
+        width: the factor for the channels of all layers, a multiple of 1/8.
     """
 
     def __init__(self, blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, width: float = 1) -> None:
@@ -72,7 +72,7 @@ class ResNet(nn.Module):
             setattr(self, f"layer{stage + 1}", nn.Sequential(*layers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to features (N, features)."""
+        """Map images (N, 3, H, W) to features (N, features)."""
         x = self.relu(self.bn1(self.conv1(x)))
         if self.maxpool is not None:
             x = self.maxpool(x)
@@ -96,7 +96,7 @@ class VGG(nn.Module):
         self.features = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, 3, H, W) to features (N, 512)."""
+        """Map images (N, 3, H, W) to features (N, 512)."""
         x = self.features(x)
         return x.mean((2, 3))
 
@@ -117,7 +117,7 @@ BACKBONES: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
 
 
 def build(backbone: Backbone) -> nn.Module:
-    """Build a module from images (N, 3, H, W) to features (N, features).
+    """Build a module that maps images (N, 3, H, W) to features (N, features).
 
     Raises:
         ValueError: the backbone is unknown, or cannot be built.
@@ -150,7 +150,7 @@ def head(
     last_norm: bool = False,
     last_affine: bool = True,
 ) -> nn.Sequential:
-    """Build linear layers of these sizes, inputs first, with ReLUs between them and norms before the ReLUs."""
+    """Build linear layers with ReLUs between them, and norms before the ReLUs; the first of `sizes` is that of the input."""
     layers = []
     for n, (inputs, outputs) in enumerate(pairwise(sizes)):
         is_last = n + 2 == len(sizes)

@@ -1,4 +1,4 @@
-"""Several devices of one machine with one command: torch's elastic launcher starts a process for each."""
+"""Training on several devices of one machine by one command: torch's elastic launcher starts a process for each device."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ...terminal import tell
 from ..stopping import REQUEUES, Requeue
 
-#: Seconds after a signal until a process is killed: it needs them for a step and a checkpoint.
+#: Seconds from a signal until a process is killed, in which it completes a step and writes a checkpoint.
 _PATIENCE = 600
 #: Signals that are forwarded to the processes, which end after a checkpoint.
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
 
 
 def count(devices: str, engine: str = "torch") -> int:
-    """The number of processes for "auto" or a number of devices: one for each GPU, or one if there is none.
+    """The number of processes for a value of `--devices`: "auto" is one for each GPU, or one if there is no GPU.
 
     Raises:
-        ValueError: the number is invalid or exceeds the GPUs; there is no GPU, and the engine is "auto", which is one process
-        then.
+        ValueError: the number is invalid, or larger than the number of GPUs; or it is larger than 1, the engine is "auto", and
+            there is no GPU.
     """
     gpus = torch.cuda.device_count()
     if engine == "auto" and gpus == 0 and devices not in ("auto", "1"):
@@ -47,10 +47,10 @@ def count(devices: str, engine: str = "torch") -> int:
 
 
 def are_begun(devices: str) -> bool:
-    """Return whether this process is already one of a launcher's.
+    """Return whether this process was started by a launcher, such as torchrun or `launch`.
 
     Raises:
-        ValueError: the launcher has started another number of processes.
+        ValueError: the launcher has started another number of processes than `devices`.
     """
     ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE"))
     if ranks is not None and devices not in ("auto", ranks):
@@ -61,10 +61,10 @@ def are_begun(devices: str) -> bool:
 
 
 def launch(processes: int, words: Sequence[str]) -> int:
-    """Run `sassl` with these arguments in several processes, the ranks of one run; return the exit code of the first that
-    fails.
+    """Run `sassl` with the arguments `words` in several processes, the ranks of one run; return the exit code.
 
-    A signal is forwarded to all of them. A killed process ends the others, and is reported in a line.
+    It is 0, or the code of the first process that fails. A signal is forwarded to all processes, and gives 75 if the run should
+    be resumed, else 130. If a process is killed, the others are ended, and a line reports it.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     asked: dict[str, Any] = {

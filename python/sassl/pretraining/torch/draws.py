@@ -1,4 +1,4 @@
-"""The draws of random layers, such as dropout and stochastic depth, which only depend on the seed, the step and the rank."""
+"""The draws of random layers, such as dropout and stochastic depth, which depend only on the seed, the step and the rank."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 
 from ...distributed.collectives import World
 
-#: The count's name in checkpoints, and the base of its two floats, since a float32 cannot hold a 48-bit integer.
+#: The name of the step count in checkpoints, and the base in which it is stored as two floats: one float32 cannot hold 48 bits.
 _NAME, _LOW = "draws.steps", 1 << 20
 
 
 class Draws:
-    """Seeds torch's generators for a step, and restores the caller's state after it. Each rank has its own draws.
+    """Seeds torch's generators for each step, and restores their state after it. Each rank has its own draws.
 
     Args:
         seed: the seed of the run.
-        world: the ranks, of which this process's rank selects the draws.
+        world: the ranks of the engine.
     """
 
     def __init__(self, seed: int, world: World) -> None:
@@ -29,7 +29,7 @@ class Draws:
 
     @contextmanager
     def step(self, device: torch.device) -> Iterator[None]:
-        """Seed the generators for a step on a device; a step that raises is not counted."""
+        """Within the block, seed the generators for a step on a device; a step that raises an error is not counted."""
         own = blake2b(f"{self._seed} {self.steps} {self._rank}".encode(), digest_size=4)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             generators = [torch.default_generator]

@@ -1,6 +1,7 @@
-"""The engine on PyTorch: a method's module, its optimizer, and the ranks that form one engine. A step is
+"""The engine on PyTorch: a method's module, its optimizer, and the ranks that form one engine.
 
-before_step, loss of this rank's rows, its sum over ranks, gradients, their sum over ranks, optimizer, after_step
+A step consists of `before_step`, the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, the
+optimizer's step, and `after_step`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ from .views import loading
 
 
 class TorchEngine(Engine):
-    """The engine that `options.Torch` builds; the arguments are its fields.
+    """The engine that `options.Torch` builds, whose fields are the keyword arguments.
 
     Args:
-        threads: the threads of a step on the CPU, set for torch in this process; None: this rank's share of the cores.
+        config: the settings of the run.
+        threads: the number of threads on the CPU, which is also set for torch in this process; None: SASSL_THREADS, else this
+            rank's share of the cores.
     """
 
     name = "torch"
@@ -106,7 +109,7 @@ class TorchEngine(Engine):
         return method
 
     def _begin(self) -> None:
-        """Set the initial state, computed by one process, since math libraries differ in the last bits."""
+        """Set the initial state, which rank 0 computes for all ranks, since math libraries differ in the last bits."""
         error: Exception | None = None
         if self.ranks.rank == 0:
             try:
@@ -205,7 +208,7 @@ class TorchEngine(Engine):
             torch.autograd.backward(made, gradients)
 
     def _look(self, told: Told, changed: bool = False) -> None:
-        """Check that a step's loss is finite; `changed`: whether its gradient has already changed the weights."""
+        """Check that the loss of a step is finite; `changed` is whether the step has already changed the weights."""
         try:
             told.read()
         except ValueError:
@@ -228,7 +231,7 @@ class TorchEngine(Engine):
         return Features(features.clone() if self._replays else features)
 
     def _share_running(self) -> None:
-        """Average running statistics over ranks: they are linear in those of parts, so the mean is that of the global batch.
+        """Average running statistics over ranks: they are linear in the parts' statistics, so this gives the global batch's.
 
         Called after the backward pass, which may need the values from the forward pass.
         """
@@ -326,7 +329,7 @@ class TorchEngine(Engine):
         return f"torch {torch.__version__} on {self.device} in {self._precision}{ranks}"
 
     def _check_whole(self, looks: bool = True) -> None:
-        """Check that no step was interrupted; `looks`: also wait for the last step's loss and check it."""
+        """Check that no step was interrupted; with `looks`, also wait for the loss of the last step, and check it."""
         if looks and self._is_whole and self._told is not None:
             told, self._told = self._told, None
             self._look(told, changed=True)

@@ -1,7 +1,7 @@
-"""Third-party backbones in settings: `timm:NAME`, `torchvision:NAME`, and modules, which the caller passes.
+"""Third-party backbones in settings: `timm:NAME`, `torchvision:NAME`, and modules that the caller passes.
 
-Their settings are JSON values: a model has `arch_settings`, the keywords of the function that builds it, a module has
-`features`. A model's feature dimension is determined on torch's "meta" device, with shapes but no weights.
+Their settings are JSON values: models have `arch_settings`, the keywords of the function that builds them, and modules have
+`features`. A model's feature dimension is determined on torch's "meta" device if possible, with shapes but no weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _module(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only(name: str, arch: str, settings: dict[str, Any], default: Any) -> Any:
-    """The value of the only allowed setting."""
+    """The value of the setting `name`, the only one that `arch` has."""
     if unknown := settings.keys() - {name}:
         raise ValueError(
             f"{min(unknown)}={settings[min(unknown)]!r:.100} is not a setting of {arch}, which has only {name}"

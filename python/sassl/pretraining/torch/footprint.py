@@ -1,4 +1,4 @@
-"""Estimates the memory of a step of the torch engine before a run, by a step on fake tensors."""
+"""An estimate of the memory of a step of the torch engine, obtained before a run by a step on fake tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .methods import METHODS, Forward, Method
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The peak bytes of tensors that are created within the mode, excluding those in `there`."""
+    """A dispatch mode that counts the bytes of tensors created in it, and their peak; those in `there` are not counted."""
 
     def __init__(self, there: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -50,6 +50,8 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool, precision: str) -> dict[str, int]:
     """The bytes of a step on `rows` rows, by kind: weights, gradients, optimizer, momentum, activations.
+
+    The keyword arguments are as in `Torch`.
 
     Raises:
         ValueError: the method or the backbone is unknown; the number of pieces is invalid.
@@ -89,7 +91,7 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
 
 
 def _hold(p: Tensor) -> None:
-    """Allocate a gradient in advance; a fake tensor would get a new one instead of an in-place sum."""
+    """Allocate a gradient in advance, and keep it; for a fake tensor, each backward pass would otherwise allocate a new one."""
     p.grad = held = torch.zeros_like(p)
 
     def put_back(p: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Builds and tests third-party backbones: models of timm and torchvision without their classifiers, and modules."""
+"""Construction and trial of third-party backbones: timm's and torchvision's models without their classifiers, and modules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ...transforms.operations import size
 from ..config import Config
 from ..settings import Backbone
 
-#: Keywords that do not apply to a backbone, and their alternatives.
+#: Keywords that are rejected for a backbone, and the alternative or the reason.
 _WEIGHTS, _HEAD = "give init=FILE or a state dict", "the classifier is taken away"
 _REFUSED = {
     **dict.fromkeys(("pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS),
     **dict.fromkeys(("weights", "weights_backbone"), _WEIGHTS),
     "num_classes": _HEAD,
 }
-#: Keywords of torchvision's models with auxiliary classifiers, which are removed here.
+#: Keywords by which torchvision builds models without their auxiliary classifiers.
 _AUXILIARY = {name: {"aux_logits": False, "init_weights": True} for name in ("inception_v3", "googlenet")}
 #: The keyword for a model's image size.
 _SIZED = {"timm": "img_size", "torchvision": "image_size"}
@@ -76,7 +76,7 @@ def _without_classifier(module: nn.Module) -> int:
     )
 
 
-#: Functions that build a model without its classifier, and return it with its feature dimension.
+#: Functions that build a model without its classifier, by family; they return it with its feature dimension.
 _MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "timm": _timm,
     "torchvision": _torchvision,
@@ -110,7 +110,7 @@ def features(family: str, name: str, settings: dict[str, Any]) -> int:
 
 
 def build(backbone: Backbone) -> nn.Module:
-    """Build the module of a backbone of a family, or copy the given module.
+    """Build the model of a third-party backbone, or copy the module that the caller has passed.
 
     Raises:
         ValueError: the module cannot be built or copied.
@@ -130,17 +130,18 @@ def build(backbone: Backbone) -> nn.Module:
 
 
 def published(family: str, name: str, weights: Any) -> nn.Module:
-    """A model with published weights, downloaded or from its family's cache, without its classifier.
+    """Build a model with published weights, which are downloaded or in its family's cache, and without its classifier.
 
     Args:
         family, name: the model's family and name.
-        weights: torchvision's enumeration member; for timm's models, whose names identify the weights, anything but None.
+        weights: a member of torchvision's weights enumeration; for timm's models, whose names identify the weights, any value
+            but None.
     """
     return _MAKERS[family](name, {}, weights)[0]
 
 
 def _check_state(module: nn.Module, name: str) -> None:
-    """Check that a checkpoint can hold a module's state: real tensors with known sizes and values that fit float32."""
+    """Check that a checkpoint can hold a module's state: real tensors of known sizes, and integers that float32 represents."""
     for key, tensor in module.state_dict().items():
         if not isinstance(tensor, Tensor) or tensor.is_complex():
             raise ValueError(f"arch {name}: {key} is not a tensor of real numbers, which checkpoints hold")
@@ -152,7 +153,7 @@ def _check_state(module: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def try_out(module: nn.Module, config: Config, memory_format: torch.memory_format) -> None:
-    """Run a backbone of a family on images of the run's size, in training and eval mode, without changing its buffers.
+    """Run a third-party backbone on images of the run's size, in training and eval mode, without changing its buffers.
 
     Raises:
         ValueError: the backbone fails, or does not return features of the expected shape.
@@ -184,7 +185,7 @@ def try_out(module: nn.Module, config: Config, memory_format: torch.memory_forma
 
 @contextmanager
 def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
-    """Convert errors of a family's backbone to a ValueError with its name and the shape of the images."""
+    """Within the block, convert errors of a third-party backbone to a ValueError with its name and the size of the images."""
     try:
         yield
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:

@@ -1,7 +1,7 @@
 """The losses, in at least float32, regardless of the precision of the networks.
 
-`z` has this rank's rows, and a loss is this rank's share of the loss of the global batch (`collectives.py`). Metrics are
-also returned as shares.
+Arguments have this rank's rows, and `batch` is the number of rows of the global batch. Losses, metrics and means are this
+rank's shares, whose sums over ranks are the values of the global batch (`collectives.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Disable autocast: products with a queue in bfloat16 have errors of 0.5 % of the loss and 1.7 % of its gradient."""
+    """Disable autocast in a function: products with a queue in bfloat16 change the loss by 0.5 %, and its gradient by 1.7 %."""
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -33,19 +33,22 @@ def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 
 def full(z: Tensor) -> Tensor:
-    """Convert to float32, except for float64."""
+    """Convert to float32, or leave float64 as it is."""
     return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
 @_in_full
 def normalized(z: Tensor) -> Tensor:
-    """`z / max(|z|, 1e-12)`, by row."""
+    """Normalize each row: `z / max(|z|, 1e-12)`."""
     return normalize(full(z))
 
 
 @_in_full
 def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int) -> tuple[Tensor, Tensor]:
-    """InfoNCE of MoCo (He et al. 2020, equation 1) on normalized rows, and the fraction of positives nearer than all keys."""
+    """InfoNCE (He et al. 2020, equation 1) of normalized rows, and the fraction of queries nearer to k than to any older key.
+
+    Row i of `k` is the positive key of row i of `q`; the keys in `queue` are the negatives.
+    """
     q, k = full(q), full(k)
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
     first = logits.new_zeros(len(q), dtype=torch.long)
@@ -61,9 +64,9 @@ def mean_cosine(p: Tensor, z: Tensor, batch: int) -> Tensor:
 
 @_in_full
 def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor]:
-    """NT-Xent of SimCLR (Chen et al. 2020, equation 1) over all ranks, and the fraction of views nearest to their other view.
+    """NT-Xent (Chen et al. 2020, equation 1) over all ranks, and the fraction of views nearest to their image's other view.
 
-    `z` has this rank's left rows, followed by its right ones.
+    `z` has the rows of this rank's left views, followed by those of its right views.
     """
     z = normalize(full(z))
     rows = torch.arange(len(z), device=z.device)
@@ -79,7 +82,7 @@ def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor
 
 @_in_full
 def directions(z: Tensor) -> Tensor:
-    """The sums over rows that `spread` needs, (2, dim) float64, which can be added over ranks."""
+    """The sums over rows that `spread` needs, (2, dim) float64; those of ranks are to be added."""
     z = normalize(full(z.detach())).double()
     return torch.stack([z.sum(0), z.square().sum(0)])
 
@@ -87,7 +90,7 @@ def directions(z: Tensor) -> Tensor:
 def spread(sums: Tensor, batch: int) -> Tensor:
     """The spread of normalized rows: the mean over dimensions of the standard deviation, times sqrt(dim).
 
-    Near 1 if they spread over the sphere, 0 if they have collapsed (Chen and He 2021, section 4.1).
+    It is near 1 if the rows spread over the sphere, and 0 if they have collapsed to one point (Chen and He 2021, section 4.1).
     """
     mean, square = sums / batch
     return (square - mean.square()).clamp(min=0).sqrt().mean() * sums.shape[1] ** 0.5

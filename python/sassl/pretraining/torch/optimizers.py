@@ -19,9 +19,9 @@ _EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relati
 
 
 class Lars(Optimizer):
-    """`u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; the second is skipped if |p| or |u| is 0.
+    """LARS: `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; no scaling by |p| / |u| if either is 0.
 
-    Groups that are not "adapted" have `u = g`.
+    In groups whose "adapted" is false, `u = g`.
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float, eta: float) -> None:
@@ -90,10 +90,10 @@ def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, A
 
 
 def _spared(network: nn.Module) -> set[str]:
-    """Names of biases, norms, class tokens and position embeddings, by timm's rule.
+    """The names of biases, parameters of norms, class tokens and position embeddings, by timm's rule.
 
-    They have at most one dimension, end in "bias", or are listed by the network's `no_weight_decay()`, or by `_EMBEDDINGS` if
-    it has none.
+    These are parameters that have at most one dimension, whose names end in ".bias", or that are listed by the network's
+    `no_weight_decay()`, or in `_EMBEDDINGS` if it has no such method.
     """
     told = getattr(network, "no_weight_decay", None)
     patterns = list(told()) if callable(told) else [*_EMBEDDINGS, *(f"*.{name}" for name in _EMBEDDINGS)]
@@ -121,7 +121,7 @@ def set_rates(optimizer: Optimizer, rates: Rates) -> None:
 
 
 def slots(optimizer: Optimizer, method: Method) -> Iterator[tuple[str, Tensor]]:
-    """The optimizer's state, by its names in checkpoints."""
+    """Yield the tensors of the optimizer's state with their names in checkpoints."""
     for network, module in method.learning().items():
         for name, p in module.named_parameters():
             for slot, tensor in optimizer.state[p].items():

@@ -1,6 +1,6 @@
 """The options of the torch engine: `sassl.SimCLR(engine=Torch(precision="bf16", compile=True))`.
 
-They are not part of a run's settings: training is the same, and a run can resume with another engine.
+They are not part of a run's settings: they affect speed, memory and rounding, and a run can resume with others.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ class Torch:
     """Builds an engine on PyTorch.
 
     Attributes:
-        device: such as "cuda", "cuda:1" or "cpu"; None: this process's GPU if there is one, else the CPU.
+        device: the device, such as "cuda", "cuda:1" or "cpu"; None: this process's GPU if there is one, else the CPU.
         precision: "bf16": networks run in bfloat16 through autocast, while weights, losses, norm statistics, the queue,
             momentum encoders and optimizers stay float32; "float32"; "float64" throughout, for comparisons. None: "bf16" on a
-            GPU, else
-            "float32".
-        channels_last: the memory format of images and weights; None: true except in float64.
+            GPU, else "float32".
+        channels_last: whether images and weights are in the channels-last memory format; None: true except in float64.
         compile: whether to compile networks with `torch.compile`, which takes a minute or more before the first step and speeds
-            up the later ones; or the name of its backend.
-        graphs: whether compiled networks replay their kernels as CUDA graphs, which helps small networks and batches, whose
-            launches take longer than their kernels, at the cost of extra memory.
+            up the later ones; or the name of a backend of `torch.compile`.
+        graphs: whether networks replay their kernels as CUDA graphs, which requires `compile=True`. It is faster for small
+            networks and batches, where launching the kernels takes longer than running them, and uses more memory.
         ahead: whether the loss is read one step late, so that the device never waits; a loss that is not finite is then
-            reported after its update. None: true on a GPU.
+            reported after the weights were updated. None: true on a GPU.
         views: where `fit` computes the views of images. "cpu": on threads; "split": threads decode, crop and resize, and the
             device computes the rest, a batch at a time; "gpu": threads decode, and the device computes the rest. None: "split"
-            on a GPU if all operations after the crop have kernels (a warning names one that has none), else "cpu". The draws
-            and the loader's state are the same, so that a run can resume with another value; the views are bit-identical, on a
-            GPU except for styled ones.
-        accumulate: the number of pieces in which a rank processes its rows of a step, one after another, so that memory holds
-            the activations of one piece only; each consists of whole parts of the batch for norms (`splits`), and the step is
-            the same.
-        checkpointing: whether blocks of the backbone keep only their inputs, and recompute the rest in the backward pass: a
-            third more time for less memory.
+            on a GPU if all operations after the crop have kernels (a warning names one that has none), else "cpu". A run can
+            resume with another value, since the draws and the loader's state are the same. The views are bit-identical, except
+            for styled views computed on a GPU.
+        accumulate: the number of pieces into which the rows of a rank are divided in a step (gradient accumulation), so that
+            memory holds the activations of only one piece at a time. `splits`, the number of parts of the global batch with
+            separate norm statistics, must be a multiple of `accumulate` times the number of ranks. The step is the same up to
+            rounding.
+        checkpointing: whether blocks of the backbone keep only their inputs, and recompute the rest in the backward pass, which
+            takes less memory and a third more time.
         group: a process group of torch.distributed whose ranks form one engine; None: the default group if there is one, else
             the one described by the environment of torchrun or srun, which is created here and destroyed when the process ends.
     """
@@ -65,11 +65,11 @@ class Torch:
         flag("checkpointing", self.checkpointing)
 
     def __call__(self, config: Config, threads: int | None = None, **how: Any) -> Engine:
-        """Build the engine; `how` overrides attributes.
+        """Build the engine; the keywords `how` override attributes.
 
         Raises:
             ImportError: torch is not installed.
-            ValueError: the settings are invalid; the ranks do not match.
+            ValueError: the settings are invalid, or differ between ranks.
         """
         if find_spec("torch") is None:
             raise ImportError('engine="torch" needs torch: install it, or the extra sassl[torch]')
@@ -80,7 +80,7 @@ class Torch:
 
 
 def auto(config: Config, threads: int | None = None, **how: Any) -> Engine:
-    """Build torch's engine if it is installed, and has a GPU or is the only one with the backbone; else the native engine."""
+    """Build the torch engine if torch is installed, and there is a GPU or only it has the backbone; else the native engine."""
     if find_spec("torch") is not None:
         import torch
 

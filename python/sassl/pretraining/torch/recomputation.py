@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The innermost elements of a network's lists and sequences that have child layers themselves."""
+    """The innermost elements of the `nn.Sequential` and `nn.ModuleList` of a network that have child modules themselves."""
     found: list[nn.Module] = []
     for child in module.children():
         inner = blocks(child)
@@ -19,7 +19,7 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def wrap(backbone: nn.Module, name: str) -> None:
-    """Enable checkpointing for a backbone's blocks; the recomputation updates running statistics again.
+    """Enable checkpointing for a backbone's blocks; their recomputation would update running statistics again (see `unmoved`).
 
     Raises:
         ValueError: the backbone has no blocks.

@@ -15,12 +15,12 @@ from ..engines import State
 from .methods import Method
 from .optimizers import slots
 
-#: Up to this, float32 represents every integer.
+#: The largest integer up to which float32 represents all integers.
 _COUNTS = 1 << 24
 
 
 def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The tensors of a run by name, sharing memory with it; those of the method's own state are copies."""
+    """The tensors of a run by name, which share memory with it, except for some of the method's own state."""
     found = dict(method.state_dict())
     found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
     own = {f"method.{name}": tensor for name, tensor in method.own_state().items()} | (
@@ -33,14 +33,14 @@ def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def shapes(method: Method) -> str:
-    """The numbers of tensors and values of a method's networks, and a checksum of their names and shapes."""
+    """A line to compare the networks of ranks by: the number of tensors and of values, and a checksum of names and shapes."""
     found = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
     values = sum(tensor.numel() for tensor in method.state_dict().values())
     return f"{len(found)} tensors, {values} values, checksum {crc32(repr(found).encode()):08x}"
 
 
 def _flat(slot: Tensor) -> Tensor:
-    """Give a count of steps one dimension, as in files."""
+    """Reshape a scalar, such as a count of steps, to one dimension, as in checkpoints."""
     return slot.view(1) if slot.ndim == 0 else slot
 
 
@@ -54,7 +54,7 @@ def arrays(named: Mapping[str, Tensor]) -> State:
 
 
 def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> None:
-    """Load checked tensors.
+    """Load tensors that were checked by `check`, or are the result of `tensors`.
 
     Raises:
         ValueError: the method's own state is invalid; nothing has changed in that case.
@@ -72,7 +72,7 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
     """Convert a state to tensors, after a check of its names, shapes and values.
 
     Raises:
-        ValueError: a tensor is missing, unknown or invalid; the error names the first.
+        ValueError: a tensor is missing, unknown or invalid; the error names the first one found.
     """
     for name, tensor in mine.items():
         if name not in state:

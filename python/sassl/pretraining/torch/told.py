@@ -1,4 +1,4 @@
-"""Asynchronous transfer of a step's values from the device; reading them waits."""
+"""Asynchronous transfer of a step's values from the device; reading them waits for the transfer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Told:
-    """A loss and metrics.
+    """The loss and the metrics of a step, which are copied from the device asynchronously.
 
     Args:
         values: the loss followed by the metrics, on any device.
@@ -29,7 +29,7 @@ class Told:
             self._event.record(torch.cuda.current_stream(values.device))
 
     def read(self) -> list[float]:
-        """The values.
+        """Wait for the values, and return them: the loss followed by the metrics.
 
         Raises:
             ValueError: the loss is not finite.
@@ -64,7 +64,7 @@ class Value:
 
 
 class Features:
-    """Features on the device, which numpy copies when it converts them to an array."""
+    """Features on the device, which are copied only when numpy converts them to an array."""
 
     def __init__(self, rows: Tensor) -> None:
         self._rows = rows

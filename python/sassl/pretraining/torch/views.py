@@ -11,11 +11,13 @@ from ...transforms.views import Views
 
 
 def loading(transform: Views, where: str | None, device: torch.device, ranks: int) -> dict[str, Any]:
-    """The loader's settings for half-finished views, page-locked for a GPU; empty if threads compute the whole views.
+    """The loader's keywords for half-finished views, page-locked for a GPU; empty if threads compute complete views.
 
     Args:
-        where: "cpu", "split", "gpu", or None: "split" on a GPU if possible.
-        ranks: the number of ranks that divide a batch.
+        transform: the transform of the views.
+        where: "cpu", "split" or "gpu", as in `Torch`; None: "split" on a GPU if possible, else "cpu".
+        device: the engine's device.
+        ranks: the number of ranks among which a batch is divided.
 
     Raises:
         ValueError, RuntimeError: `where` is given, but an operation has no kernels there; the error names it.

@@ -11,12 +11,12 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 /// Number of threads in a block.
 const BLOCK: u32 = 256;
 
-/// Pixels of a block, and the maximum number of blocks of a view: for views of up to 2^30 pixels, so that the sums of a part
-/// are below 2^32.
+/// Maximum number of pixels of a block, unless a view then has more than `PARTS` blocks. In views of up to 2^30 pixels, the
+/// sums of a block are thus below 2^32.
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
-/// A colour operation: the kinds of [`crate::image::Factor`].
+/// Kind of a colour operation, as in [`crate::image::Factor`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are documented there")]
 pub enum FactorKind {
@@ -47,7 +47,7 @@ impl DeviceEnum for FactorKind {
     ];
 }
 
-/// A colour operation and its strength; zeroed: none.
+/// A colour operation and its strength; all zeros mean no operation.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceFactor {
@@ -62,13 +62,13 @@ impl DeviceStruct for DeviceFactor {
 }
 
 impl DeviceFactor {
-    /// The strength of a hue is converted to steps of 256, truncated, and wrapped around.
+    /// Creates a factor. A hue rotation `by`, in turns, is multiplied by 255, truncated, and wrapped around to a byte.
     pub fn new(kind: FactorKind, by: f32) -> Self {
         let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
         Self { kind: int(kind.code()), by: if kind == FactorKind::Hue { steps } else { by } }
     }
 
-    /// Whether the factor needs a mean.
+    /// Returns whether the factor needs a mean.
     fn is_contrast(&self) -> bool {
         [FactorKind::Contrast, FactorKind::ColorContrast].iter().any(|kind| int(kind.code()) == self.kind)
     }
@@ -106,12 +106,13 @@ pub struct ChainBuilder {
 }
 
 impl ChainBuilder {
-    /// A chain that only converts to grayscale.
+    /// Creates a builder of a chain that only converts to grayscale.
     pub fn of_gray() -> Self {
         Self { factors: vec![], gray: true }
     }
 
-    /// Adds a factor and returns whether it fits: at most four before grayscale, at most one of which needs a mean.
+    /// Adds a factor if it fits, and returns whether it did. At most four fit, all before grayscale, and at most one of them
+    /// may need a mean.
     pub fn push(&mut self, factor: DeviceFactor) -> bool {
         let two = factor.is_contrast() && self.factors.iter().any(DeviceFactor::is_contrast);
         let fits = !self.gray && !two && self.factors.len() < 4;
@@ -121,7 +122,7 @@ impl ChainBuilder {
         fits
     }
 
-    /// Adds grayscale at the end, and returns whether it was missing.
+    /// Adds grayscale at the end, and returns whether the chain did not have it yet.
     pub fn gray(&mut self) -> bool {
         !std::mem::replace(&mut self.gray, true)
     }
@@ -134,7 +135,7 @@ impl ChainBuilder {
     }
 }
 
-/// Changes the colours of the listed views, `[view][colour][pixels]`.
+/// Applies each chain to the view with the given index; `views` is `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! Hue rotation: red, green and blue to hue, saturation and value in bytes, and back.
+//! Hue rotation: conversion of red, green and blue to hue, saturation and value in bytes, and back.
 //!
 //! Pillow computes some of this in double precision. For bytes, single precision in this order gives the same result; a test
 //! checks every colour.
@@ -21,7 +21,7 @@ impl Kernel for Turn<'_> {
     }
 }
 
-/// Per-pixel code is arithmetic without branches or tables, so that it vectorizes.
+/// Rotates the hue of one pixel; without branches or tables, so that the loop vectorizes.
 #[inline(always)]
 fn turned(steps: u8, [red, green, blue]: [u8; 3]) -> [u8; 3] {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));

@@ -1,6 +1,6 @@
 //! Colour operations on single pixels, bit-identical to Pillow (libImaging `Blend.c`, `Convert.c`).
 //!
-//! Written once for all instruction sets, see [`super::planes`].
+//! The loops are written once for all instruction sets; see [`super::planes`].
 #![allow(unsafe_code)]
 pub mod cuda;
 mod hue;
@@ -8,7 +8,7 @@ mod hue;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
-/// Writes the luma of each pixel: ITU-R 601-2 with 16-bit weights.
+/// Writes the luma of each pixel to `gray`: ITU-R 601-2 with 16-bit weights.
 ///
 /// # Panics
 /// If `gray` does not have one byte for each pixel.
@@ -17,7 +17,7 @@ pub fn gray(isa: Isa, planes: &Planes, gray: &mut [u8]) {
     isa.dispatch(Gray { colors: planes.colors(), gray });
 }
 
-/// `from + factor (x - from)` for each byte, clamped to 0 and 255 and truncated.
+/// Replaces each byte `x` by `from + factor * (x - from)`, clamped to [0, 255] and truncated.
 pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
     isa.dispatch(Blend { from, factor, bytes });
 }
@@ -31,7 +31,7 @@ pub enum Base<'a> {
     Each(&'a [u8]),
 }
 
-/// Rotates the hue of each pixel by `steps` of 1/255, with the wrap-around of a byte.
+/// Rotates the hue of each pixel by `steps`; the hue is a byte, with 255 steps per turn, and wraps around at 256.
 pub fn turn_hue(isa: Isa, steps: u8, planes: &mut Planes) {
     isa.dispatch(hue::Turn { steps, colors: planes.colors_mut() });
 }
@@ -46,12 +46,12 @@ pub fn posterize(isa: Isa, mask: u8, bytes: &mut [u8]) {
     isa.dispatch(Posterize { mask, bytes });
 }
 
-/// `by x + plus` for each byte, clamped to 0 and 255 and rounded.
+/// Replaces each byte `x` by `by * x + plus`, clamped to [0, 255] and rounded.
 pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
     isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
 }
 
-/// Multiplies the saturation of each pixel by `factor`, up to 1, as defined by HSV: `(V - min) / V` for the largest colour V.
+/// Multiplies the HSV saturation of each pixel, `(V - min) / V` for the largest colour V, by `factor`, and limits it to 1.
 pub fn saturate(isa: Isa, factor: f32, planes: &mut Planes) {
     isa.dispatch(Saturate { factor, colors: planes.colors_mut() });
 }
@@ -101,7 +101,7 @@ fn blended(from: u8, factor: f32, x: u8) -> u8 {
     truncated(from + factor * (f32::from(x) - from))
 }
 
-/// Clamps to 0 and 255 and truncates; NaN becomes 0.
+/// Clamps to [0, 255] and truncates; NaN becomes 0.
 #[allow(clippy::manual_clamp)] // `clamp` lets NaN through.
 #[inline(always)]
 fn truncated(x: f32) -> u8 {

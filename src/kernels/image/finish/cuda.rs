@@ -1,4 +1,4 @@
-//! A view's last steps on CUDA, in one launch.
+//! The last steps of views on CUDA, in one launch.
 use crate::kernels::cuda::interface::{DeviceEnum, DeviceStruct, Field};
 use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Plan, count, int};
 use bytemuck::{Pod, Zeroable};
@@ -11,7 +11,7 @@ static SOURCE: LazyLock<String> =
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Finish {
-    /// Threshold from which bytes are inverted; negative for none.
+    /// Bytes that are at least this threshold are inverted; negative for none.
     solarize: i32,
     horizontally: i32,
     vertically: i32,
@@ -30,8 +30,8 @@ impl DeviceStruct for Finish {
 }
 
 impl Finish {
-    /// `solarize`: threshold from which bytes are inverted. `flip`: whether to flip horizontally and vertically. `blurred`:
-    /// index of the view among the blurred views, if it is blurred.
+    /// Creates the last steps of a view. Bytes that are at least `solarize` are inverted, `flip` states whether to flip
+    /// horizontally and vertically, and `blurred` is the index of the view among the blurred views, if it is blurred.
     pub fn new(solarize: Option<u8>, flip: (bool, bool), blurred: Option<usize>) -> Self {
         Self {
             solarize: solarize.map_or(-1, i32::from),
@@ -42,7 +42,7 @@ impl Finish {
     }
 }
 
-/// `(x / 255 - mean) / std` of each colour.
+/// The normalization of each colour, `(x / 255 - mean) / std`.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Normalization {
@@ -55,13 +55,13 @@ impl DeviceStruct for Normalization {
     const FIELDS: &'static [Field<Self>] = &[("mean", |own| &own.mean), ("std", |own| &own.std)];
 }
 
-/// Threads in a block, and approximate number of groups of four pixels per thread, since each block first computes a
-/// table.
+/// Number of threads in a block, and approximate number of groups of four pixels per thread. Each thread handles several
+/// groups, because each block first computes a table.
 const BLOCK: usize = 256;
 const FOURS: usize = 8;
 
-/// Writes `views`, or their blurred versions, both bytes of `[n][colour][height][width]`, to `out`, as bytes or as
-/// `(x / 255 - mean) / std`.
+/// Writes `views`, or their versions in `blurred`, to `out`, as bytes or as `(x / 255 - mean) / std`. Both inputs are bytes,
+/// `[n][colour][height][width]`.
 pub fn finish(
     (views, blurred): (At, At),
     out: &DeviceImages,

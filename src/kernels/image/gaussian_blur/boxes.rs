@@ -1,7 +1,7 @@
-//! Pillow's Gaussian blur, three box filters in each direction, bit-identical (libImaging `BoxBlur.c`): sums of whole bytes and
-//! of fractions of the two beyond them, with 24-bit weights, rounded to bytes after each box.
+//! Pillow's Gaussian blur by three box filters in each direction, bit-identical (libImaging `BoxBlur.c`). A box sums the bytes
+//! within its radius and a fraction of the next byte on either side, with 24-bit weights, and rounds to bytes.
 //!
-//! Written once for all instruction sets, see `kernels/image/planes`.
+//! The loops are written once for all instruction sets; see `kernels/image/planes`.
 use super::BlurScratch;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
@@ -9,7 +9,8 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 /// Number of boxes that approximate a Gaussian.
 const PASSES: usize = 3;
 
-/// Blurs each colour with boxes that have the variance of a Gaussian of `sigma`, with repeated edges.
+/// Blurs each colour with boxes that together have the variance of a Gaussian with standard deviation `sigma`; edge pixels are
+/// repeated.
 pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScratch) {
     let Some(window) = Window::new(sigma) else { return };
     let (height, width) = (planes.height(), planes.width());
@@ -18,7 +19,7 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScr
     }
 }
 
-/// A box: weight `whole` for each of `2 radius + 1` bytes, `part` for the ones before and after them.
+/// A box: weight `whole` for each of `2 radius + 1` bytes, `part` for the byte before and the byte after them.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) radius: usize,
@@ -27,7 +28,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
+    /// Returns the box of which `PASSES` have the variance of the Gaussian, or `None` if it would not change anything: Gwosdek
+    /// et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
     pub(super) fn new(sigma: f32) -> Option<Self> {
         let variance = sigma * sigma / PASSES as f32;
         let side = (f64::from(variance) * 12.0 + 1.0).sqrt() as f32;
@@ -86,7 +88,7 @@ impl Kernel for Blur<'_> {
     }
 }
 
-/// Writes each output from the `2 radius + 3` bytes, `stride` apart, that start at its index in `from`.
+/// Computes output `i` from the `2 radius + 3` bytes, `stride` apart, that start at index `i` of `from`.
 #[inline(always)]
 fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
     let n = to.len();

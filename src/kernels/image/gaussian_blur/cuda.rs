@@ -1,4 +1,4 @@
-//! Blur on CUDA.
+//! Gaussian blur on CUDA.
 use super::boxes::Window;
 use crate::kernels::cuda::interface::{DeviceStruct, Field};
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Plan, SHARED, count, int};
@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceBox::definition() + include_str!("gaussian_blur.cu"));
 
-/// Blurs the listed views, each with its own half of at most `longest` taps, the middle first, into new memory,
-/// `[blurred][..]`.
+/// Blurs the views that `halves` lists, each with its own symmetric taps, into new memory, `[blurred][colour][height][width]`.
+/// A half is the middle tap and those on one side of it, at most `longest` in all.
 pub fn gaussian_blur(
     views: At,
     (height, width): (usize, usize),
@@ -51,7 +51,7 @@ pub fn gaussian_blur(
     blurred
 }
 
-/// Copies the output of [`gaussian_blur`] back to the views that were blurred.
+/// Copies the output of [`gaussian_blur`] back to the views at the indices `rows`.
 pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &[u32], plan: &mut Plan) {
     if rows.is_empty() {
         return;
@@ -75,15 +75,15 @@ struct Tile {
 }
 
 impl Tile {
-    /// Returns the largest tile whose surroundings fit in shared memory, of equal parts of the view.
+    /// Divides the view into equal tiles, as large as fit in shared memory with their margins; returns `None` if none fits.
     fn new((height, width): (usize, usize), longest: usize) -> Option<Self> {
         let side = |n: usize, most: usize| n.div_ceil(n.div_ceil(most)).next_multiple_of(8);
         let tiles = [64, 32, 16].map(|most| Self { height: side(height, most), width: side(width, most) });
         tiles.into_iter().find(|tile| tile.bytes(longest) <= SHARED)
     }
 
-    /// Size of the bytes with the margin that the taps reach, and of the floats between the passes; rows have odd numbers of
-    /// words.
+    /// Size in bytes of the shared memory for a tile: its pixels with a margin as wide as the taps reach, and the floats
+    /// between the two passes. Rows have odd numbers of words, to avoid bank conflicts.
     fn bytes(self, longest: usize) -> usize {
         let reach = longest - 1;
         let words = (self.width + 2 * reach.next_multiple_of(4)) / 4;
@@ -112,7 +112,7 @@ impl From<Window> for DeviceBox {
     }
 }
 
-/// Maximum number of adjacent words, each of four lines, in a block's memory.
+/// Maximum number of adjacent words in a block's memory; each word holds bytes of four lines.
 const LANES: usize = 8;
 
 /// Blurs the listed views in place, each with Pillow's boxes for its own sigma.

@@ -10,7 +10,7 @@ use crate::kernels::isa::Isa;
 
 pub use boxes::box_blur;
 
-/// Buffers of a blur, reusable for the next image.
+/// Buffers of a blur, which the next image can reuse.
 #[derive(Debug, Default)]
 pub struct BlurScratch {
     /// One row with its reflected ends.
@@ -20,7 +20,7 @@ pub struct BlurScratch {
     blurred: Vec<u8>,
 }
 
-/// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`.
+/// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`, which must sum to 1.
 ///
 /// # Panics
 /// If there are no taps, or r is not less than the height and the width.
@@ -36,7 +36,8 @@ pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut 
     }
 }
 
-/// Index in 0..n of position `i` of the reflected image; `i` may be up to `n - 1` outside.
+/// Returns the index in `0..n` to which position `i` is reflected, without repeating the edge; `i` may be outside by up to
+/// `n - 1`.
 fn reflected(i: isize, n: usize) -> usize {
     let i = i.unsigned_abs();
     if i < n { i } else { 2 * (n - 1) - i }

@@ -1,5 +1,5 @@
-//! One row and four vectors at a time: each row is blurred once into a ring of rows, from which columns are read while it is in
-//! the cache.
+//! Blurs one row, four vectors at a time: each row is blurred along its length once, into a ring of rows that is blurred along
+//! columns while it is in the cache.
 #![allow(unsafe_code)]
 use super::{BlurScratch, reflected};
 use crate::kernels::isa::{Kernel, Lanes};

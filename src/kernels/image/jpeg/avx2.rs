@@ -1,4 +1,5 @@
-//! The kernels for AVX2: the inverse DCT of 8x8 samples by hand, the others compiled again for AVX2.
+//! The kernels for AVX2: the inverse DCT of 8x8 samples and the conversion from YCbCr use intrinsics, the others are compiled
+//! again for AVX2.
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -72,7 +73,7 @@ fn pass<const BITS: i32>(x: [__m128i; 8]) -> [__m128i; 8] {
     out
 }
 
-/// Interleaves two vectors.
+/// Interleaves the elements of two vectors.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pairs(a: __m128i, b: __m128i) -> __m256i {

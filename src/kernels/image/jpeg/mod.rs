@@ -1,7 +1,7 @@
-//! Computes a JPEG's pixels from its coefficients: inverse DCT, smooth upsampling, colour conversion. libjpeg calls these
-//! [`Kernels`].
+//! Computation of a JPEG's pixels from its coefficients: inverse DCT, smooth upsampling and colour conversion. libjpeg calls
+//! these [`Kernels`].
 //!
-//! Upsampling and colour conversion are written once, and compiled for each instruction set.
+//! Upsampling and the conversion from CMYK are written once, and also compiled for AVX2.
 #![allow(unsafe_code)]
 mod avx2;
 mod scalar;
@@ -26,7 +26,7 @@ impl Kernels {
     /// Returns the kernels of an instruction set.
     ///
     /// # Panics
-    /// If the machine does not support it.
+    /// If the machine does not support the instruction set.
     pub fn new(isa: Isa) -> Self {
         assert!(isa.is_supported(), "this CPU has no {}", isa.name());
         #[cfg(target_arch = "x86_64")]
@@ -61,17 +61,17 @@ impl Kernels {
         samples
     }
 
-    /// Upsamples the samples of `part` to twice the width.
+    /// Doubles the width of the samples in the range `part`, with smooth ("fancy") upsampling.
     ///
     /// # Panics
-    /// If `wide` is not twice as wide.
+    /// If `wide` is not twice as wide as `samples`.
     pub fn h2v1(&self, samples: &[u8], wide: &mut [u8], part: Range<usize>) {
         assert!(wide.len() == 2 * samples.len());
         // SAFETY: as asserted; the kernel stays within the width.
         unsafe { (self.h2v1)(samples.as_ptr(), wide.as_mut_ptr(), samples.len(), part.start, part.end) }
     }
 
-    /// Like `h2v1`, interpolating between the nearer and the further of two rows.
+    /// Like [`Kernels::h2v1`], but also interpolates between the nearer and the further of two rows.
     ///
     /// # Panics
     /// If `wide` is not twice as wide as each row.
@@ -82,7 +82,7 @@ impl Kernels {
         unsafe { (self.h2v2)(near.as_ptr(), far.as_ptr(), wide.as_mut_ptr(), width, start, end) }
     }
 
-    /// Converts luma and chroma to red, green and blue.
+    /// Converts YCbCr to interleaved RGB pixels.
     ///
     /// # Panics
     /// If the lengths do not match.

@@ -23,7 +23,7 @@ fn sub<const N: usize>(a: Lanes<i32, N>, b: Lanes<i32, N>) -> Lanes<i32, N> {
     zip(a, b, i32::wrapping_sub)
 }
 
-/// `a f + b g`, like the corresponding SSE2 instruction.
+/// Computes `a f + b g`, like the corresponding SSE2 instruction.
 #[inline(always)]
 fn dot<const N: usize>(a: Lanes<i16, N>, b: Lanes<i16, N>, f: i32, g: i32) -> Lanes<i32, N> {
     zip(a, b, |a, b| i32::from(a) * f + i32::from(b) * g)
@@ -40,7 +40,7 @@ fn saturated<const N: usize>(x: Lanes<i32, N>) -> Lanes<i16, N> {
     x.map(|x| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16)
 }
 
-/// Converts to samples; zero becomes the middle value.
+/// Converts to samples, clamped to [0, 255]; zero becomes the middle value, 128.
 #[inline(always)]
 fn samples<const N: usize>(x: Lanes<i16, N>) -> [u8; N] {
     x.map(|x| (x.clamp(-128, 127) + 128) as u8)
@@ -99,15 +99,15 @@ fn two<const N: usize>(first: Lanes<i32, N>, x: [Lanes<i16, N>; 8], bits: u32) -
     [add(even, odd), sub(even, odd)].map(|x| round(x, bits))
 }
 
-/// Coefficients times their quantization, in 16 bits.
+/// Multiplies coefficients by their quantization steps; products wrap around at 16 bits.
 #[inline(always)]
 fn dequantized(coefficients: &[i16; 64], quantization: &[u16; 64]) -> [Lanes<i16, 8>; 8] {
     let row = |i: usize| std::array::from_fn(|c| coefficients[8 * i + c].wrapping_mul(quantization[8 * i + c] as i16));
     std::array::from_fn(row)
 }
 
-/// Whether all coefficients of these rows are 0. The pass over the columns is then skipped, which changes the results of
-/// overflows.
+/// Returns whether all coefficients of these rows are 0. The pass over the columns is then skipped, which changes the results
+/// of overflows.
 #[inline(always)]
 fn are_zero<const N: usize>(coefficients: &[i16; 64], rows: [usize; N]) -> bool {
     rows.into_iter().all(|i| coefficients[8 * i..8 * i + 8] == [0; 8])

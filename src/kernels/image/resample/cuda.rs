@@ -1,4 +1,4 @@
-//! Crops of a batch's images, resized, on CUDA.
+//! Cropping and resizing of a batch of images on CUDA.
 use super::Interpolation;
 use crate::kernels::cuda::interface::{DeviceStruct, Field};
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Plan, int};
@@ -7,13 +7,13 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceCrop::definition() + include_str!("resample.cu"));
 
-/// Number of bytes that the first passes for a part of the batch may write.
+/// Maximum number of bytes that the first pass writes; larger batches are processed in parts.
 const PART: usize = 64 << 20;
 
-/// About how many groups of four pixels a thread computes.
+/// Approximate number of groups of four pixels per thread.
 const TIMES: usize = 4;
 
-/// The crop of an image: offset of its first value and distance between its rows, in values.
+/// The crop of an image: the offset of its first value and the distance between its rows, in values, and its size.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceCrop {
@@ -34,7 +34,7 @@ impl DeviceStruct for DeviceCrop {
 }
 
 impl DeviceCrop {
-    /// A crop of the given size, starting at offset `begin`.
+    /// Creates a crop of the given size that starts at offset `begin` and whose rows are `row` values apart.
     pub fn new(begin: i64, row: i64, (height, width): (usize, usize)) -> Self {
         Self { begin, row, height: int(height), width: int(width) }
     }
@@ -42,8 +42,8 @@ impl DeviceCrop {
     const WORDS: usize = size_of::<Self>() / 4;
 }
 
-/// Resizes crops of images of bytes into `views`, `[crop][colour][height][width]`; `images` has the address, the strides of
-/// columns and colours, and the largest height and width.
+/// Resizes crops of images of bytes into `views`, `[crop][colour][height][width]`. Of `images`, only the address, the strides
+/// of columns and colours, and the size are used; no crop may exceed the size.
 pub fn resample(
     images: &DeviceImages,
     crops: &[DeviceCrop],

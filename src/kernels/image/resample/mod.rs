@@ -1,8 +1,8 @@
-//! Resizes a crop of an image, bit-identical to Pillow (libImaging `Resample.c`): along rows and along columns, rounded to
+//! Resizing of a crop of an image, bit-identical to Pillow (libImaging `Resample.c`): along rows and along columns, rounded to
 //! bytes in between, with 22-bit weights. The filter widens when the crop shrinks.
 //!
-//! Written once for all instruction sets, see [`super::planes`]. The input is interleaved pixels, the output planes: rows are
-//! split where they are narrowest.
+//! The loops are written once for all instruction sets; see [`super::planes`]. The input is interleaved pixels; each finished
+//! row of the output is split into planes, if these are wanted.
 pub mod cuda;
 
 use crate::kernels::image::planes::Planes;
@@ -12,24 +12,24 @@ use std::ops::Range;
 /// Filter of a resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolation {
-    /// A triangle.
+    /// A triangle filter, as in Pillow's BILINEAR.
     Bilinear,
-    /// Keys' cubic with a = -0.5.
+    /// Keys' cubic filter with a = -0.5, as in Pillow's BICUBIC.
     Bicubic,
 }
 
-/// Buffers of a resize, reusable for the next image.
+/// Buffers of a resize, which the next image can reuse.
 #[derive(Debug, Default)]
 pub struct ResampleScratch {
-    /// Rows after the first pass, as pixels of four bytes.
+    /// Rows after the first pass, as four-byte pixels.
     rows: Vec<u8>,
     /// One such row.
     pixels: Vec<[u8; 4]>,
-    /// One row as pixels of three bytes, and one more byte.
+    /// One row of three-byte pixels, and one more byte.
     bytes: Vec<u8>,
 }
 
-/// Fractional bits of a weight.
+/// Number of fractional bits of a weight.
 const BITS: u32 = 22;
 
 /// Destination of a resized crop.
@@ -50,7 +50,7 @@ impl Resampled<'_> {
         }
     }
 
-    /// Writes a row of pixels of four bytes, the last byte arbitrary; rows must be written in order.
+    /// Writes a row of four-byte pixels, whose last byte is ignored; rows must be written in order.
     #[inline(always)]
     fn put(&mut self, y: usize, row: &[[u8; 4]]) {
         match self {
@@ -68,10 +68,11 @@ impl Resampled<'_> {
     }
 }
 
-/// Resizes the rows `rows` and columns `columns` of pixels `[..][width][3]` to the size of `out`.
+/// Resizes a crop, the rows `rows` and columns `columns` of an image, to the size of `out`. `pixels` holds the image,
+/// `[..][width][3]`, and its width.
 ///
 /// # Panics
-/// If the crop is empty or outside the image, or `out` does not have room for its size.
+/// If the crop is empty or outside the image, or the length of `out` does not match its size.
 pub fn resample(
     isa: Isa,
     pixels: (&[u8], usize),
@@ -91,9 +92,9 @@ pub fn resample(
     isa.without_gathers().dispatch(Resample { pixels, width, rows, columns, along_rows, along_columns, out, scratch });
 }
 
-/// Inputs and weights of each output.
+/// The inputs and weights of each output along one axis.
 struct Filter {
-    /// First input of each output, and their number.
+    /// For each output, its first input and the number of its inputs.
     spans: Vec<(usize, usize)>,
     /// Weights, `longest` for each output.
     weights: Vec<i32>,
@@ -176,8 +177,8 @@ impl Kernel for Resample<'_> {
 }
 
 impl Resample<'_> {
-    /// Pillow's choice since version 13: when there are fewer rows, and the reduction in rows is more than twice that in
-    /// columns.
+    /// Returns whether columns are filtered first, as in Pillow since version 13: if the output has fewer rows than the crop,
+    /// by more than twice the reduction in columns.
     fn columns_first(&self) -> bool {
         let fewer_rows = self.rows.len() as isize - self.out.size().0 as isize;
         let fewer_columns = self.columns.len() as isize - self.out.size().1 as isize;
@@ -231,7 +232,8 @@ impl Resample<'_> {
     }
 }
 
-/// Filters rows of pixels, each with one more byte, into rows of pixels of four bytes, the last byte arbitrary.
+/// Filters rows of three-byte pixels, each followed by one more byte, into rows of four-byte pixels whose last byte is
+/// arbitrary.
 #[inline(always)]
 fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]]) {
     let n = to.len() / R;
@@ -252,7 +254,7 @@ fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]])
     }
 }
 
-/// Splits a row of pixels of four bytes into a row of each colour.
+/// Splits a row of four-byte pixels into a row of each colour plane.
 #[inline(always)]
 fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
     let n = row.len();
@@ -263,7 +265,7 @@ fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
     }
 }
 
-/// Filters rows of bytes, `stride` apart, into one.
+/// Filters rows of bytes, `stride` apart, into one row.
 #[inline(always)]
 fn shorten(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
     const N: usize = 16;

@@ -7,10 +7,12 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| [&Turn::definition(), include_str!("rotation.cu")].concat());
 
-/// Source of a transformed pixel: coefficients of the column and of the row.
+/// Source position of a transformed pixel: the coefficients of its column and of its row, as in
+/// [`crate::kernels::image::planes::Planes::turn`].
 pub type Axes = ([f64; 3], [f64; 3]);
 
-/// [`Axes`] in 16.16 fixed point: the first column and row, and the increments of both for a column and a row.
+/// [`Axes`] in 16.16 fixed point: the source of the first pixel, and the increments of both coordinates for a row (`y`) and for
+/// a column (`x`).
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Turn {

@@ -4,9 +4,9 @@ pub mod cuda;
 use super::planes::Planes;
 
 impl Planes {
-    /// Samples each pixel from column `x columns[0] + y columns[1] + columns[2]`, and from the row likewise, where x and y are
-    /// the centre of the pixel; black outside the image. Pillow's `ImagingTransformAffine` in 16.16 fixed point with nearest
-    /// pixels.
+    /// Replaces each pixel by the nearest one to column `x columns[0] + y columns[1] + columns[2]`, and to the row likewise,
+    /// where x and y are the centre of the pixel; black outside the image. The same as Pillow's `ImagingTransformAffine` in
+    /// 16.16 fixed point with nearest-pixel sampling. `room` is a scratch buffer.
     pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
         let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
         let (height, width) = (self.height(), self.width());
@@ -28,7 +28,8 @@ impl Planes {
     }
 }
 
-/// An axis of [`Planes::turn`] in 16.16 fixed point: the source of the first pixel, and the increments for a column and a row.
+/// Converts an axis of [`Planes::turn`] to 16.16 fixed point: the source of the first pixel, and the increments for a column
+/// and a row.
 fn fixed_axis([by_x, by_y, plus]: [f64; 3]) -> [i64; 3] {
     [plus + by_x * 0.5 + by_y * 0.5, by_x, by_y].map(|x| (x * 65536.0 + 0.5).floor() as i64)
 }

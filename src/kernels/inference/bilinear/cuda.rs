@@ -1,4 +1,4 @@
-//! The user's images as maps, on CUDA.
+//! Resizing of the user's images to maps, on CUDA.
 use super::{Sampling, Windows};
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{At, DeviceImages, Kernel, Launch, Map, Moments, Plan, TILE, count};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Number of rows of an image that a block holds in shared memory.
 const DEEP: usize = 32;
 
-/// Resizes image `rows[n]` into map n of `y`, in [0, 1], and computes its moments.
+/// Resizes image `rows[n]` into map n of `y`, with values in [0, 1], and computes the moments of the maps.
 pub fn resize(images: &DeviceImages, rows: At, sampling: Sampling, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
     down.fill(sampling, images.height, y.height);

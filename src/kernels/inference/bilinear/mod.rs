@@ -1,4 +1,4 @@
-//! Bilinear resize in float32, with a choice of two sampling rules.
+//! Bilinear resizing in float32, with a choice of two sampling rules.
 //!
 //! Antialiased: output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2`, weighted by a triangle whose
 //! half width is one input pixel, or `n_in / n_out` of them if the image shrinks. TensorFlow 1: output pixel `o` is
@@ -12,14 +12,14 @@ use crate::kernels::isa::{Isa, Kernel, Lanes, MOST_LANES};
 /// Sampling positions of the output pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sampling {
-    /// Pillow's BILINEAR filter, torch's `interpolate(antialias=True)`.
+    /// As in Pillow's BILINEAR filter, and `torch.nn.functional.interpolate(antialias=True)`.
     #[default]
     Antialiased,
-    /// TensorFlow 1's `resize_bilinear`: without antialiasing, and without the half-pixel shift.
+    /// As in TensorFlow 1's `resize_bilinear`: without antialiasing, and without the half-pixel shift.
     TensorFlow1,
 }
 
-/// Resizes an image of this many columns into the inside of `out`, with values in [0, 1].
+/// Resizes an image of `width` columns into `out` without its padding, with values in [0, 1].
 ///
 /// # Panics
 /// If `out` does not have three channels, or the image does not consist of whole rows.
@@ -46,10 +46,10 @@ pub fn resize(
     isa.dispatch(Run { image, width, rows, columns, mixed, out });
 }
 
-/// Number of floats beyond a mixed row that may be read or written.
+/// Number of floats beyond the end of a mixed row that may be read or written.
 const MIXED_SPARE: usize = MOST_LANES;
 
-/// Buffers of a resize, reusable for the next image of the same size.
+/// Buffers of a resize, which the next image of the same size can reuse.
 #[derive(Debug, Default)]
 pub struct BilinearScratch {
     rows: Windows,
@@ -94,7 +94,7 @@ impl Windows {
         }
     }
 
-    /// The windows in device format: for each output, the first input and the bits of the weights.
+    /// Returns the windows in the format of the device: for each output, the first input and the bits of the weights.
     fn words(&self) -> Vec<u32> {
         let of_one = |(first, weights): (usize, &[f32])| {
             std::iter::once(first as u32).chain(weights.iter().map(|weight| weight.to_bits())).collect::<Vec<_>>()
@@ -150,7 +150,7 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// Computes one row of the output. TAPS is 0 if their number is not a compile-time constant.
+/// Computes one row of the output. TAPS is the number of taps, or 0 if it is only known at run time.
 #[inline(always)]
 fn across<const TAPS: usize>(mixed: &[f32], columns: &Windows, out: &mut [f32]) {
     let taps = if TAPS == 0 { columns.taps } else { TAPS };

@@ -12,24 +12,24 @@ use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{self, QuantizedView, Words};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 
-/// Weight of the error of an output's sum of weights, relative to the errors of the weights: outputs of a ReLU have a mean
-/// above 0.
+/// Factor `smooth` of [`quantize::weights`]: inputs are often outputs of a ReLU, whose mean is above 0, so that the error of
+/// the sum of the weights matters too.
 const SMOOTH: f32 = 0.2;
 
-/// Weights of a convolution, as passes.
+/// Quantized weights of a convolution, as passes.
 #[derive(Clone, Debug)]
 pub(super) struct Bytes {
     passes: Vec<BytePass>,
     narrow: Vec<BytePass>,
-    /// Whether values are words of ten bits and a sign, for inputs whose channels have too different ranges for bytes.
+    /// Whether values are words of ten bits and a sign, for inputs whose channels have ranges that differ too much for bytes.
     words: bool,
 }
 
 #[derive(Clone, Debug)]
 struct BytePass {
-    /// The pass, without panels.
+    /// The pass, without its float32 panels.
     pass: Pass,
-    /// Four bytes of k for each output, in the order of `layout`.
+    /// The weights, four bytes of k for each output, in the order of `layout`.
     panels: Vec<u8>,
     layout: PanelLayout,
     /// Scale of the weights of each output.
@@ -121,10 +121,10 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Returns the range of the outputs if the activation is a ReLU.
+/// Computes the convolution from bytes; returns the range of the outputs if the activation is a ReLU.
 ///
 /// # Panics
-/// If the input has a range for each channel.
+/// If the input was quantized over the range of each channel, rather than that of the map.
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,
@@ -137,7 +137,7 @@ pub(super) fn run(
     run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, place, gain)
 }
 
-/// Like [`run`], in words.
+/// Like [`run`], from words.
 pub(super) fn run_words(
     isa: Isa,
     shape: &Shape,

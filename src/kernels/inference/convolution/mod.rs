@@ -1,8 +1,8 @@
-//! Convolution: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`, dense or pointwise, with any kernel
-//! and stride, optionally after nearest x2 upsampling.
+//! Convolution of one image: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`, dense or pointwise, with
+//! any kernel and stride, optionally after nearest x2 upsampling.
 //!
-//! A convolution visits every position at which the kernel is inside the *padded* map (VALID padding over it): the map
-//! determines the contents of the padding, and the size of the padding determines the size of the output.
+//! A convolution visits every position at which the kernel is inside the *padded* map, that is, it adds no padding of its own
+//! (VALID). The map determines the contents of the padding, and the size of the padding determines the size of the output.
 mod bytes;
 pub mod cuda;
 mod pack;
@@ -35,14 +35,14 @@ enum Weights {
     /// OIHW and bias, as passed in.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
-    /// For large maps and for small ones.
+    /// The weights for large maps, and those for small maps.
     Winograd(Winograd<Floats>, Packed),
     Bytes(Bytes),
-    /// For large maps with float outputs, and for all others.
+    /// The weights for large maps with float outputs, and those for all other cases.
     WinogradInWords(Winograd<Words>, Bytes),
 }
 
-/// Position of an output in its map.
+/// The part of a map to which an output is written.
 #[derive(Clone, Debug)]
 struct Place {
     rows: Range<usize>,
@@ -51,7 +51,7 @@ struct Place {
 }
 
 impl Conv {
-    /// Creates a convolution with `weight` in OIHW order; without `bias` it is zero.
+    /// Creates a convolution with `weight` in OIHW order; a missing bias is zero.
     ///
     /// # Panics
     /// If the lengths do not match the shape.
@@ -59,8 +59,8 @@ impl Conv {
         Self::pack(path, shape, weight, bias, false)
     }
 
-    /// Like [`Conv::new`], for float inputs whose channels have too different ranges for one grid of bytes: paths in bytes
-    /// multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
+    /// Like [`Conv::new`], for float inputs whose channels have ranges that differ too much to be quantized to bytes over one
+    /// range. Paths in bytes then multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
     ///
     /// # Panics
     /// If the lengths do not match the shape.
@@ -91,15 +91,16 @@ impl Conv {
         &self.shape
     }
 
-    /// Whether a map of this height and width should be read in floats on a path in bytes: that is as fast and more exact.
+    /// Returns whether a map of this height and width should be passed as floats on a path in bytes, because that is as fast
+    /// and more exact.
     pub fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
     }
 
-    /// Computes the convolution into the inside of `out`, which must have the shape of the output.
+    /// Computes the convolution into `out` without its padding; `out` must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not match the shape, or a path in floats is given bytes.
+    /// If a map does not match the shape, or bytes are passed to a path in floats or a convolution in words.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (input, out) = (input.into(), out.into());
         assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);
@@ -120,7 +121,7 @@ impl Conv {
         self.compute((first, 0), input.into(), out.into(), None, scratch);
     }
 
-    /// Like [`Conv::run`], into the channels of `out` from `channel` on, in all of its rows: this builds concatenated maps.
+    /// Like [`Conv::run`], into the channels of `out` from `channel` on, which builds concatenated maps.
     ///
     /// # Panics
     /// The same as [`Conv::run`].

@@ -1,8 +1,8 @@
-//! Order of the weights on the SIMD path.
+//! Order of the weights for SIMD.
 //!
 //! A pass computes, at each input position, one vector of outputs from a rectangle of taps. Channels are innermost, so a row of
 //! taps is one run of floats, and a pass is a matrix product whose left side is never copied:
-//! `out[lanes] += in[k] * panel[k][lanes]`, with k over the runs.
+//! `out[lanes] += in[k] * panel[k][lanes]`, where k runs over all these floats.
 //!
 //! Few output channels would leave lanes idle, so a pass may *group* neighbouring pixels: the lanes are g pixels x o channels,
 //! the tap rectangle grows by g - 1 columns, and weights outside a pixel's own taps are zero.
@@ -11,25 +11,25 @@ use super::panels::PanelLayout;
 use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::upsampling::Cells;
 
-/// Weights of a convolution, as passes.
+/// Packed weights of a convolution, as passes.
 #[derive(Clone, Debug)]
 pub(super) struct Packed {
     /// One pass, or one for each phase of the upsampled map.
     pub(super) passes: Vec<Pass>,
-    /// The same passes with single pixels, for maps narrower than a group.
+    /// The same passes without groups of pixels, for maps that a group does not fit ([`Pass::fits`]).
     pub(super) narrow: Vec<Pass>,
 }
 
 /// One matrix product over the map.
 #[derive(Clone, Debug)]
 pub(super) struct Pass {
-    /// First row and column of taps, in the padded input, of output position (0, 0).
+    /// First row and column, in the padded input, under the taps of output position (0, 0).
     pub(super) first: (usize, usize),
     /// Rows and columns of taps.
     pub(super) taps: (usize, usize),
     /// Number of pixels in a group.
     pub(super) group: usize,
-    /// Row and column of the phase in the upsampled map.
+    /// Row and column of the phase in each 2x2 cell of the upsampled map.
     pub(super) phase: (usize, usize),
     /// The weights, in the order of `layout`.
     pub(super) panels: Vec<f32>,
@@ -57,13 +57,13 @@ impl Packed {
 }
 
 impl Packed {
-    /// The passes for an output in a map of this many columns and channels.
+    /// Returns the passes for an output in a map of this many columns and channels.
     pub(super) fn passes_for(&self, shape: &Shape, map: (usize, usize)) -> &[Pass] {
         if self.passes[0].fits(shape, map) { &self.passes } else { &self.narrow }
     }
 }
 
-/// The tap rectangle of a convolution without upsampling, `group` pixels at a time.
+/// Packs a convolution without upsampling, `group` pixels at a time.
 fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]) -> Pass {
     let &Shape { inputs, outputs, kernel, stride, .. } = shape;
     let columns = (group - 1) * stride + kernel.1;
@@ -85,7 +85,7 @@ fn plain(lanes: usize, shape: &Shape, group: usize, weight: &[f32], bias: &[f32]
     pass
 }
 
-/// The tap rectangle of one phase of an upsampling convolution.
+/// Packs one phase of an upsampling convolution.
 fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32], bias: &[f32]) -> Pass {
     let (&Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
     let (rows, columns) = (Cells::new(kernel, phase.0), Cells::new(kernel, phase.1));
@@ -107,7 +107,8 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
 }
 
 impl Pass {
-    /// Whether its groups fit in a map of this many columns and channels; in a group, all channels of the map must be outputs.
+    /// Returns whether groups of this pass fit in a map of this many columns and channels. With groups of several pixels, the
+    /// outputs must be all channels of the map.
     pub(super) fn fits(&self, shape: &Shape, (columns, channels): (usize, usize)) -> bool {
         self.group == 1 || (self.group <= columns && channels == shape.outputs)
     }

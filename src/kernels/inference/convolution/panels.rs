@@ -1,6 +1,6 @@
-//! Layout of the weights of a matrix product: in panels of two vectors of outputs, which a tile loads in order.
+//! Layout of the weights of a matrix product: panels of two vectors of outputs, which a tile reads in order.
 
-/// `[pair of vectors][k][outputs of the pair]`; the last pair may be a single vector.
+/// The layout `[pair of vectors][k][outputs of the pair]`; the last pair may be a single vector.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PanelLayout {
     /// Number of outputs per vector.
@@ -11,7 +11,7 @@ pub(super) struct PanelLayout {
 }
 
 impl PanelLayout {
-    /// A layout for `outputs` outputs, padded to whole vectors, and `depth` steps of k.
+    /// Creates a layout for `outputs` outputs, padded to whole vectors, and `depth` steps of k.
     pub(super) fn new(lanes: usize, outputs: usize, depth: usize) -> Self {
         Self { lanes, outputs: outputs.next_multiple_of(lanes), depth }
     }

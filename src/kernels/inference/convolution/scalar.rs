@@ -1,4 +1,4 @@
-//! Convolution by its definition.
+//! Convolution, computed by its definition.
 use super::{FeatureMap, MapView, Place};
 use crate::kernels::inference::layer_shape::{Activation, Shape};
 

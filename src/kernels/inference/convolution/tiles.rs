@@ -8,23 +8,24 @@ use crate::kernels::inference::quantize::Quantized;
 use crate::kernels::isa::{ByteLanes, Extent, LaneExtents, Lanes, MOST_LANES};
 use std::ops::Range;
 
-/// Number of groups in a tile.
+/// Number of groups of pixels in a tile.
 pub(super) enum Groups {
     Eight,
     Six,
     Four,
 }
 
-/// Computes the sums of one tile.
+/// Computation of the sums of a tile.
 pub(super) trait Product<L: Lanes> {
-    /// The largest tile of groups by two vectors whose sums, with the operands, fit in registers.
+    /// The largest number of groups for which the sums of two vectors of outputs fit in registers, together with the operands.
     const GROUPS: Groups;
 
-    /// Sums of M groups of pixels starting at (`y`, `x`), for V vectors of lanes starting at `first`, including the bias.
+    /// Returns the sums of M groups of pixels starting at (`y`, `x`), for V vectors of lanes starting at `first`, including the
+    /// bias.
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
 
-/// Destination of the sums.
+/// A map to which sums are written.
 pub(super) trait Target<L: Lanes> {
     /// Type of the stored values.
     type Number: Copy + Default;
@@ -76,7 +77,7 @@ impl<L: Lanes> Target<L> for FeatureMap {
 
 impl<L: ByteLanes> Target<L> for Quantized {
     type Number = u8;
-    /// The inverse of the scale, and the zero.
+    /// The inverse of the scale, and the byte that represents 0.
     type Step = (L, L);
 
     #[inline(always)]
@@ -102,7 +103,7 @@ impl<L: ByteLanes> Target<L> for Quantized {
     }
 }
 
-/// Computes a pass into these rows of `out`, and returns the range of the outputs if the activation is a ReLU.
+/// Computes a pass into the given rows of `target`, and returns the range of the outputs if the activation is a ReLU.
 #[inline(always)]
 pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     shape: &Shape,
@@ -151,12 +152,12 @@ pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     extents.of_lanes()
 }
 
-/// One output row of one panel.
+/// The computation of one output row for one panel.
 struct Row<'a, L: Lanes, P, T: Target<L>> {
     shape: &'a Shape,
     pass: &'a Pass,
     product: &'a P,
-    /// Starts with the first output of the phase's first pixel.
+    /// The output row, starting with the first output of the phase's first pixel.
     out: &'a mut [T::Number],
     to_bytes: T::Step,
     /// Number of values from one output pixel of the phase to the next.
@@ -212,7 +213,7 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
     }
 
-    /// Scales, activates and stores the sums of the panel's lanes from `lane` on.
+    /// Scales, activates and stores the sums of the panel's lanes from index `lane` on.
     #[inline(always)]
     fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
         let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);

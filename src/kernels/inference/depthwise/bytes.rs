@@ -11,7 +11,7 @@ use crate::kernels::inference::quantize::{self, QuantizedView};
 use crate::kernels::isa::{ByteKernel, ByteLanes, LaneExtents, MOST_LANES};
 use std::marker::PhantomData;
 
-/// The weights of a pass.
+/// The quantized weights of a pass.
 #[derive(Clone, Debug)]
 pub(super) struct BytePass {
     /// Number of pixels in a block.
@@ -24,7 +24,7 @@ pub(super) struct BytePass {
 struct Block {
     /// The first channel.
     channel: usize,
-    /// Number of values in use.
+    /// Number of positions in use.
     used: usize,
     /// The channel of each position; 0 for positions not in use.
     channels: Vec<usize>,
@@ -84,7 +84,7 @@ impl Block {
     }
 }
 
-/// Computes a pass, and returns the range of the outputs, unless they are bytes.
+/// Computes a pass, and returns the range of the outputs; it is not computed if they are bytes.
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,
@@ -111,7 +111,7 @@ struct Run<'a, N> {
     pass: &'a Pass,
     bytes: &'a BytePass,
     input: QuantizedView<'a>,
-    /// Factor of the values before they are stored.
+    /// Factor by which values are multiplied before they are stored.
     inverse: f32,
     out: &'a mut FeatureMap<N>,
     extent: &'a mut Extent,
@@ -119,8 +119,8 @@ struct Run<'a, N> {
 
 /// Type of the stored values.
 trait Number: Copy + Default {
-    /// Stores the first `used` values of an interleaved block, and adds them to the extents, unless the type already limits the
-    /// range.
+    /// Stores the first `used` values of an interleaved block. Float32 values are also added to `extents`; the range of bytes
+    /// is known.
     ///
     /// # Safety
     /// `to` is valid for `used` writes.
@@ -134,7 +134,7 @@ trait Number: Copy + Default {
 }
 
 impl Number for u8 {
-    /// Values that the activation cuts off are not representable in bytes ([`holds`]).
+    /// Applies no activation: values that it would cut off are not representable in bytes ([`holds`]).
     #[inline(always)]
     unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
         // SAFETY: guaranteed by the caller.
@@ -194,7 +194,7 @@ impl<N: Number> ByteKernel for Run<'_, N> {
 }
 
 impl Block {
-    /// The factor and the summand that convert each vector of sums to values.
+    /// Returns the factor and the summand that convert each vector of sums to values.
     #[inline(always)]
     fn affine<L: ByteLanes>(&self, input: QuantizedView, inverse: f32) -> [(L, L); 4] {
         let (mut by, mut plus) = ([0.0_f32; 4 * MOST_LANES], [0.0_f32; 4 * MOST_LANES]);
@@ -213,7 +213,7 @@ impl Block {
     }
 }
 
-/// One row of outputs of one block.
+/// The computation of one row of outputs for one block.
 struct Row<'a, 'b, L, N> {
     shape: &'a Shape,
     pass: &'a Pass,
@@ -221,7 +221,7 @@ struct Row<'a, 'b, L, N> {
     y: usize,
     block: &'a Block,
     affine: [(L, L); 4],
-    /// Starts with the first pixel of the phase.
+    /// The output row, starting with the first pixel of the phase.
     out: &'b mut [N],
     /// Number of pixels in a block.
     group: usize,
@@ -231,7 +231,7 @@ struct Row<'a, 'b, L, N> {
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
-    /// Computes tiles of as many groups as have their sums in registers.
+    /// Computes tiles with as many groups as have sums that fit in registers.
     #[inline(always)]
     fn three_by_three<const S: usize>(&mut self, columns: usize) {
         match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {
@@ -242,8 +242,8 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         }
     }
 
-    /// Computes tiles of M groups, with T columns of taps at a time and outputs S columns of the input apart. A last tile that
-    /// would extend beyond the row is shifted back over pixels already computed, and writes the same values again.
+    /// Computes tiles of M groups, with T columns of taps at a time, for groups that are S input columns apart. A last tile
+    /// that would extend beyond the row is shifted back over pixels already computed, and writes the same values again.
     #[inline(always)]
     fn tiles<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, columns: usize) {
         let group = self.group;
@@ -314,7 +314,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
     }
 }
 
-/// Up to four rows of T columns of taps, for M outputs that are S columns apart.
+/// Up to four rows of T columns of taps, for M outputs that are S input columns apart.
 struct Columns<L, const M: usize, const T: usize, const S: usize> {
     rows: [*const u8; 4],
     channels: usize,
@@ -374,7 +374,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
     }
 }
 
-/// Whether the range of this activation is exactly the range of these bytes.
+/// Returns whether the range of this activation is exactly the range that these bytes represent.
 pub(super) fn holds(activation: Activation, bytes: QuantizedView) -> bool {
     let of_relu6 = |scale: f32| (scale * 255.0 - 6.0).abs() < 1e-4;
     activation == Activation::Relu6 && bytes.zero == [0] && matches!(bytes.scale, &[scale] if of_relu6(scale))

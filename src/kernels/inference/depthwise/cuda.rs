@@ -1,4 +1,5 @@
-//! A depthwise convolution's weights on CUDA; `convolution.cu` computes it as part of the pointwise convolution that follows.
+//! The weights of a depthwise convolution on CUDA; `convolution.cu` computes it as part of the pointwise convolution that
+//! follows.
 use crate::kernels::cuda::{At, Number, Weights, stored};
 use crate::kernels::inference::layer_shape::Shape;
 

@@ -27,11 +27,11 @@ pub struct Depthwise {
 /// One rectangle of taps over the map: the whole kernel, or one phase of the upsampled map.
 #[derive(Clone, Debug)]
 struct Pass {
-    /// First row and column of taps, in the padded input, of output position (0, 0).
+    /// First row and column, in the padded input, under the taps of output position (0, 0).
     first: (usize, usize),
     /// Rows and columns of taps.
     taps: (usize, usize),
-    /// Row and column of the phase in the upsampled map.
+    /// Row and column of the phase in each 2x2 cell of the upsampled map.
     phase: (usize, usize),
     channels: usize,
     /// `[row][column][channel]`.
@@ -39,7 +39,7 @@ struct Pass {
 }
 
 impl Depthwise {
-    /// Creates a convolution with `weight` in `[channels, 1, kernel, kernel]` order; without `bias` it is zero.
+    /// Creates a convolution with `weight` in `[channels, 1, kernel, kernel]` order; a missing bias is zero.
     ///
     /// # Panics
     /// If the lengths do not match the shape, or the numbers of inputs and outputs differ.
@@ -64,11 +64,11 @@ impl Depthwise {
         &self.shape
     }
 
-    /// Computes the convolution into the inside of `out`, which must have the shape of the output.
+    /// Computes the convolution into `out` without its padding; `out` must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not match the shape; if a path in floats is given bytes; or if bytes are to be written without a ReLU6 and
-    /// its range.
+    /// If a map does not match the shape, bytes are passed to a path in floats, or `out` is in bytes and the activation is not
+    /// a ReLU6 or the range of `out` is not [0, 6].
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (shape, isa) = (&self.shape, self.path.isa());
         let (input, mut out) = (input.into(), out.into());
@@ -129,7 +129,7 @@ impl Pass {
         (row * self.taps.1 + column) * self.channels + channel
     }
 
-    /// Adds the kernel's taps to the taps of the rectangle given by `to`.
+    /// Adds each weight of the kernel to the tap of the rectangle that `to` returns for its row and column.
     fn add(&mut self, kernel: usize, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
         for (n, weight) in weight.iter().enumerate() {
             let at = self.at(to(n / kernel % kernel, n % kernel), n / (kernel * kernel));

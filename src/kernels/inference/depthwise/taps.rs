@@ -1,10 +1,10 @@
-//! Layout of the taps of a block in bytes: four rows of one column are adjacent, for one instruction to multiply.
+//! Layout of the taps of a block in bytes: four rows of one column are adjacent, so that one instruction multiplies them.
 
 /// Position within a lane of each of four rows. The middle row of three, whose weight is most often the largest, is in a pair
 /// of its own.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
-/// `[four rows][column][place][row of the four]`.
+/// The layout `[four rows][column][place][row of the four]`, where a place is a position in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TapLayout {
     /// Rows and columns of taps.
@@ -18,7 +18,7 @@ impl TapLayout {
         Self { taps, places }
     }
 
-    /// Number of taps of one position, including rows beyond the last.
+    /// Number of taps of one position, including those that pad the rows to a multiple of four.
     pub(super) fn depth(self) -> usize {
         self.taps.0.div_ceil(4) * self.taps.1 * 4
     }

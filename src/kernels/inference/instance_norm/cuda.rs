@@ -1,4 +1,4 @@
-//! The conditional norm, AdaIN, features, and the affine map, on CUDA.
+//! Instance norm on CUDA: the conditional norm, AdaIN, means and deviations as features, and affine maps.
 use super::Deviation;
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, count};
@@ -12,10 +12,10 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 /// Number of threads in a block.
 const BLOCK: u32 = 256;
 
-/// Maximum number of channels of a block.
+/// Maximum number of channels that a block handles.
 const GROUP: usize = 64;
 
-/// Scale and shift for each image's channels, `[images][channels]` each.
+/// An affine map of the channels of each image: scale and shift, `[images][channels]` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
     /// The scales.
@@ -24,7 +24,7 @@ pub struct Affine {
     pub shift: At,
 }
 
-/// Values that are linear in z, such as gammas, betas and gains: a row for each image.
+/// Values that are linear in the style vector z, such as gammas, betas and gains: a row for each image.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Address of the first row.
@@ -33,25 +33,26 @@ pub struct Table {
     pub pitch: usize,
 }
 
-/// A norm whose gammas, followed by its betas, are in a table.
+/// A conditional norm whose gammas, followed by its betas, are in a [`Table`].
 #[derive(Clone, Copy, Debug)]
 pub struct StyleNorm {
-    /// Offset in a row.
+    /// Offset of the gammas in a row, in values.
     pub at: usize,
     /// Number of channels with a scale and a shift.
     pub filters: usize,
 }
 
 impl StyleNorm {
-    /// Computes the affine map that normalizes the map with these moments.
+    /// Creates the launch that writes to `to` the affine map that normalizes a map with these moments, with gammas and betas
+    /// from `table`.
     pub fn launch(&self, moments: &Moments, table: Table, to: Affine) -> Launch {
         let args = vec![table.at.plus(self.at).into(), to.scale.into(), to.shift.into()];
         of_moments("style_norm", moments, self.filters, vec![("STYLED", 1)], args, vec![table.pitch.into()])
     }
 }
 
-/// Writes means of the first `filters` channels, followed by deviations if requested, into `[images][features]`, starting at
-/// `at`.
+/// Creates the launch that writes the means of the first `filters` channels, followed by their deviations if requested, into
+/// `to`, `[images][features]`, starting at feature `at`.
 pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviation: Option<Deviation>) -> Launch {
     let defines = vec![("FEATURES", to.1), ("NAMED", filters)];
     let pixels = moments.of.pixels();
@@ -61,8 +62,8 @@ pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, d
     of_moments("features", moments, filters, defines, vec![to.0.into()], last)
 }
 
-/// AdaIN: the affine map that changes `channels` channels from their own means and deviations to those of a style. Both are
-/// `[images][2][channels]`, as written by [`features`].
+/// Creates the launch of AdaIN: it writes to `to` the affine map that changes `channels` channels from their own means and
+/// deviations to those of a style. Both are `[images][2][channels]`, as written by [`features`].
 pub fn restyle(own: At, style: At, channels: usize, images: usize, to: Affine) -> Launch {
     let defines = vec![("RESTYLED", 1), ("FILTERS", channels)];
     let kernel = Arc::new(Kernel { name: "restyle", source: &SOURCE, defines });
@@ -90,7 +91,7 @@ fn of_moments(
     }
 }
 
-/// `activation(scale x + shift)` of a map, in place.
+/// Replaces each value x of a map by `activation(scale x + shift)`.
 pub fn affine(number: Number, x: &Map, by: Affine, activation: Activation) -> Launch {
     each("affine", number, x, activation, vec![x.at.into(), by.scale.into(), by.shift.into()])
 }
@@ -101,7 +102,7 @@ pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launc
     each("affine_add", number, x, Activation::None, vec![x.at.into(), scale, shift, y.at.into()])
 }
 
-/// One thread for 4 or 8 channels of a pixel.
+/// Creates a launch with one thread for 4 or 8 channels of a pixel.
 fn each(name: &'static str, number: Number, x: &Map, activation: Activation, mut args: Vec<Arg>) -> Launch {
     let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1), ("ACTIVATION", activation.code())];
     let kernel = Arc::new(Kernel { name, source: &SOURCE, defines });

@@ -1,5 +1,6 @@
 //! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift combine the map's own mean and variance with the
-//! style's gamma and beta. This module has the moments and the affine map in its two uses, but no style.
+//! style's gamma and beta. This module computes the moments, and applies the affine map in two ways; style vectors are handled
+//! elsewhere.
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -14,13 +15,13 @@ use crate::kernels::isa::{Extent, Isa};
 pub struct Norm {
     /// Means over height and width, without the padding.
     pub mean: Vec<f32>,
-    /// Biased variances.
+    /// Biased variances, like the means.
     pub variance: Vec<f32>,
     /// The minimum and the maximum of each channel.
     pub extent: Vec<[f32; 2]>,
-    /// Scale of the affine map.
+    /// Scale of the affine map, set by the caller.
     pub scale: Vec<f32>,
-    /// Shift of the affine map.
+    /// Shift of the affine map, set by the caller.
     pub shift: Vec<f32>,
     sums: Sums,
     /// Scale and shift, repeated to fill whole vectors.
@@ -30,21 +31,21 @@ pub struct Norm {
 /// Computation of a deviation from a variance, kept away from 0: `sqrt(variance + within) + beyond`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
-    /// Whether the variance is unbiased: the sum of squares is divided by n - 1 instead of n.
+    /// Whether to use the unbiased variance: the sum of squares is divided by n - 1 instead of n.
     pub unbiased: bool,
-    /// Summand under the root.
+    /// Summand under the square root.
     pub within: f32,
-    /// Summand after the root.
+    /// Summand outside the square root.
     pub beyond: f32,
 }
 
 impl Deviation {
-    /// The deviation of a channel of `pixels` pixels, given its biased variance.
+    /// Returns the deviation of a channel of `pixels` pixels, given its biased variance.
     pub fn of(self, biased: f32, pixels: usize) -> f32 {
         (biased * self.correction(pixels) + self.within).sqrt() + self.beyond
     }
 
-    /// Factor from the biased variance of `pixels` pixels to the variance that is used.
+    /// Factor that converts the biased variance of `pixels` pixels to the variance that is used.
     fn correction(self, pixels: usize) -> f32 {
         let n = pixels as f32;
         if self.unbiased { n / (n - 1.0).max(1.0) } else { 1.0 }
@@ -74,8 +75,8 @@ impl Sums {
     }
 }
 
-/// Maps of at most this many pixels are summed in float64 only, because there a norm magnifies the rounding errors of the sum
-/// of squares.
+/// Maximum number of pixels of maps that are summed in float64 only, because a norm over few pixels magnifies the rounding
+/// errors of the sum of squares.
 const FEW: usize = 16;
 
 impl Norm {
@@ -126,8 +127,8 @@ impl Norm {
     }
 }
 
-/// `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured; bytes are quantized on this
-/// grid.
+/// Computes `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured. If `out` is in bytes,
+/// it is quantized on this grid.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.
@@ -154,7 +155,7 @@ pub fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, grid: Grid, ou
     }
 }
 
-/// `out += scale[c] * in + shift[c]` for every pixel.
+/// Computes `out += scale[c] * in + shift[c]` for every pixel.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels.

@@ -15,7 +15,7 @@ pub(super) fn sums(map: &FeatureMap, sums: &mut Sums) {
     }
 }
 
-/// `then` takes the new value and the value that it replaces.
+/// Replaces each value of `out` by the result of `then`, which takes `scale[c] * in + shift[c]` and the old value.
 pub(super) fn affine(input: &FeatureMap, norm: &Norm, out: &mut FeatureMap, then: impl Fn(f32, f32) -> f32) {
     for y in 0..input.height() {
         for (i, (x, out)) in input.row(y).iter().zip(out.row_mut(y)).enumerate() {

@@ -1,5 +1,5 @@
-//! Moments and the affine map over whole rows: a row repeats its channels, so the lanes hold the same channels again after
-//! `lcm(channels, lanes)` floats.
+//! Moments and the affine map, processed row by row: a row repeats its channels, so the lanes hold the same channels again
+//! after `lcm(channels, lanes)` floats.
 #![allow(unsafe_code)]
 use super::{Extent, FeatureMap, Isa, Norm, Sums};
 use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period, prefetch};
@@ -13,7 +13,7 @@ struct Measure<'a> {
     sums: &'a mut Sums,
 }
 
-/// Sums and extents that one vector of positions has accumulated over a row.
+/// Sums and extents that a vector has accumulated over a row.
 #[derive(Clone, Copy)]
 struct Gathered<L> {
     sum: L,
@@ -106,12 +106,12 @@ impl Kernel for Measure<'_> {
     }
 }
 
-/// `max(scale in + shift, 0)`.
+/// Computes `out = max(scale in + shift, 0)`.
 pub(super) fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) {
     isa.dispatch(Affine::<false> { input, norm, out });
 }
 
-/// `out + scale in + shift`; returns the range of the result.
+/// Computes `out += scale in + shift`; returns the range of the result.
 pub(super) fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) -> Extent {
     isa.dispatch(Affine::<true> { input, norm, out })
 }

@@ -1,17 +1,17 @@
-//! Linear maps on CUDA.
+//! Linear layers on CUDA.
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Number, Weights, count};
 use std::sync::Arc;
 
 /// Number of threads in a block.
 const BLOCK: u32 = 512;
 
-/// Number of images of a block.
+/// Number of images that a block handles.
 const TOGETHER: usize = 4;
 
 /// Maximum number of outputs of a block: few, so that many threads share a long sum.
 const GROUP: usize = 16;
 
-/// A linear map, or two of the same shape, with weights on the device.
+/// A linear layer, or two of the same shape, with weights on the device.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: At,
@@ -22,7 +22,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Creates the map from weights of `[outputs, inputs]` and a bias; `zoom` is an optional second map, which
+    /// Creates the layer from weights `[outputs, inputs]` and a bias. `zoom` is an optional second layer, whose output
     /// [`Linear::launch`] adds with a factor.
     pub fn new(first: (&[f32], &[f32]), zoom: Option<(&[f32], &[f32])>, weights: &mut Weights) -> Self {
         let outputs = first.1.len();
@@ -46,7 +46,8 @@ impl Linear {
         self.inputs
     }
 
-    /// Creates the launch from `[images][inputs]` to `[images][outputs]`.
+    /// Creates the launch that computes `y`, `[images][outputs]`, from `x`, `[images][inputs]`; `zoom` is the factor of the
+    /// second layer.
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
         let group = outputs.min(GROUP);

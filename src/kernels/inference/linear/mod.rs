@@ -1,15 +1,16 @@
-//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: the style vector's scales and shifts, and F's last layer.
+//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: a linear layer, which computes scales and shifts from the style
+//! vector, and is the last layer of the style predictor F.
 pub mod cuda;
 mod scalar;
 mod simd;
 
 use crate::kernels::isa::Isa;
 
-/// A linear map with bias.
+/// A linear layer with a bias.
 #[derive(Clone, Debug)]
 pub struct Linear {
     isa: Isa,
-    /// `[inputs][outputs, padded with zeros to whole vectors]`, so that every sum stays within a lane.
+    /// `[inputs][outputs]`, with the outputs padded with zeros to whole vectors, so that every sum stays within a lane.
     weight: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
@@ -17,7 +18,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Creates the map with `weight` in `[outputs, inputs]` order.
+    /// Creates the layer with `weight` in `[outputs, inputs]` order.
     ///
     /// # Panics
     /// If the lengths do not match.

@@ -1,4 +1,4 @@
-//! One vector of outputs at a time, in four independent sums.
+//! The linear layer, one vector of outputs at a time, in four independent sums.
 #![allow(unsafe_code)]
 use crate::kernels::isa::{Kernel, Lanes};
 

@@ -1,4 +1,4 @@
-//! The output on CUDA.
+//! The output of the transformer T on CUDA.
 use super::Squash;
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number, count};
@@ -14,7 +14,7 @@ impl DeviceEnum for Squash {
     const NAMES: &'static [(Self, &'static str)] = &[(Self::Sigmoid, "SQUASH_SIGMOID"), (Self::Clamp, "SQUASH_CLAMP")];
 }
 
-/// T's last map, with three colours.
+/// The last map of T, with three colours.
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     /// The map.
@@ -25,7 +25,7 @@ pub struct Last {
     pub end: Squash,
 }
 
-/// `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] end(norm(last[n]))`.
+/// Computes `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] end(norm(last[n]))` for each map n.
 pub fn interpolate(
     number: Number,
     last: &Last,
@@ -63,7 +63,8 @@ pub fn interpolate(
     Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
 }
 
-/// Replaces the norm of T's last map for images of a single colour: scale 0, and the beta in `betas` as shift.
+/// For images of a single colour, replaces the norm of T's last map by a constant: scale 0, and the beta in the first three
+/// columns of `betas` as the shift.
 pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), maps: usize) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("FLAT", 1)];
     let args = vec![
@@ -86,7 +87,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
     }
 }
 
-/// `out[rows[n]] = images[rows[n]]` for `count` images.
+/// Copies `out[rows[n]] = images[rows[n]]` for `count` images.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: &SOURCE, defines });

@@ -1,5 +1,5 @@
-//! The end of T: converts its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`, cropped to the
-//! content's size; `end` is the sigmoid, or clamps to [0, 1].
+//! The end of the transformer T: conversion of its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`,
+//! cropped to the content's size; `end` is the sigmoid or clamps to [0, 1].
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -17,7 +17,7 @@ pub enum Squash {
     Clamp,
 }
 
-/// T's last map, before norm and `end`.
+/// The last map of T, before its norm and `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Last<'a> {
     /// 3 channels at full size, or 12 at half size: `[row phase][column phase][rgb]`.
@@ -30,16 +30,16 @@ pub struct Last<'a> {
     pub end: Squash,
 }
 
-/// Row buffers, reusable for the next image.
+/// Row buffers, which the next image can reuse.
 #[derive(Debug, Default)]
 pub struct InterpolationScratch {
     /// A row of the last map at full size.
     last: Vec<f32>,
-    /// A row of pixels, for outputs without contiguous rows.
+    /// A row of interleaved pixels, for outputs in colour planes.
     bytes: Vec<u8>,
 }
 
-/// `out = (1 - beta) content + beta end(scale last + shift)` at the content's width, row by row.
+/// Computes `out = (1 - beta) content + beta end(scale last + shift)`, row by row, for a content image of `width` columns.
 ///
 /// # Panics
 /// If the sizes do not match.
@@ -66,7 +66,7 @@ pub fn interpolate(
 }
 
 impl Last<'_> {
-    /// Copies row `y` at full size, of which `width` pixels are used.
+    /// Copies the first `width` pixels of row `y` at full size to `out`.
     fn gather_row(&self, y: usize, width: usize, out: &mut Vec<f32>) {
         out.resize(3 * width + Self::SPARE, 0.0);
         if self.map.channels() == 3 {
@@ -80,6 +80,6 @@ impl Last<'_> {
         }
     }
 
-    /// Number of floats beyond a row that may be read or written.
+    /// Number of floats beyond the end of a row that may be read or written.
     const SPARE: usize = MOST_LANES;
 }

@@ -1,4 +1,4 @@
-//! Blends one row, by the formula.
+//! Interpolation of one row, computed by the formula.
 use super::{Last, Pixels, Squash};
 use crate::kernels::inference::pixels::RowMut;
 

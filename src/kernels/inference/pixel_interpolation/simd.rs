@@ -1,5 +1,5 @@
-//! Processes the whole image with a vectorizable exponential: `2^n p(f)` with `n + f = x`, with a relative error below 3e-7.
-//! The sigmoid of x is `1 / (1 + 2^(-x log2(e)))`, whose factor is folded into the norm's scale and shift.
+//! Interpolation with a vectorizable exponential: `2^x = 2^n p(f)` for `x = n + f`, with a relative error below 3e-7. The
+//! sigmoid of x is `1 / (1 + 2^(-x log2(e)))`; the factor `-log2(e)` is folded into the norm's scale and shift.
 #![allow(unsafe_code)]
 use super::{InterpolationScratch, Last, Pixels, PixelsMut, Squash};
 use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
@@ -66,9 +66,9 @@ fn logistic<L: Lanes>(x: L) -> L {
 
 #[inline(always)]
 fn two_to<L: Lanes>(x: L) -> L {
-    /// Adding it leaves the nearest integer in the low bits of a float.
+    /// Constant whose addition leaves the nearest integer in the low bits of a float.
     const ROUND: f32 = 12_582_912.0;
-    /// Taylor coefficients of 2^f: ln(2)^k / k!, from the sixth down.
+    /// Taylor coefficients of 2^f: ln(2)^k / k!, from k = 6 down to 0.
     const SERIES: [f32; 7] =
         [1.540_353e-4, 1.333_355_8e-3, 9.618_129e-3, 5.550_411e-2, 0.240_226_5, std::f32::consts::LN_2, 1.0];
     let one = L::splat(1.0);

@@ -10,17 +10,17 @@ static SOURCE: LazyLock<String> =
 /// Contents of the one-pixel frame around an image.
 #[derive(Clone, Copy, Debug)]
 pub enum Frame {
-    /// The mirror image.
+    /// The reflected image.
     Reflect,
-    /// A colour.
+    /// A single colour, with values in [0, 1].
     Colour([f32; 3]),
 }
 
-/// Writes image `rows[n]`, in [0, 1], as map n of `y`, including its frame. If the map is larger than image and frame, the
-/// image is extended by reflection below and to the right.
+/// Writes image `rows[n]`, with values in [0, 1], and the frame around it as map n of `y`. If the map is larger than image and
+/// frame, the image is extended by reflection below and to the right.
 ///
 /// # Panics
-/// If the map is smaller, or does not have three channels.
+/// If the map is smaller than image and frame, or does not have four channels in memory: three and padding.
 pub fn framed(number: Number, images: &DeviceImages, rows: At, frame: Frame, y: &Map) -> Launch {
     assert!(y.height >= images.height + 2 && y.width >= images.width + 2 && y.channels == 4, "a frame in {y:?}");
     let (border, colour) = match frame {

@@ -1,4 +1,4 @@
-//! The pixels of one RGB image as input or output: bytes or float32, both representing values in [0, 1].
+//! The pixels of one RGB image as input or output, in bytes or float32; both represent values in [0, 1].
 #![allow(unsafe_code)]
 pub mod cuda;
 
@@ -6,7 +6,7 @@ use super::any_map::AnyMap;
 use crate::kernels::isa::{Extent, Isa, Lanes};
 use std::ops::Range;
 
-/// The pixels of one RGB image, height x width x 3.
+/// The pixels of one RGB image, `[height][width][3]`.
 #[derive(Clone, Copy, Debug)]
 pub enum Pixels<'a> {
     /// 0 to 255.
@@ -20,14 +20,14 @@ pub enum Pixels<'a> {
 pub enum PixelsMut<'a> {
     /// 0 to 255, halves rounded up.
     U8(&'a mut [u8]),
-    /// 0 to 255, halves rounded up, of one image, as colour planes.
+    /// The colour planes of one image, 0 to 255, halves rounded up.
     Planes([&'a mut [u8]; 3]),
     /// 0.0 to 1.0.
     F32(&'a mut [f32]),
 }
 
 impl<'a> Pixels<'a> {
-    /// Converts the image to a map in [0, 1], or in its bytes; `out` determines height, width and padding.
+    /// Converts the image to a map of values in [0, 1], in float32 or bytes; `out` determines height, width and padding.
     ///
     /// # Panics
     /// If `out` has another size, or does not have three channels.
@@ -45,7 +45,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// A range of the values.
+    /// Returns a range of the values.
     pub fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::U8(pixels) => Self::U8(&pixels[range]),
@@ -53,7 +53,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Converts to values in [0, 1].
+    /// Converts the pixels to values in [0, 1].
     #[inline(always)]
     pub(super) fn floats(self, out: &mut [f32]) {
         match self {
@@ -62,7 +62,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Whether all pixels have the same colour.
+    /// Returns whether all pixels have the same colour.
     pub fn is_flat(self) -> bool {
         match self {
             Self::U8(pixels) => pixels.iter().skip(3).eq(pixels.iter().take(pixels.len().saturating_sub(3))),
@@ -73,7 +73,7 @@ impl<'a> Pixels<'a> {
     /// Copies the pixels unchanged.
     ///
     /// # Panics
-    /// If `out` is of another type or length.
+    /// If `out` has another type or length.
     pub fn copy(self, out: PixelsMut) {
         match (self, out) {
             (Self::U8(from), PixelsMut::U8(to)) => to.copy_from_slice(from),
@@ -91,7 +91,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Whether there are no values.
+    /// Returns whether there are no values.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -145,7 +145,7 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// A row of `width` pixels of one image, for writing; `bytes` is its buffer if pixels are not contiguous.
+    /// Returns a row of `width` pixels for writing. If the image consists of colour planes, the row is in the buffer `bytes`.
     #[inline(always)]
     pub(super) fn row<'a>(&'a mut self, y: usize, width: usize, bytes: &'a mut Vec<u8>) -> RowMut<'a> {
         let range = 3 * width * y..3 * width * (y + 1);
@@ -159,7 +159,7 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// Copies a row from `bytes` to the image, if pixels are not contiguous.
+    /// Copies a row from `bytes` to the image, if it consists of colour planes.
     #[inline(always)]
     pub(super) fn finish_row(&mut self, y: usize, width: usize, bytes: &[u8]) {
         if let Self::Planes(colors) = self {
@@ -178,7 +178,7 @@ pub(super) enum RowMut<'a> {
 }
 
 impl RowMut<'_> {
-    /// Writes values in [0, 1].
+    /// Writes values in [0, 1] to the row.
     #[inline(always)]
     #[expect(clippy::manual_clamp, reason = "clamp lets NaN through")]
     pub(super) fn pack(self, from: &[f32]) {
@@ -212,7 +212,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// The summand that turns truncation into rounding to the nearest value.
+    /// The summand that turns truncation into rounding to the nearest integer.
     #[inline(always)]
     pub(super) fn half(&self) -> f32 {
         match self {
@@ -240,7 +240,7 @@ impl RowMut<'_> {
     }
 }
 
-/// Splits pixels into their colours.
+/// Splits interleaved pixels into colour planes.
 #[inline(always)]
 fn split(pixels: &[u8], [red, green, blue]: [&mut [u8]; 3]) {
     for (pixel, ((r, g), b)) in pixels.as_chunks::<3>().0.iter().zip(red.iter_mut().zip(green).zip(blue)) {

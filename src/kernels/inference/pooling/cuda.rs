@@ -10,7 +10,7 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl MaxPool {
-    /// Creates the launch that writes the channels of `y` from `channel` on.
+    /// Creates the launch that writes to the channels of `y` from `channel` on.
     ///
     /// # Panics
     /// If the maps do not match.
@@ -24,7 +24,7 @@ impl MaxPool {
     }
 }
 
-/// Mean over 3x3 windows as in [`super::AveragePool`], with its bias on the device.
+/// The mean over 3x3 windows as in [`super::AveragePool`], with the bias on the device.
 #[derive(Clone, Debug)]
 pub struct AveragePool {
     counts_zeros: bool,
@@ -33,13 +33,13 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    /// Adds the bias to `weights`.
+    /// Creates the layer, and appends its bias to `weights`.
     pub fn new(pool: &super::AveragePool, weights: &mut Weights) -> Self {
         let &super::AveragePool { counts_zeros, ref bias, activation } = pool;
         Self { counts_zeros, bias: weights.push(Number::F32, bias.iter().copied()), activation }
     }
 
-    /// Creates the launch that writes the channels of `y` from `channel` on.
+    /// Creates the launch that writes to the channels of `y` from `channel` on.
     ///
     /// # Panics
     /// If the maps do not match.
@@ -52,7 +52,7 @@ impl AveragePool {
     }
 }
 
-/// Number of threads in a block of `global_mean`, and its channels in units of a vector.
+/// Number of threads in a block of `global_mean`, and number of its channels in units of a vector.
 const BLOCK: u32 = 256;
 const GROUP: usize = 32;
 

@@ -5,8 +5,8 @@
 //! average:  out[y, x, c] = act(bias[c] + sum over the window of in[.., .., c] / n)
 //! ```
 //!
-//! The loops are plain: pooling takes a hundredth of a network's time, and the compiler vectorizes them for each instruction
-//! set.
+//! The loops are plain, because pooling takes only a hundredth of the time of a network; the compiler vectorizes them for each
+//! instruction set.
 pub mod cuda;
 
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -20,14 +20,15 @@ use std::ops::Range;
 pub struct MaxPool {
     /// Side of a window, in pixels.
     pub side: usize,
-    /// Step between windows.
+    /// Stride between windows.
     pub stride: usize,
-    /// Whether a last window that extends beyond the edge counts (PyTorch's `ceil_mode`); positions outside are ignored.
+    /// Whether to include a last window that extends beyond the edge (PyTorch's `ceil_mode`); positions outside the map are
+    /// ignored.
     pub ceil: bool,
 }
 
 impl MaxPool {
-    /// InceptionV3's: 3x3 with stride 2, inside the map.
+    /// The max pooling of InceptionV3: 3x3 with stride 2, inside the map.
     pub const INCEPTION: Self = Self { side: 3, stride: 2, ceil: false };
 
     /// Number of windows along an axis of `n` pixels.
@@ -42,8 +43,8 @@ impl MaxPool {
         (self.windows(height), self.windows(width))
     }
 
-    /// Writes the channels of `out` from `channel` on. Bytes are compared without conversion, so both maps must have the same
-    /// range.
+    /// Writes the output to the channels of `out` from `channel` on. Bytes are compared without conversion, so both maps must
+    /// have the same range.
     ///
     /// # Panics
     /// If the maps do not match, or one is in bytes and the other in float32.
@@ -92,7 +93,7 @@ impl<T: Copy + Default + PartialOrd> Kernel for Max<'_, T> {
     }
 }
 
-/// Mean over 3x3 windows centred on every pixel, as in InceptionV3.
+/// The mean over the 3x3 window around every pixel, as in InceptionV3.
 #[derive(Clone, Debug)]
 pub struct AveragePool {
     /// Whether positions outside the map count as zeros (torchvision); otherwise only pixels inside count (TensorFlow).
@@ -104,7 +105,7 @@ pub struct AveragePool {
 }
 
 impl AveragePool {
-    /// Writes the channels of `out` from `channel` on.
+    /// Writes the output to the channels of `out` from `channel` on.
     ///
     /// # Panics
     /// If the maps do not match.
@@ -115,7 +116,7 @@ impl AveragePool {
         isa.dispatch(Average { pool: self, input: input.view(), out, channel });
     }
 
-    /// Factor of a sum over `pixels` pixels.
+    /// Factor of the sum over a window with `pixels` pixels inside the map.
     fn weight(&self, pixels: usize) -> f32 {
         1.0 / if self.counts_zeros { 9.0 } else { pixels as f32 }
     }
@@ -153,7 +154,7 @@ impl Kernel for Average<'_> {
     }
 }
 
-/// The range in `0..n` of `at` and its neighbours.
+/// Returns the range of index `at` and its neighbours within `0..n`.
 fn around(at: usize, n: usize) -> Range<usize> {
     at.saturating_sub(1)..(at + 2).min(n)
 }

@@ -1,41 +1,42 @@
-//! Quantization from float32 to bytes, `q = round(x / scale) + zero`: `scale` and `zero` map the range of a map's values and 0
-//! to 0 to 255, so that 0 itself is representable. The range is that of the whole map or, for a finer grid, of each channel.
+//! Quantization from float32 to bytes, `q = round(x / scale) + zero`. `scale` and `zero` (the zero point) map the range of the
+//! values, extended to include 0, to the bytes 0 to 255, so that 0 itself is representable. The range is that of a map or, for
+//! a finer grid, of each channel.
 mod scalar;
 mod simd;
 
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
 use crate::kernels::isa::{Extent, Isa};
 
-/// A map in bytes.
+/// A feature map in bytes.
 #[derive(Debug, Default)]
 pub struct Quantized {
     pub(super) map: FeatureMap<u8>,
     /// One scale for the map, or one for each channel.
     pub(super) scale: Vec<f32>,
-    /// The byte that represents 0, for each scale.
+    /// The byte that represents 0 (the zero point), for each scale.
     pub(super) zero: Vec<u8>,
     ends: Vec<Extent>,
     /// Factors and summands of the quantization, repeated to fill whole vectors.
     affine: [Vec<f32>; 2],
 }
 
-/// A view of a map in bytes for reading, with all of its padding or less.
+/// A view of a map in bytes for reading, with all or part of its padding.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedView<'a> {
     /// The bytes.
     pub view: MapView<'a, u8>,
-    /// The scale of the bytes, for the map or for each channel.
+    /// The scale, one for the map or one for each channel.
     pub scale: &'a [f32],
-    /// The byte that represents 0, for the map or for each channel.
+    /// The byte that represents 0 (the zero point), one for the map or one for each channel.
     pub zero: &'a [u8],
 }
 
 /// The range over which bytes are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
-    /// The range of the map: weights of every kind can be multiplied with such bytes.
+    /// One range for the whole map, as every kind of convolution can read.
     Map,
-    /// The range of each channel, for depthwise convolutions.
+    /// A range for each channel, as only depthwise convolutions can read.
     Channels,
 }
 
@@ -45,7 +46,7 @@ impl Quantized {
         self.set_ranges([range].into_iter());
     }
 
-    /// Sets the range of each channel, or one range for all.
+    /// Sets the range of each channel, or a single range for all channels.
     pub(super) fn set_ranges(&mut self, ranges: impl Iterator<Item = Extent>) {
         self.scale.clear();
         self.zero.clear();
@@ -56,7 +57,7 @@ impl Quantized {
         }
     }
 
-    /// Quantizes the rows of a map without padding into the inside of this one, whose range is set.
+    /// Quantizes the rows of a map without padding into this map without its padding. The range must have been set.
     pub(super) fn fill_rows(&mut self, isa: Isa, rows: &[f32]) {
         self.repeat_steps(isa);
         let Self { map, affine: [by, plus], .. } = self;
@@ -72,7 +73,7 @@ impl Quantized {
         simd::repeat(isa, zero.len(), zero.iter().map(|&zero| f32::from(zero)), plus);
     }
 
-    /// Quantizes a map, including its padding. NaN becomes the byte 0, infinities the ends of the range.
+    /// Quantizes a map, including its padding. NaN becomes the byte 0, and infinities become the ends of the range.
     pub fn fill(&mut self, isa: Isa, map: MapView, grid: Grid) {
         self.map.reshape(map.height, map.width, map.channels, map.pad);
         match grid {
@@ -95,7 +96,8 @@ impl Quantized {
         }
     }
 
-    /// Quantizes `max(by[c] x + plus[c], 0)` of a map without padding into the inside of this one, whose zeros are the byte 0.
+    /// Quantizes `max(by[c] x + plus[c], 0)` for each value x of a map, without the padding, into this map, whose byte for 0
+    /// must be 0.
     pub(super) fn fill_affine(&mut self, isa: Isa, map: &FeatureMap, by: &[f32], plus: &[f32]) {
         let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
         let inverse = || scale.iter().map(|scale| 1.0 / scale).cycle();
@@ -113,7 +115,7 @@ impl Quantized {
     }
 }
 
-/// Reusable buffers for the converted input of a convolution.
+/// Reusable buffers for the quantized input of a convolution.
 #[derive(Debug, Default)]
 pub struct QuantizeScratch {
     bytes: Quantized,
@@ -134,7 +136,7 @@ impl QuantizeScratch {
     }
 }
 
-/// The range of a map, including its padding; computed if it is not known.
+/// Returns the range of a map, including its padding; computes it if it is not known.
 pub(super) fn range(isa: Isa, map: MapView) -> Extent {
     if let Some(range) = map.range {
         return range;
@@ -157,12 +159,13 @@ fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     }
 }
 
-/// Quantizes the weights of one output to bytes, and returns them with their scale. Adjacent weights are those that the path
-/// adds first.
+/// Quantizes the weights of one output to bytes, and returns them with their scale. Adjacent weights must be those whose
+/// products the path adds first.
 ///
-/// It uses the candidate scale with the smallest error. Where inputs are alike, as are neighbours in a smooth
-/// image, the error of the sum of the weights matters in addition, and its square is added with the factor `smooth`: otherwise
-/// a file's own grid of bytes, whose steps may fall halfway between these, would always be rounded in one direction.
+/// Of several candidate scales, the one with the smallest squared error is used. Where inputs are similar, like neighbours in a
+/// smooth image, the error of the sum of the weights matters too, and its square is added with the factor `smooth`. Otherwise,
+/// weights of a file that stores them as bytes, whose steps may lie halfway between those used here, would all be rounded in
+/// the same direction.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
@@ -185,13 +188,14 @@ pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) 
     (weights.iter().map(|w| (w * inverse).round_ties_even() as i8).collect(), step)
 }
 
-/// The largest word, for values and for weights.
+/// The largest word, for map values and for weights.
 const LARGEST_WORD: f32 = 1023.0;
 
-/// Number of products of two words whose sum is guaranteed to fit 32 bits.
+/// Maximum number of products of two words whose sum is guaranteed to fit in 32 bits.
 pub(super) const MOST_WORDS: usize = 2048;
 
-/// A map in 16-bit words, of which ten bits and a sign are used: `q = round(x / scale)`, over the range of the map.
+/// A feature map in 16-bit words, of which ten bits and a sign are used: `q = round(x / scale)`, with a scale for the whole
+/// map.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) map: FeatureMap<i16>,

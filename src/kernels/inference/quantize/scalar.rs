@@ -1,9 +1,9 @@
-//! Range and rounding, one value at a time.
+//! Ranges and rounding, one value at a time.
 
 use crate::kernels::inference::feature_map::MapView;
 use crate::kernels::isa::Extent;
 
-/// The range of each channel.
+/// Computes the range of each channel.
 pub(super) fn extents(map: MapView, out: &mut Vec<Extent>) {
     out.resize(map.channels, Extent::default());
     for (i, &x) in map.padded_rows().flat_map(|row| row.iter().enumerate()) {

@@ -1,4 +1,4 @@
-//! Range and rounding over whole rows: a row repeats its channels, so the lanes hold the same channels again after
+//! Ranges and rounding, processed row by row: a row repeats its channels, so the lanes hold the same channels again after
 //! `lcm(channels, lanes)` values.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
@@ -7,7 +7,7 @@ use crate::kernels::isa::{
     ByteKernel, ByteLanes, Kernel, LaneExtents, Lanes, MOST_LANES, load_block, mul_add_block, period,
 };
 
-/// The range of each channel.
+/// Computes the range of each channel.
 pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     out.resize(period(map.channels, isa.lanes()), Extent::default());
     isa.dispatch(Ranges { map, out });
@@ -18,7 +18,7 @@ pub(super) fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     out.truncate(map.channels);
 }
 
-/// The range of all values.
+/// Computes the range of all values.
 pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
     let mut out = [Extent::default(); MOST_LANES];
     isa.dispatch(Ranges { map, out: &mut out[..isa.lanes()] });
@@ -27,7 +27,7 @@ pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
 
 struct Ranges<'a> {
     map: MapView<'a>,
-    /// Range of each position of a period, which is whole vectors.
+    /// Range of each position of a period, which consists of whole vectors.
     out: &'a mut [Extent],
 }
 
@@ -63,13 +63,13 @@ impl Kernel for Ranges<'_> {
     }
 }
 
-/// Repeats `n` values up to a whole number of blocks.
+/// Repeats `n` values to fill a whole number of blocks.
 pub(super) fn repeat(isa: Isa, n: usize, numbers: impl Iterator<Item = f32> + Clone, out: &mut Vec<f32>) {
     out.clear();
     out.extend(numbers.cycle().take(period(n, 4 * isa.lanes())));
 }
 
-/// Converts `by x` to words.
+/// Converts `by * x` for each value x of `row` to words.
 pub(super) fn quantize_words(isa: Isa, row: &[f32], by: f32, out: &mut [i16]) {
     isa.dispatch_bytes(QuantizeWords { row, by, out });
 }
@@ -98,7 +98,7 @@ impl ByteKernel for QuantizeWords<'_> {
     }
 }
 
-/// Converts `by x + plus` to bytes; `by` and `plus` have the length that [`repeat`] gives.
+/// Converts `by * x + plus` for each value x of `row` to bytes; `by` and `plus` were filled by [`repeat`].
 pub(super) fn quantize(isa: Isa, row: &[f32], by: &[f32], plus: &[f32], out: &mut [u8]) {
     isa.dispatch_bytes(Quantize { row, by, plus, out });
 }

@@ -146,7 +146,7 @@ impl Lanes for Avx2 {
 }
 
 impl Avx2 {
-    /// Writes the first `used` lanes, by halves: a masked store takes some CPUs dozens of cycles.
+    /// Writes the first `used` lanes, in halves, because a masked store takes dozens of cycles on some CPUs.
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, used: usize) {
         // SAFETY: see above; lanes from `used` on are not written.

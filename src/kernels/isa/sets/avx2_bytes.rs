@@ -137,7 +137,7 @@ unsafe fn integers(x: Avx2) -> __m256i {
     unsafe { _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(255.0), x.0)) }
 }
 
-/// Packs four vectors into bytes of 0 to 255, in the order of an interleaved block.
+/// Packs four vectors into bytes, clamped to [0, 255], in the order of an interleaved block.
 #[inline(always)]
 unsafe fn pack(block: [Avx2; 4]) -> __m256i {
     // SAFETY: guaranteed by the caller.
@@ -148,7 +148,7 @@ unsafe fn pack(block: [Avx2; 4]) -> __m256i {
     }
 }
 
-/// The first `used` bytes, followed by zeros.
+/// Loads the first `used` bytes, followed by zeros.
 #[inline(always)]
 unsafe fn load(from: *const u8, used: usize) -> __m256i {
     debug_assert!(0 < used && used <= 32);

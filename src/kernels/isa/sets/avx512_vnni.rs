@@ -7,7 +7,7 @@ use crate::kernels::isa::lanes::{ByteKernel, ByteLanes, Kernel};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// AVX-512 with VNNI; kernels in floats run as on AVX-512.
+/// AVX-512 with VNNI; float kernels run as on AVX-512.
 pub(super) struct Avx512VnniSet;
 
 impl InstructionSet for Avx512VnniSet {
@@ -146,7 +146,7 @@ unsafe fn integers(x: Avx512) -> __m512i {
     unsafe { _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), x.0)) }
 }
 
-/// Packs four vectors into bytes of 0 to 255, in the order of an interleaved block.
+/// Packs four vectors into bytes, clamped to [0, 255], in the order of an interleaved block.
 #[inline(always)]
 unsafe fn pack(block: [Avx512; 4]) -> __m512i {
     // SAFETY: guaranteed by the caller.
@@ -157,7 +157,7 @@ unsafe fn pack(block: [Avx512; 4]) -> __m512i {
     }
 }
 
-/// The first `used` bytes, followed by zeros.
+/// Loads the first `used` bytes, followed by zeros.
 #[inline(always)]
 unsafe fn load(from: *const u8, used: usize) -> __m512i {
     // SAFETY: guaranteed by the caller; bytes outside the mask are not read.

@@ -1,4 +1,4 @@
-//! The table of instruction sets. A new one takes a file next to this one, and a variant here with its match arms.
+//! The table of instruction sets. To add one, add a file next to this one, and a variant of [`Isa`] with its match arms.
 mod avx2;
 mod avx2_bytes;
 mod avx512;
@@ -23,7 +23,7 @@ pub enum Isa {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    /// AVX-512 as above with VNNI.
+    /// [`Isa::Avx512`] with VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
 }
@@ -41,7 +41,7 @@ impl Isa {
         Self::Avx512Vnni,
     ];
 
-    /// Passes the row of this instruction set to the visitor.
+    /// Calls the visitor with the type that implements this instruction set.
     #[inline(always)]
     pub(super) fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
@@ -59,20 +59,20 @@ impl Isa {
 
 /// Interface of an instruction set.
 pub(super) trait InstructionSet {
-    /// Static properties, available without running it.
+    /// Static properties, which can be read on any machine.
     const ROW: Row;
 
     /// Runs a kernel compiled for this instruction set.
     ///
     /// # Safety
-    /// The CPU supports it.
+    /// The CPU supports the instruction set.
     #[allow(unsafe_code)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
 
     /// Runs a kernel that multiplies bytes.
     ///
     /// # Safety
-    /// The CPU supports it.
+    /// The CPU supports the instruction set.
     ///
     /// # Panics
     /// If [`Row::bytes`] is `None`.
@@ -82,30 +82,30 @@ pub(super) trait InstructionSet {
     }
 }
 
-/// A row of the table.
+/// A row of the table: the properties of an instruction set.
 pub(super) struct Row {
     /// Name in `SASSL_ISA` and `sassl info`.
     pub(super) name: &'static str,
-    /// Whether this machine supports it.
+    /// Whether this machine supports the instruction set.
     pub(super) is_supported: fn() -> bool,
     /// Number of floats in a vector, for which weights are packed.
     pub(super) lanes: usize,
     /// Whether there are 32 vector registers rather than 16.
     pub(super) many_registers: bool,
-    /// The multiplication of bytes; `None` without instructions for it.
+    /// Properties of the multiplication of bytes; `None` if there are no instructions for it.
     pub(super) bytes: Option<ByteProducts>,
     /// Whether it can run code written with AVX2 intrinsics.
     pub(super) includes_avx2: bool,
 }
 
-/// The multiplication of bytes.
+/// Properties of the multiplication of bytes.
 pub(super) struct ByteProducts {
-    /// Whether two products are added in 16 bits before they are extended to 32: then the sum of two neighbouring weights has
-    /// the limit of a single weight.
+    /// Whether two products are added in 16 bits before they are extended to 32. If so, the sum of two neighbouring weights
+    /// must not exceed the limit of a single weight.
     pub(super) pairs_in_16_bits: bool,
 }
 
-/// An operation on a row.
+/// An operation that is generic over the instruction set.
 pub(super) trait Visitor {
     /// Result of the operation.
     type Output;

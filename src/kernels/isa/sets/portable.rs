@@ -4,7 +4,7 @@ use super::{InstructionSet, Row};
 use crate::kernels::isa::lanes::{Kernel, Lanes};
 use std::ops::Range;
 
-/// No vectors: kernels that have no plain loops run the portable ones.
+/// No vectors: kernels without a scalar version run the portable one.
 pub(super) struct ScalarSet;
 
 impl InstructionSet for ScalarSet {

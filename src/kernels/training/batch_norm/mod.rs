@@ -7,14 +7,14 @@
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / n - x^ dgamma / n)
 //! ```
 //!
-//! Only x and y are read, which a network keeps anyway: x^ is recomputed. Values are `[n][channels]`, of any NHWC map. Rows are
-//! summed in blocks, and blocks in order, so that the result depends neither on the number of threads nor on the instruction
-//! set.
+//! Only x and y, which a network keeps anyway, are read; x^ is recomputed. Values are `[n][channels]`, the pixels of any NHWC
+//! map. Rows are summed in blocks, and blocks in order, so that the result depends neither on the number of threads nor on the
+//! instruction set.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Number of values of a block.
+/// Number of values in a block.
 const BLOCK: usize = 1 << 15;
 
 /// Mean and biased variance of each channel.
@@ -22,7 +22,7 @@ const BLOCK: usize = 1 << 15;
 pub struct Moments {
     /// `[channels]`.
     pub mean: Vec<f32>,
-    /// `[channels]`, divided by the number of rows.
+    /// `[channels]`; the sum of squares is divided by the number of rows.
     pub var: Vec<f32>,
 }
 
@@ -60,7 +60,7 @@ impl Moments {
         self.var.iter().map(|&var| (f64::from(var) + f64::from(eps)).sqrt().recip() as f32).collect()
     }
 
-    /// Combines the norm with these parameters.
+    /// Combines the normalization with gamma and beta into a scale and a shift.
     pub fn affine(&self, gamma: &[f32], beta: &[f32], eps: f32) -> Affine {
         let scale: Vec<f32> =
             self.inverse_deviation(eps).iter().zip(gamma).map(|(inverse, gamma)| gamma * inverse).collect();
@@ -70,10 +70,10 @@ impl Moments {
 }
 
 impl Affine {
-    /// Computes `y` from `x` and the residual.
+    /// Computes `y = relu(scale x + shift + residual)`, without the ReLU if `relu` is false.
     ///
     /// # Panics
-    /// If the lengths differ, or are not whole rows.
+    /// If the lengths differ, or are not whole rows of `channels` values.
     pub fn apply(&self, isa: Isa, threads: usize, x: &[f32], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
         let channels = self.scale.len();
         rows(x, channels);
@@ -96,11 +96,11 @@ pub struct Gradients {
     pub beta: Vec<f32>,
 }
 
-/// Returns the gradients of gamma and beta; writes that of x to `dx`, and that of the residual to `dresidual` if there is one.
-/// `y` is `None` if no ReLU follows.
+/// Returns the gradients of gamma and beta; writes the gradient of x to `dx`, and that of the residual, if there is one, to
+/// `dresidual`. `y` is `None` if no ReLU follows.
 ///
 /// # Panics
-/// If the lengths differ, or are not whole rows.
+/// If the lengths differ, or are not whole rows of `channels` values.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     isa: Isa,
@@ -144,7 +144,7 @@ pub fn backward(
     gradients
 }
 
-/// Number of values of a block of whole rows.
+/// Number of values in a block, which consists of whole rows.
 fn block(channels: usize) -> usize {
     (BLOCK / channels).max(1) * channels
 }
@@ -158,7 +158,7 @@ fn rows(x: &[f32], channels: usize) -> usize {
     x.len() / channels
 }
 
-/// Two sums for each channel, over all blocks.
+/// Computes two sums for each channel over all blocks; `of` adds up those of one block.
 fn sums(
     threads: usize,
     channels: usize,

@@ -1,9 +1,9 @@
-//! Index of each value of a map, of packed weights and of patches.
+//! Memory layouts: the index of each value of a map, of packed weights and of patches.
 use super::{Isa, panel};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// A map, `[images][rows][columns][channels]`; also weights, with outputs in the place of images.
+/// Layout of a map, `[images][rows][columns][channels]`, or of weights, with outputs in the place of images.
 #[derive(Clone, Copy)]
 pub(super) struct Nhwc {
     pub(super) height: usize,
@@ -18,8 +18,8 @@ impl Nhwc {
     }
 }
 
-/// A matrix of `depth` rows in panels of columns, `[columns / panel][depth][panel]`: each panel has the width of a tile, and
-/// the last one is only padded to whole vectors.
+/// Layout of a matrix of `depth` rows in panels of columns, `[columns / panel][depth][panel]`: each panel has the width of a
+/// tile, except the last one, which is only padded to whole vectors.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     depth: usize,
@@ -56,7 +56,7 @@ impl Panels {
         column / self.width
     }
 
-    /// Number of values of each panel but the last.
+    /// Number of values in each panel except the last.
     pub(super) fn panel_len(self) -> usize {
         self.depth * self.width
     }
@@ -70,7 +70,8 @@ impl Panels {
         self.panel(column) * self.panel_len() + row * self.row(column) + column % self.width
     }
 
-    /// Packs a matrix: `fill` gets a panel's columns, the length of its rows, and the zeroed panel to write.
+    /// Packs a matrix, panel by panel: `fill` gets the columns of a panel, the length of its rows, and the zeroed panel to
+    /// fill.
     pub(super) fn packed(self, threads: usize, fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync) -> Vec<f32> {
         let mut packed = vec![0.0; self.len()];
         let panels = packed.chunks_mut(self.panel_len()).enumerate();
@@ -82,7 +83,7 @@ impl Panels {
     }
 }
 
-/// Patches of some pixels in panels of values, `[values / width][pixels][width]`.
+/// Layout of the patches of some pixels in panels of values, `[values / width][pixels][width]`.
 #[derive(Clone, Copy)]
 pub(super) struct PatchPanels {
     pub(super) pixels: usize,

@@ -2,7 +2,8 @@
 //! `out[n, y, x, o] = sum over taps and i of weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around
 //! the input.
 //!
-//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*, the inputs under one output, stored contiguously:
+//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*. A patch is the inputs under one output position,
+//! stored contiguously:
 //!
 //! ```text
 //! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
@@ -13,7 +14,7 @@
 //!
 //! 3x3 convolutions of stride 1 use `winograd.rs` where that is faster. Patches are built for a few hundred pixels and inputs
 //! at a time, so that they stay in the L2 cache. ([`crate::kernels::inference::convolution`], for one image and prepared
-//! weights, needs no patches: its maps include their padding.)
+//! weights, needs no patches: its maps are stored with their padding.)
 mod layout;
 mod patches;
 mod product;
@@ -44,14 +45,14 @@ pub struct Shape {
     pub outputs: usize,
     /// Rows and columns of the kernel.
     pub kernel: (usize, usize),
-    /// Step between positions.
+    /// Stride, in both directions.
     pub stride: usize,
     /// Number of rows and columns of zeros on all four sides.
     pub padding: usize,
 }
 
 impl Shape {
-    /// A linear map of rows, as adjacent pixels.
+    /// Creates the shape of a linear layer applied to `rows` vectors, which are treated as adjacent pixels.
     pub fn linear(rows: usize, inputs: usize, outputs: usize) -> Self {
         Self { batch: 1, height: 1, width: rows, inputs, outputs, kernel: (1, 1), stride: 1, padding: 0 }
     }
@@ -69,7 +70,7 @@ impl Shape {
         (size(self.height, self.kernel.0), size(self.width, self.kernel.1))
     }
 
-    /// Number of inputs under one output.
+    /// Number of inputs under one output position.
     fn patch(&self) -> usize {
         self.kernel.0 * self.kernel.1 * self.inputs
     }
@@ -80,7 +81,7 @@ impl Shape {
         rows * columns
     }
 
-    /// The largest number of threads whose share of the products is worth handing over.
+    /// Returns the largest number of threads, up to `threads`, for which each share of the products is worth handing over.
     pub fn useful_threads(&self, threads: usize) -> usize {
         const SHARE: usize = 1 << 21;
         let products = self.batch * self.pixels() * self.outputs * self.patch();
@@ -95,12 +96,13 @@ impl Shape {
         self.batch * self.pixels() * self.outputs
     }
 
-    /// Whether a patch consists of the single pixel under it.
+    /// Returns whether each patch is the single input pixel at its position.
     fn is_pointwise(&self) -> bool {
         self.kernel == (1, 1) && self.stride == 1 && self.padding == 0
     }
 
-    /// The convolution that computes the gradient of the input, if the stride is 1 and the padding is smaller than the kernel.
+    /// The convolution that computes the gradient of the input, if the stride is 1, the kernel is square, and the padding is
+    /// smaller than the kernel.
     fn turned(&self) -> Option<Self> {
         let (rows, columns) = self.output_size();
         let square = self.kernel.0 == self.kernel.1 && self.padding < self.kernel.0;
@@ -164,7 +166,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// The convolution with packed weights: [`Panels`] of the outputs with K rows.
+/// Computes the convolution with packed weights: [`Panels`] of the outputs with K rows.
 fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     if winograd::wins(shape) {
         return winograd::convolve(isa, threads, shape, input, weight, out);

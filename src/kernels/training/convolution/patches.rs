@@ -1,10 +1,12 @@
-//! Patches: the inputs under each output, stored contiguously; and weights in the layouts that [`super::product`] reads.
+//! Patches, the inputs under each output position, stored contiguously; and weights in the layouts that [`super::product`]
+//! reads.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels, PatchPanels};
 use super::{Kernel, Lanes, Shape};
 use std::ops::Range;
 
-/// Values `from..from + depth` of the patches of some pixels, as [`PatchPanels`] of `width` values.
+/// Builds values `from..from + depth` of the patches of `pixels` pixels, starting with pixel `first`, as [`PatchPanels`] of
+/// `width` values.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],
@@ -55,7 +57,7 @@ impl Kernel for Patches<'_> {
     }
 }
 
-/// Adds the gradient of the patches, `[pixels][depth]`, to that of an image.
+/// Adds the gradient of the patches, `[pixels][depth]`, to the gradient of an image.
 pub(super) struct Add<'a> {
     pub(super) shape: &'a Shape,
     pub(super) first: usize,
@@ -89,7 +91,8 @@ impl Kernel for Add<'_> {
     }
 }
 
-/// Some outputs of one row. The patch of the first one starts at `row` and `column`, which may be in the padding.
+/// Some adjacent output pixels of one row. The patch of the first pixel starts at `row` and `column`, which may be in the
+/// padding.
 struct Segment {
     image: usize,
     row: isize,
@@ -105,7 +108,7 @@ impl Segment {
         self.pixels.clone().enumerate().map(move |(n, pixel)| (pixel, column + (n * stride) as isize))
     }
 
-    /// The pixels, counted from the segment's first, for which no value of a line is padding, if the line's row is not.
+    /// The pixels, counted from the first of the segment, for which no value of the line is in the left or right padding.
     #[inline(always)]
     fn whole(&self, shape: &Shape, line: &Line) -> Range<usize> {
         // The first and the last column where a patch may start.
@@ -116,7 +119,7 @@ impl Segment {
         start..n(last + 1 - self.column).max(start)
     }
 
-    /// Offset in the input of the row under a line of taps, unless it is padding.
+    /// Offset in the input of the row under a line of taps; `None` if that row is padding.
     #[inline(always)]
     fn source(&self, shape: &Shape, line: &Line) -> Option<isize> {
         let row = self.row + line.tap as isize;
@@ -126,7 +129,7 @@ impl Segment {
     }
 }
 
-/// Outputs `first..first + pixels`, row by row.
+/// Divides the output pixels `first..first + pixels` into segments, row by row.
 #[inline(always)]
 fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = Segment> {
     let (rows, columns) = shape.output_size();
@@ -142,7 +145,7 @@ fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = 
     })
 }
 
-/// A part of the values under one row of taps, stored in a patch from `at` on.
+/// A part of the values under one row of taps, stored in a patch from index `at` on.
 struct Line {
     tap: usize,
     part: Range<usize>,
@@ -150,7 +153,8 @@ struct Line {
 }
 
 impl Line {
-    /// The part of it that is not padding, for a patch that starts at this column.
+    /// The part of the line that is not padding, for a patch that starts at this column. It is empty if `inside` is false, that
+    /// is, if the row is padding.
     #[inline(always)]
     fn inner(&self, shape: &Shape, inside: bool, column: isize) -> Range<usize> {
         let Range { start, end } = self.part;
@@ -177,7 +181,7 @@ fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterato
     })
 }
 
-/// Copies rows of `n` values.
+/// Copies `rows` rows of `n` values.
 #[inline(always)]
 fn copy<L: Lanes>((rows, n): (usize, usize), from: &[f32], from_row: usize, to: &mut [f32], to_row: usize) {
     assert!(rows > 0 && (rows - 1) * from_row + n <= from.len() && (rows - 1) * to_row + n <= to.len());

@@ -1,4 +1,4 @@
-//! A product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`: a tile of c stays in registers.
+//! The product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`. A tile of c stays in registers.
 #![allow(unsafe_code)]
 use super::{Isa, Kernel, Lanes};
 use crate::kernels::isa::{Left, Right, add_products};
@@ -6,7 +6,7 @@ use crate::kernels::isa::{Left, Right, add_products};
 /// Number of rows of a tile.
 pub(super) const ROWS: usize = 6;
 
-/// A matrix whose element (i, j) is at index `i row + j step`.
+/// A matrix whose element (i, j) is at index `i * row + j * step`.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
     pub(super) numbers: &'a [f32],
@@ -21,11 +21,11 @@ impl Matrix<'_> {
     }
 }
 
-/// Writes the product to the rows of `c`, which are `c_row` values apart, or adds it to them. Rows of `b` are contiguous, and
-/// padded to whole vectors.
+/// Writes the product to the rows of `c`, which are `c_row` values apart, or adds it to them if `add` is set. `size` is (m, k,
+/// n). Rows of `b` are contiguous, and padded to whole vectors.
 ///
 /// # Panics
-/// If a matrix is too short for the size (m, k, n), or n is larger than the width of a tile.
+/// If a matrix is too short for the size, or n is larger than the width of a tile.
 pub(super) fn product(
     isa: Isa,
     size: (usize, usize, usize),

@@ -1,5 +1,5 @@
-//! Memory that the threads of one call leave for those of the next: for new memory the system would clear the pages each time,
-//! which takes longer than a small product.
+//! Memory that the threads of one call leave for those of the next. The system would have to clear the pages of new memory each
+//! time, which takes longer than a small product.
 use crate::kernels::threads::idle::{Idle, Lent, Reusable};
 
 /// A buffer of arbitrary values.
@@ -13,7 +13,7 @@ impl Reusable for Room {
 }
 
 impl Room {
-    /// At least `n` values.
+    /// Returns the buffer, enlarged to at least `n` values.
     pub(super) fn of(&mut self, n: usize) -> &mut Vec<f32> {
         if self.0.len() < n {
             self.0.resize(n, 0.0);

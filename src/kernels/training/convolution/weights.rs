@@ -1,5 +1,5 @@
-//! The gradient of the weights, `dout^T patches`: both factors are packed for some pixels at a time, one as the rows of the
-//! tiles and the other as their columns.
+//! The gradient of the weights, `dout^T patches`: both factors are packed for some pixels at a time. One of them becomes the
+//! rows of the tiles, the other the columns.
 use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
@@ -71,7 +71,7 @@ pub fn weight_gradient(isa: Isa, threads: usize, shape: &Shape, input: &[f32], g
     }
 }
 
-/// One factor: `n` values for each pixel.
+/// One factor of the product: `n` values for each pixel.
 #[derive(Clone, Copy)]
 struct Side<'a> {
     shape: &'a Shape,
@@ -80,8 +80,8 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Values `from..from + depth` of some pixels, in panels of `width`: packed into `room`, or unpacked if the layout is the
-    /// same.
+    /// Returns values `from..from + depth` of some pixels, in panels of `width`: packed into `room`, or the input itself if it
+    /// already has this layout.
     fn panels<'b>(
         &self,
         isa: Isa,
@@ -112,7 +112,7 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// A matrix with a row for each pixel, starting at value `at`.
+    /// Returns a matrix with a row for each pixel, starting at value `at`.
     fn from(&self, at: usize) -> Matrix<'a> {
         Matrix { numbers: &self.numbers[self.panels.at(0, at)..], row: self.panels.width, step: 1 }
     }

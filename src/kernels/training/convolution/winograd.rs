@@ -1,8 +1,8 @@
 //! 3x3 convolutions of stride 1 by F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to all outputs
 //! of their tile.
 //!
-//! The products for one place of the tiles are a matrix product over channels. A batch of tiles and channels is transformed at
-//! a time, so that they stay in the L2 cache.
+//! For each place, that is, each element of the transformed tiles, the products are a matrix product over channels. A batch of
+//! tiles and channels is transformed at a time, so that they stay in the L2 cache.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels};
 use super::product::{Matrix, product};
@@ -17,11 +17,11 @@ const TILES: usize = 24;
 const CHANNELS: usize = 128;
 /// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;
-/// Minimum number of tiles in one thread's share.
+/// Approximate number of tiles in one thread's share.
 const SHARE: usize = 2 * TILES;
 
-/// Whether the method is faster, as measured: it needs enough tiles for each transformed weight, tiles that are not mostly
-/// beyond the map's edge, and enough channels for each transformed value.
+/// Returns whether this method is faster according to measurements: it needs enough tiles for each transformed weight, tiles
+/// that are not mostly beyond the edge of the map, and enough channels for each transformed value.
 pub(super) fn wins(shape: &Shape) -> bool {
     let fits = shape.kernel == (3, 3) && shape.stride == 1 && shape.inputs.min(shape.outputs) >= 16;
     let (down, across) = tiles(shape);
@@ -106,7 +106,8 @@ pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], w
     }
 }
 
-/// Whole images, or whole rows of tiles of one image. `first` is the index of its first row in the batch.
+/// A part of the output: whole images, or whole rows of tiles of one image. `first` is the index of the first pixel row in the
+/// batch.
 struct Share<'a> {
     first: usize,
     tiles: usize,
@@ -128,7 +129,7 @@ fn tiles(shape: &Shape) -> (usize, usize) {
     (rows.div_ceil(OUT), columns.div_ceil(OUT))
 }
 
-/// Splits the output into shares of some tiles.
+/// Splits the output into shares of about [`SHARE`] tiles.
 fn shares<'a>(shape: &Shape, out: &'a mut [f32]) -> impl Iterator<Item = Share<'a>> + Send {
     let (rows, columns) = shape.output_size();
     let (down, across) = tiles(shape);
@@ -176,7 +177,7 @@ impl Kernel for Weights<'_> {
     }
 }
 
-/// `B^T d B` of some channels of the input tile whose corner is at an output.
+/// Computes `B^T d B` for some channels of the input tile under the output tile with this corner.
 struct Inputs<'a> {
     shape: &'a Shape,
     input: &'a [f32],
@@ -227,7 +228,7 @@ impl Kernel for Inputs<'_> {
     }
 }
 
-/// `A^T m A` of some channels of an output tile, cropped to the map.
+/// Computes `A^T m A` for some channels of an output tile, cropped to the map.
 struct Outputs<'a> {
     shape: &'a Shape,
     sums: &'a [f32],

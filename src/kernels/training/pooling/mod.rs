@@ -1,8 +1,8 @@
-//! Pooling of a batch in NHWC and its gradients: max pooling of windows, as in a ResNet's stem, and global average pooling.
+//! Pooling of a batch in NHWC, and its gradients: max pooling of windows, as in a ResNet's stem, and global average pooling.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool::each;
 
-/// Shape of a max pooling.
+/// Shape of a max pooling operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Rows and columns of the input.
@@ -11,7 +11,7 @@ pub struct Window {
     pub channels: usize,
     /// Side of the window; at most 15.
     pub kernel: usize,
-    /// Step between windows.
+    /// Stride between windows.
     pub stride: usize,
     /// Padding around the input, which is never the maximum; at most half of the window.
     pub padding: usize,
@@ -21,7 +21,7 @@ impl Window {
     /// Rows and columns of the output.
     ///
     /// # Panics
-    /// If the window is larger than the padded input, empty, or entirely in the padding.
+    /// If a field is out of its range, the input is empty, or the window is larger than the padded input.
     pub fn output_size(&self) -> (usize, usize) {
         let size = |n: usize| {
             let Self { kernel, stride, padding, .. } = *self;
@@ -37,7 +37,7 @@ impl Window {
         (self.size.0 * self.size.1 * self.channels, rows * columns * self.channels)
     }
 
-    /// Iterates over the window at (y, x): index of each tap, and the pixel under it.
+    /// Iterates over the window of output (y, x): the index of each tap, and the index of the input pixel under it.
     #[inline(always)]
     fn taps(&self, y: usize, x: usize) -> impl Iterator<Item = (u8, usize)> {
         let Self { size: (height, width), kernel, stride, padding, .. } = *self;
@@ -50,8 +50,8 @@ impl Window {
     }
 }
 
-/// Writes the maximum of each window to `out`, and the index of its tap to `which`: the first of equal values, with NaN as the
-/// largest.
+/// Writes the maximum of each window to `out`, and its index within the window to `which`. NaN counts as the largest value; the
+/// first of equal values is chosen.
 ///
 /// # Panics
 /// If a length does not match.
@@ -62,7 +62,7 @@ pub fn max_pool(isa: Isa, threads: usize, window: &Window, input: &[f32], out: &
     each(threads, images, |(input, (out, which))| isa.dispatch(Max { window, input, out, which }));
 }
 
-/// Computes the gradient of the input into `dinput`.
+/// Computes the gradient of the input into `dinput`, from the gradient of the output.
 ///
 /// # Panics
 /// If a length does not match.
@@ -83,7 +83,7 @@ pub fn average_pool(isa: Isa, threads: usize, (pixels, channels): (usize, usize)
     each(threads, images, |(input, out)| isa.dispatch(Mean { input, out, by: 1.0 / pixels as f32 }));
 }
 
-/// Computes the gradient of the input into `dinput`.
+/// Computes the gradient of the input into `dinput`, from the gradient of the output.
 ///
 /// # Panics
 /// If a length does not match.

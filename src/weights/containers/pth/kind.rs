@@ -1,4 +1,4 @@
-//! Detects a form of `.pth`, or another kind of file, by its first bytes.
+//! Detects the form of a `.pth` file, or another kind of file, by its first bytes.
 use super::{legacy, zip};
 
 /// The form of a `.pth` file.

@@ -14,7 +14,7 @@ pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\x
 /// The second pickle.
 const VERSION: i64 = 1001;
 
-/// Reads the object, and the location of each storage's values; the error is the reason.
+/// Reads the object, and the location of each storage's values; the error states the reason for a failure.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     let version = Pickle::read(bytes.get(MAGIC.len()..).unwrap_or_default())?;
     if version.root != Value::Int(VERSION) {

@@ -1,7 +1,8 @@
-//! PyTorch's `.pth` files, zip and legacy: their floating-point tensors by name, without running any code in them.
+//! A reader of PyTorch's `.pth` files, zip and legacy: returns their floating-point tensors by name, without running any code
+//! in them.
 //!
-//! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the saved dict, those of
-//! nested dicts joined by dots. Files are read into memory, so later changes to them have no effect.
+//! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the saved dict; the keys of
+//! nested dicts are joined by dots. Files are read into memory, so later changes to them have no effect.
 mod kind;
 mod legacy;
 mod opcode;
@@ -27,17 +28,17 @@ use value::{Object, Value};
 
 pub use state_dict::StateDict;
 
-/// Limit of the file size; VGG-19 in float32 has 80 MB.
+/// Limit of the file size in bytes; VGG-19 in float32 has 80 MB.
 const MAX_SIZE: u64 = 256 << 20;
-/// Limit of the entries of all dicts together.
+/// Limit of the number of entries of all dicts together.
 const MAX_ENTRIES: usize = 1 << 16;
-/// Limit of the bytes of a tensor's name, including dots.
+/// Limit of the length of a tensor's name in bytes, including dots.
 const MAX_NAME: usize = 256;
 
 /// The byte range of each storage in the file, by the storage's key.
 type Storages<'a> = BTreeMap<&'a str, Range<usize>>;
 
-/// An open file with its object checked and its tensors located.
+/// An open file, whose object has been checked and whose tensors have been located.
 #[derive(Debug)]
 pub struct PthFile {
     origin: PathBuf,
@@ -78,7 +79,7 @@ impl PthFile {
         &self.origin
     }
 
-    /// Returns the names of its floating-point tensors, sorted.
+    /// Returns the names of the file's floating-point tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
@@ -116,14 +117,15 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Returns the floating-point tensors of a file with the location of their values; the error is the reason.
+/// Returns the floating-point tensors of a file with the location of their values; the error states the reason for a failure.
 fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String> {
     let (pickle, storages) = match Form::find(bytes)? {
         Form::Zip => zip::read(bytes)?,
         Form::Legacy => legacy::read(bytes)?,
     };
     let mut found = BTreeMap::new();
-    // Values that may still be claimed: tensors that share a storage, or repeat its values, exhaust them.
+    // The number of values that tensors may still claim: it bounds the memory for tensors that share a storage or repeat its
+    // values.
     let mut left = bytes.len();
     for (name, value) in named(&pickle)? {
         let Some(Object::Tensor(tensor)) = pickle.objects.get(value) else { continue };
@@ -149,7 +151,7 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String
     }
 }
 
-/// Returns the values in the dicts of a pickle, by the joined keys. Values in lists have no name.
+/// Returns the values in the dicts of a pickle, by their joined keys. Values in lists are left out, because they have no name.
 fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)>, String> {
     if pickle.objects.items(pickle.root).is_none() {
         return Err("does not hold a dict; save one with torch.save(model.state_dict(), path)".into());

@@ -36,7 +36,7 @@ pub(super) const REDUCE: u8 = b'R';
 pub(super) const BUILD: u8 = b'b';
 pub(super) const BINPERSID: u8 = b'Q';
 
-/// Instructions of Python that no state dict needs.
+/// Instructions of pickle that no state dict needs.
 const REFUSED: [(u8, &str); 35] = [
     (b'0', "POP"),
     (b'1', "POP_MARK"),

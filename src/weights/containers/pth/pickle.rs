@@ -1,5 +1,5 @@
-//! Python's pickle, protocol 2, as far as state dicts need it: a stack machine that creates tuples, lists, dicts and tensors,
-//! and runs no code.
+//! A reader of Python's pickle, protocol 2, as far as state dicts need it: a stack machine that creates tuples, lists, dicts
+//! and tensors, and runs no code.
 //!
 //! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>. An instruction creates at most one object, and the number
 //! of instructions is bounded, so memory is bounded. An unsupported instruction or global is refused by name, never skipped.
@@ -10,24 +10,24 @@ use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Limit of the instructions of a pickle: a state dict takes about 30 per tensor.
+/// Limit of the number of instructions of a pickle; a state dict takes about 30 per tensor.
 const MAX_STEPS: usize = 1 << 18;
-/// Limit of the bytes of a module's name or a global's.
+/// Limit of the length in bytes of the name of a module or of a global.
 const MAX_NAME: usize = 256;
 
 /// A parsed pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
-    /// Its value.
+    /// The value of the pickle.
     pub(super) root: Value<'a>,
-    /// All objects created on the way.
+    /// All objects created while reading it.
     pub(super) objects: Objects<'a>,
-    /// The bytes after it.
+    /// The bytes that follow the pickle.
     pub(super) rest: &'a [u8],
 }
 
 impl<'a> Pickle<'a> {
-    /// Reads the pickle at the start of the bytes; the error is the reason.
+    /// Reads the pickle at the start of the bytes; the error states the reason for a failure.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self> {
         let mut machine = Machine { rest: bytes, ..Machine::default() };
         for _ in 0..MAX_STEPS {
@@ -115,7 +115,7 @@ impl<'a> Machine<'a> {
         self.bytes(N)?.try_into().map_err(|_| "its pickle ends inside an instruction; it is truncated".into())
     }
 
-    /// Reads a length of one byte or of four, depending on the instruction.
+    /// Reads a length, which has one byte if `short` and four otherwise.
     fn length(&mut self, short: bool) -> Result<u32> {
         match short {
             true => self.take().map(|byte| u8::from_le_bytes(byte).into()),
@@ -148,7 +148,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.drain(from.min(self.stack.len())..).collect())
     }
 
-    /// Returns the last value without popping it.
+    /// Returns the value at the top of the stack without popping it.
     fn top(&self) -> Result<Value<'a>> {
         let top = self.stack.get(self.floor()..).and_then(|above| above.last());
         top.copied().ok_or_else(|| "its pickle uses a missing value; it is damaged".into())
@@ -217,7 +217,8 @@ impl<'a> Machine<'a> {
             return Err("its pickle calls something that is not a function; it is damaged".into());
         };
         let arguments = self.objects.elements(arguments).unwrap_or_default();
-        // Not copied if there are more arguments than any supported function takes: a long tuple may be referenced repeatedly.
+        // The arguments are not copied if there are more than any supported function takes, because a long tuple may be
+        // referenced repeatedly.
         if arguments.len() > 8 {
             return Err(callable.misfit(arguments.len()));
         }
@@ -225,7 +226,7 @@ impl<'a> Machine<'a> {
         callable.call(&arguments, &mut self.objects)
     }
 
-    /// Ignores attributes; those of a state dict, `_metadata`, hold the version of each layer.
+    /// Ignores the attributes of an object; the only one of a state dict, `_metadata`, holds the version of each layer.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match self.objects.get(self.top()?) {

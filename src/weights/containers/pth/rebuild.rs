@@ -1,4 +1,4 @@
-//! The few functions called by a state dict's pickle, and their results; everything else is code, and refused.
+//! The few functions that a state dict's pickle calls, and their results; all others are refused as code.
 //!
 //! Source: torch/_utils.py, torch/serialization.py.
 use super::strided::{ScalarType, Storage, Strided};
@@ -6,10 +6,10 @@ use super::value::{Object, Objects, Value};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Maximum bytes of a storage's name; torch's are shorter: the digits of an address or of a counter.
+/// Maximum length in bytes of a storage's name; torch's are shorter, the digits of an address or of a counter.
 const MAX_KEY: usize = 64;
 
-/// A supported global.
+/// A supported global of a pickle: a function or a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Callable {
     OrderedDict,
@@ -19,7 +19,7 @@ pub(super) enum Callable {
     TensorV1,
     /// `_rebuild_parameter`
     Parameter,
-    /// A storage class; only referenced in persistent ids.
+    /// A storage class, which only occurs in persistent ids.
     Storage(ScalarType),
 }
 
@@ -52,7 +52,7 @@ impl Callable {
     pub(super) fn call<'a>(self, arguments: &[Value<'a>], objects: &mut Objects<'a>) -> Result<Value<'a>> {
         match (self, arguments) {
             (Self::OrderedDict, []) => Ok(objects.add(Object::Dict { ordered: true, items: vec![] })),
-            // The arguments after the strides are for autograd.
+            // The arguments after the strides are for autograd, and ignored.
             (Self::TensorV2, &[storage, offset, shape, stride, _, _])
             | (Self::TensorV1, &[storage, offset, shape, stride]) => {
                 let Some(&Object::Storage(storage)) = objects.get(storage) else {
@@ -85,8 +85,8 @@ impl Callable {
     }
 }
 
-/// Returns the storage of a persistent id: `("storage", class, key, location, count)`, and in legacy files a view into it,
-/// `None` or `(key, offset, size)`.
+/// Returns the storage that a persistent id refers to: `("storage", class, key, location, count)`, in legacy files followed by
+/// a view into the storage, `None` or `(key, offset, size)`.
 pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a>> {
     let id = objects.elements(id).unwrap_or_default();
     if let [Value::Text(kind), ..] = id
@@ -130,7 +130,7 @@ fn size(value: Value) -> Result<usize> {
 
 fn sizes(value: Value, objects: &Objects) -> Result<Vec<usize>> {
     let elements = objects.elements(value).ok_or("a tensor's shape or its strides are not a tuple; it is damaged")?;
-    // Checked before the copy: one long tuple may serve many tensors.
+    // The length is checked before the copy, because one long tuple may be referenced by many tensors.
     match elements.len() {
         0..=64 => elements.iter().map(|&element| size(element)).collect(),
         n => Err(format!("a tensor has {n} axes; it is damaged")),

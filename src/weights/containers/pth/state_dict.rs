@@ -1,12 +1,13 @@
-//! The state dict of a model in a `.pth` file: its tensors by the model's own keys, for any dict or wrapper in which they were
-//! saved.
+//! The state dict of a model in a `.pth` file: its tensors by the model's own keys, whatever dicts or wrappers they were saved
+//! in.
 use super::PthFile;
 use crate::error::{Error, Result};
 use crate::weights::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Keys of dicts that hold a state dict, and `DataParallel`'s prefix of every key.
+/// Prefixes of keys that are stripped: keys of dicts that hold a state dict, and the prefix that `DataParallel` adds to every
+/// key.
 const WRAPPERS: [&str; 5] = ["state_dict_stylepredictor.", "state_dict_ghiasi.", "state_dict.", "model.", "module."];
 
 /// The tensors of a model.
@@ -50,7 +51,7 @@ impl StateDict {
         self.file.origin()
     }
 
-    /// Returns `true` if there is a floating-point tensor of this key.
+    /// Returns `true` if there is a floating-point tensor with this key.
     pub fn has(&self, key: &str) -> bool {
         self.names.contains_key(key)
     }
@@ -58,7 +59,7 @@ impl StateDict {
     /// Returns a tensor as float32.
     ///
     /// # Errors
-    /// There is no tensor of this key, or it has another shape.
+    /// There is no tensor with this key, or it has another shape.
     pub fn tensor(&self, key: &str, shape: &[usize]) -> Result<Tensor> {
         let wrong = |reason: String| Error::weights(self.origin(), reason);
         let name = self.names.get(key).ok_or_else(|| {

@@ -1,7 +1,7 @@
 //! Tensors as torch stores them: a storage, i.e. a flat array of values of one type, and the offset and strides of the tensor
 //! in it.
 //!
-//! The value of index (i, j, ..) is value `offset + i stride_0 + j stride_1 + ..` of the storage.
+//! The element with index (i, j, ..) is value `offset + i stride_0 + j stride_1 + ..` of the storage.
 use crate::error::{Error, Result};
 use crate::memory;
 use half::{bf16, f16};
@@ -23,7 +23,7 @@ pub(super) enum ScalarType {
 }
 
 impl ScalarType {
-    /// Returns the type of a storage class of torch, such as `FloatStorage`.
+    /// Returns the type of the values in a storage class of torch, such as `FloatStorage`.
     pub(super) fn of_storage(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::Half,
@@ -45,7 +45,7 @@ impl ScalarType {
         }
     }
 
-    /// Returns `true` for floating-point types, which weights have.
+    /// Returns `true` for floating-point types, the only ones that weights have.
     pub(super) fn is_float(self) -> bool {
         !matches!(self, Self::Int | Self::Long)
     }
@@ -54,19 +54,19 @@ impl ScalarType {
 /// A storage, or a view of one in a legacy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Storage<'a> {
-    /// The name of its bytes in the file.
+    /// The name under which the file holds the bytes of the storage.
     pub(super) key: &'a str,
-    /// The type of its values.
+    /// The type of the values.
     pub(super) scalar: ScalarType,
-    /// The number of values of the whole storage.
+    /// The number of values in the whole storage.
     pub(super) count: usize,
-    /// The first value of the view.
+    /// The index of the view's first value in the storage.
     pub(super) from: usize,
-    /// The number of values of the view.
+    /// The number of values in the view.
     pub(super) len: usize,
 }
 
-/// A tensor inside its storage.
+/// A tensor as a view of its storage.
 #[derive(Clone, Debug)]
 pub(super) struct Strided<'a> {
     /// The storage.
@@ -74,12 +74,12 @@ pub(super) struct Strided<'a> {
     offset: usize,
     shape: Vec<usize>,
     stride: Vec<usize>,
-    /// The number of values.
+    /// The number of elements.
     pub(super) numbers: usize,
 }
 
 impl<'a> Strided<'a> {
-    /// Creates a tensor, after a check that it is inside its storage; the error is the reason.
+    /// Creates a tensor, after a check that it does not exceed its storage; the error states the reason for a failure.
     pub(super) fn new(
         storage: Storage<'a>,
         offset: usize,
@@ -108,7 +108,8 @@ impl<'a> Strided<'a> {
         Ok(Self { storage, offset: if numbers == 0 { 0 } else { offset }, shape, stride, numbers })
     }
 
-    /// Locates the tensor in a file whose storage is at `place`; the error is the reason why it cannot be that storage.
+    /// Locates the tensor in a file that holds its storage at `place`; the error states why the bytes there do not match the
+    /// storage.
     pub(super) fn placed(&self, place: &Range<usize>) -> std::result::Result<Placed, String> {
         let Self { storage: Storage { key, scalar, count, from, .. }, offset, ref shape, ref stride, numbers } = *self;
         if count.checked_mul(scalar.size()) != Some(place.len()) {
@@ -127,16 +128,16 @@ impl<'a> Strided<'a> {
 #[derive(Debug)]
 pub(super) struct Placed {
     scalar: ScalarType,
-    /// The offset of its first value.
+    /// The offset in bytes of the tensor's first element in the file.
     start: usize,
-    /// Its shape.
+    /// The tensor's shape.
     pub(super) shape: Vec<usize>,
     stride: Vec<usize>,
     numbers: usize,
 }
 
 impl Placed {
-    /// Reads its values in row-major order from the bytes of the file; errors name its `origin`.
+    /// Reads the elements in row-major order from the bytes of the file; errors name the file's `origin`.
     pub(super) fn read(&self, bytes: &[u8], origin: &Path) -> Result<Vec<f32>> {
         let mut numbers = memory::room(&origin.display().to_string(), self.numbers)?;
         let mut index = vec![0; self.shape.len()];

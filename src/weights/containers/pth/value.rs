@@ -1,4 +1,4 @@
-//! The values that a pickle creates, and the objects that hold values.
+//! The values that a pickle creates, and the objects that consist of values.
 //!
 //! Objects are stored in one list and refer to each other by index. So an object may contain itself, and dropping deeply nested
 //! objects does not overflow the stack.
@@ -11,11 +11,12 @@ pub(super) enum Value<'a> {
     None,
     Bool(bool),
     Int(i64),
-    /// A floating-point number, or an integer of more than 64 bits: neither is the size of a tensor.
+    /// A floating-point number, or an integer of more than 64 bits. Its value is not stored, because it is not needed for a
+    /// tensor.
     Number,
     Text(&'a str),
     Callable(Callable),
-    /// Its index in the list.
+    /// An object, by its index in the list.
     Object(usize),
 }
 
@@ -52,7 +53,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// The same as [`Objects::get`], mutable.
+    /// Returns the object that a value refers to, mutable.
     pub(super) fn get_mut(&mut self, value: Value) -> Option<&mut Object<'a>> {
         match value {
             Value::Object(n) => self.0.get_mut(n),

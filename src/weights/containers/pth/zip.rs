@@ -1,4 +1,4 @@
-//! The zip form of a `.pth` file, written by torch 1.6 and later: uncompressed entries in one folder of any name.
+//! The zip form of a `.pth` file, written by torch 1.6 and later: uncompressed entries in a single folder of any name.
 //!
 //! `data.pkl` is the object, `data/KEY` holds the bytes of each storage, `byteorder` is the byte order ("little"; absent before
 //! torch 2.1). The start of an entry's bytes is computed from its local header, which is padded so that they are aligned to 64
@@ -15,13 +15,12 @@ type Result<T> = std::result::Result<T, String>;
 /// The first bytes of a zip archive.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// The bytes before each entry in the archive's directory.
+/// The signature of each entry in the archive's central directory.
 const DIRECTORY_MARK: &[u8; 4] = b"PK\x01\x02";
-/// Maximum number of entries; torch's archives have fewer. The directory takes about ten times its size in
-/// memory.
+/// Maximum number of entries; torch's archives have fewer. In memory, the directory takes about ten times its size in the file.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// Reads the object, and the location of each storage's values; the error is the reason.
+/// Reads the object, and the location of each storage's values; the error states the reason for a failure.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     let marks = bytes.windows(DIRECTORY_MARK.len()).filter(|bytes| bytes == DIRECTORY_MARK).count();
     if marks > MAX_ENTRIES {
@@ -80,12 +79,12 @@ fn folder(entries: &ZipArchive<Cursor<&[u8]>>) -> Result<String> {
 struct Archive<'a> {
     entries: ZipArchive<Cursor<&'a [u8]>>,
     bytes: &'a [u8],
-    /// Number of bytes that entries may still have: those of valid archives do not overlap.
+    /// The number of bytes that entries may still have together: in valid archives, entries do not overlap.
     unread: usize,
 }
 
 impl Archive<'_> {
-    /// Returns the byte range of an entry, if there is one of this name, after a check of its checksum.
+    /// Returns the byte range of the entry `name`, after a check of its checksum; `None` if there is no such entry.
     fn entry(&mut self, name: &str) -> Result<Option<Range<usize>>> {
         let Some(index) = self.entries.index_for_name(name) else { return Ok(None) };
         let wrong = |reason: String| format!("its entry {name:?} {reason}");

@@ -1,9 +1,9 @@
 """Methods of the torch engine: the base class, a module that computes a loss from two views, and the registry.
 
-A method's networks are its children, with their attributes' names in checkpoints; those whose parameters require gradients are
-trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*, which the engine sums
-over ranks. A mean over rows is the sum over this rank's rows divided by `batch(rows)`; `world.gather` returns the rows of all
-ranks.
+The networks of a method are its child modules, named in checkpoints like the attributes; those whose parameters require
+gradients are trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*, which the
+engine sums over ranks. For a mean over rows, divide the sum over this rank's rows by `batch(rows)`; `world.gather` returns the
+rows of all ranks.
 
     @register("mine")
     class Mine(Method):
@@ -39,16 +39,16 @@ class Forward(NamedTuple):
 
     #: This rank's share of the loss.
     loss: Tensor
-    #: The left views' features.
+    #: The features of this rank's left views.
     features: Tensor | None = None
-    #: The left views' projections, by the trained network.
+    #: The projections of this rank's left views, by the trained network.
     projections: Tensor | None = None
-    #: Other metrics by name: this rank's shares.
+    #: This rank's shares of other metrics, by name.
     watched: dict[str, Tensor] = {}  # noqa: RUF012 - of a NamedTuple
 
     @classmethod
     def of(cls, made: Forward | Tensor) -> Forward:
-        """Wrap the result of a method, which may be only the loss."""
+        """Wrap the result of a method's `forward` or `loss`, which may be only the loss."""
         return made if isinstance(made, Forward) else cls(made)
 
     def detached(self) -> Forward:
@@ -59,11 +59,16 @@ class Forward(NamedTuple):
 
 
 class Method(nn.Module):
-    """A method with its networks."""
+    """The base class of methods: a module that has the networks, and computes the loss.
 
-    #: Networks that keep the largest rate, while the others follow the schedule.
+    Args:
+        config: the settings of the run.
+        world: the ranks of the engine.
+    """
+
+    #: The names of networks that keep the peak learning rate instead of following the schedule.
     fixed_lr: frozenset[str] = frozenset()
-    #: Whether the native engine has the method too, with the same names.
+    #: Whether the native engine has the method too, with the same names of tensors.
     is_native = False
     #: The number of pieces in which the engine processes a step's rows, one after another.
     pieces = 1
@@ -74,17 +79,17 @@ class Method(nn.Module):
         super().__init__()
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
-        #: The parts of the global batch for norms.
+        #: The number of parts of the global batch with separate norm statistics.
         self.parts: int = getattr(config.method, "splits", 1)
         self.features = config.backbone.features
         self.backbone = build(config.backbone)
         #: Whether the native engine can resume the run.
         self.has_native = self.is_native and config.backbone.name in backbone_names()
-        #: The draws of random layers, which third-party networks may have.
+        #: The draws of random layers, which third-party networks may have; None for a native method and backbone.
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
-        """The number of rows of the global batch, given this rank's rows, or those of a piece if the loss is by pieces."""
+        """The number of rows of the global batch, given this rank's rows, or those of one piece if `by_rows`."""
         return len(rows) * self.world.size * (self.pieces if self.by_rows else 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward | Tensor:
@@ -92,8 +97,11 @@ class Method(nn.Module):
         return self.loss(*self.represent(left, right))
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Compute the inputs of `loss`, a row for each pair of views; overridden instead of `forward` if the loss couples
-        rows."""
+        """Compute the inputs of `loss`, a row for each pair of views.
+
+        A method whose loss couples rows overrides this and `loss` instead of `forward`, so that steps can be divided into
+        pieces.
+        """
         raise NotImplementedError
 
     def loss(self, *rows: Tensor) -> Forward | Tensor:
@@ -101,18 +109,20 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Compute targets without gradients for all of this rank's rows at once; with several pieces, `forward` receives their
-        rows after its views."""
+        """Compute targets, without gradients, for all of this rank's rows at once.
+
+        With several pieces, `forward` receives the piece's rows of the targets as further arguments.
+        """
         return ()
 
     def before_step(self, momentum: float | None) -> None:
-        """Called before the forward pass; `momentum` is the EMA coefficient of a momentum encoder, if there is one."""
+        """Called before the forward pass; `momentum` is the EMA coefficient of the momentum encoder, None without one."""
 
     def after_step(self, momentum: float | None) -> None:
         """Called after the optimizer has updated the trained networks; `momentum` is as in `before_step`."""
 
     def first_state(self, config: Config) -> State | None:
-        """The initial state of a run: the native engine's if it has method and backbone, or None to keep the module's."""
+        """The initial state: the native engine's if it has the method and the backbone; None: the module's initial weights."""
         return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:
@@ -147,7 +157,7 @@ def follower(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def follow(slow: Sequence[nn.Module], fast: Sequence[nn.Module], momentum: float | None) -> None:
-    """slow = m slow + (1 - m) fast, for weights only: a momentum encoder has its own running statistics."""
+    """Update the parameters of `slow` in place: slow = m slow + (1 - m) fast. Running statistics are left unchanged."""
     assert momentum is not None
     targets, online = ([p.data for net in nets for p in net.parameters()] for nets in (slow, fast))
     torch._foreach_lerp_(targets, online, 1 - momentum)
@@ -160,7 +170,7 @@ METHODS: dict[str, Maker] = {}
 
 
 def register(name: str) -> Callable[[type[Method]], type[Method]]:
-    """A decorator that registers a method, of this package or of another."""
+    """Return a decorator that registers a method, of this or another package, under a name."""
 
     def add(kind: type[Method]) -> type[Method]:
         METHODS[name] = kind

@@ -14,7 +14,7 @@ from .base import Forward, Method, follow, follower, register
 
 @register("byol")
 class BYOL(Method):
-    """Predicts from each view the target network's projection of the other view; the target follows the online network."""
+    """Predicts from each view the target network's projection of the other; the target is an EMA of the online network."""
 
     is_native = True
     by_rows = True

@@ -1,7 +1,7 @@
 """MoCo v2 in torch (`src/methods/moco.rs` has the formulas).
 
-All ranks share one queue: keys are enqueued in the row order of the global batch, and are computed in the order that the native
-engine draws, which shuffles them among the parts of that batch.
+All ranks have the same queue, in which keys follow the row order of the global batch. Keys are computed in a shuffled order,
+the same as the native engine draws, so that norms do not leak which key belongs to which query.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ..backbones import head
 from ..losses import info_nce, normalized
 from .base import Forward, Method, follow, follower, register
 
-#: A count of steps is stored in two floats, the second of which is below this.
+#: The base in which the number of steps is stored as two floats.
 _STEPS = 1 << 20
 
 
 @register("moco-v2")
 class MoCoV2(Method):
-    """Contrasts queries with the other view's key, computed by a slow copy of the network, and a queue of older keys."""
+    """Contrasts each query with the key of the other view, by the momentum encoder, and with a queue of older keys."""
 
     is_native = True
     by_rows = True
@@ -41,7 +41,7 @@ class MoCoV2(Method):
         self._new: list[Tensor] = []
 
     def before_step(self, momentum: float | None) -> None:
-        """Update the key network."""
+        """Update the key network, the momentum encoder."""
         follow((self.key_backbone, self.key_projector), (self.backbone, self.projector), momentum)
 
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
@@ -90,7 +90,7 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def after_step(self, momentum: float | None) -> None:
-        """Replace the oldest keys in the circular queue by the new ones, after the backward pass has read it."""
+        """Replace the oldest keys in the circular queue by the new ones; the backward pass no longer needs the queue."""
         for keys in self._new:
             # Only the newest keys if there are more than the queue holds.
             rows = self.world.gather(keys)

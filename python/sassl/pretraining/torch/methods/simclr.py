@@ -15,7 +15,7 @@ from .base import Forward, Method, register
 
 @register("simclr")
 class SimCLR(Method):
-    """Contrasts each view with all other views of all ranks, in one batch."""
+    """Contrasts each view with all other views of the global batch; both views pass through the network in one batch."""
 
     is_native = True
 

@@ -18,7 +18,7 @@ pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub(super) struct ConvolutionArgs {
-    /// The map, and the norm applied to it, `[images][channels]` each.
+    /// The map, and the scale and shift of the norm applied to it, `[images][channels]` each.
     x: In<MapValue>,
     scale: In<f32>,
     shift: In<f32>,
@@ -26,17 +26,17 @@ pub(super) struct ConvolutionArgs {
     images: In<AnyPixel>,
     strides: Strides,
     rows: In<i32>,
-    /// `[tap][channel]` and `[channel]`.
+    /// Weights `[tap][channel]` and bias `[channel]` of the depthwise convolution.
     depthwise: In<MapValue>,
     depthwise_bias: In<f32>,
-    /// In the order of [`super::layout`].
+    /// Weights of the convolution, in the order of [`super::layout`], and its bias.
     weight: In<MapValue>,
     bias: In<f32>,
-    /// The weights of the convolution that is added, and its gain.
+    /// Weights of the convolution of the images that is added to the output, and its gains.
     skip: In<MapValue>,
     gain: In<f32>,
     out: Out<MapValue>,
-    /// `[image][block][2][outputs]`.
+    /// Moments of the output, `[image][block][2][outputs]`.
     moments: Out<f32>,
     /// Sizes of the map, of the user's images, and of the output.
     height: i32,
@@ -45,11 +45,11 @@ pub(super) struct ConvolutionArgs {
     image_width: i32,
     out_height: i32,
     out_width: i32,
-    /// Padding, and that of the convolution that is added.
+    /// Padding above and to the left, and that of the convolution that is added.
     top: i32,
     left: i32,
     skip_before: i32,
-    /// Number of values from an image's gains to the next one's.
+    /// Number of values from the gains of one image to those of the next.
     gain_pitch: i32,
 }
 
@@ -121,7 +121,7 @@ impl ConvolutionArgs {
     }
 }
 
-/// The table of all defines; `outputs` is the number of outputs of a block, in units of eight.
+/// Returns the table of all defines; `outputs` is the number of outputs of a block, in units of eight.
 pub(super) fn defines(
     conv: &Conv,
     input: &Input,

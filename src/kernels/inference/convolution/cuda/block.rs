@@ -1,4 +1,4 @@
-//! Partition of a convolution into blocks of threads: outputs and input channels of each, and its shared memory.
+//! Partition of a convolution into blocks of threads: the outputs, input channels and shared memory of a block.
 use super::Conv;
 use crate::kernels::cuda::{Number, SHARED, TILE, stored};
 use crate::kernels::inference::layer_shape::Shape;
@@ -7,12 +7,12 @@ use crate::kernels::inference::layer_shape::Shape;
 pub(super) const THREADS: usize = TILE.0 * TILE.1;
 
 /// Maximum number of outputs of a block, in units of eight, limited by the registers for a thread's sums. After a depthwise
-/// convolution, which each block computes again, the limit is higher.
+/// convolution, the limit is higher, because each block computes that convolution again.
 const EIGHTS: usize = 8;
 const EIGHTS_BEHIND: usize = 12;
 
-/// Number of blocks that keeps a GPU busy; if there are fewer, they get fewer outputs each. (Not after a depthwise
-/// convolution.)
+/// Number of blocks that keep a GPU busy. If there would be fewer, each block gets fewer outputs, except after a depthwise
+/// convolution.
 const BUSY: usize = 512;
 
 /// Maximum number of input channels in shared memory.
@@ -21,18 +21,20 @@ const CHUNK: usize = 64;
 /// Maximum number of unrolled products of a lane.
 const UNROLLED: usize = 160;
 
-/// Preferred limit of shared memory in bytes, if it suffices for a smaller chunk of channels: more blocks then run
-/// concurrently.
+/// Preferred limit of shared memory in bytes, so that more blocks run concurrently; chunks of channels are made smaller to stay
+/// within it, if possible.
 const MODEST: usize = 36 << 10;
 
-/// Number of outputs in memory and in the largest block, both in units of eight: the first is a multiple of the second.
+/// Returns the number of outputs in memory and in the largest block, both in units of eight; the first is a multiple of the
+/// second.
 pub(super) fn eights(outputs: usize, behind_depthwise: bool) -> (usize, usize) {
     let (used, most) = (outputs.div_ceil(8), if behind_depthwise { EIGHTS_BEHIND } else { EIGHTS });
     let largest = used.div_ceil(used.div_ceil(most));
     (used.next_multiple_of(largest), largest)
 }
 
-/// Number of input channels per chunk, given the total and the layer `first` that reads the input.
+/// Returns the number of input channels per chunk, given their total number `inputs` and the layer `first` that reads the
+/// input.
 pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, inputs: usize) -> usize {
     let inputs = stored(inputs);
     let fits = |bytes: usize| {
@@ -46,7 +48,7 @@ pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, input
     fits(MODEST).or_else(|| fits(SHARED)).unwrap_or(4)
 }
 
-/// Number of values in the window that a block's pixels need, and in the map computed from it.
+/// Number of values in the window of the input that a block's pixels need and, after a depthwise convolution, in its output.
 fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -> usize {
     let side = |n: usize, kernel: usize| match first.upsample {
         true => (n + kernel - 2) / 2 + 2,
@@ -63,7 +65,7 @@ fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -
     }
 }
 
-/// Distance of two pixels in shared memory, in values, chosen to avoid bank conflicts between the lanes of a warp.
+/// Distance between two pixels in shared memory, in values, chosen to avoid bank conflicts between the lanes of a warp.
 pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     match number {
         Number::F32 if chunk > 4 => chunk + 4,

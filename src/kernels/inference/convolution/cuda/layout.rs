@@ -5,11 +5,11 @@
 //! `[chunk][tap][channel][output]`.
 use crate::kernels::cuda::{Number, stored};
 
-/// Number of terms in a step, and in a group.
+/// Number of terms of the sum in a step, and in a group.
 const STEP: usize = 16;
 const GROUP: usize = 8;
 
-/// The position of every weight.
+/// The position of every weight in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WeightLayout {
     pub(super) number: Number,
@@ -23,7 +23,8 @@ pub(super) struct WeightLayout {
 }
 
 impl WeightLayout {
-    /// Creates the layout of a kernel of these rows and columns over `inputs` input channels, `chunk` of them at a time.
+    /// Creates the layout of a kernel (rows, columns) over `inputs` input channels, `chunk` of them at a time, and 8 `eights`
+    /// outputs.
     pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
         Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }
     }
@@ -61,8 +62,8 @@ impl WeightLayout {
         }
     }
 
-    /// Term of a chunk for a channel and a tap. A group is eight channels of a tap, or four channels of two adjacent taps, of
-    /// which the second may be missing at the end of a row.
+    /// Index, within a chunk, of the term for a channel and a tap. A group is eight channels of a tap, or four channels of two
+    /// adjacent taps, of which the second may be missing at the end of a row.
     fn term(&self, channel: usize, tap: usize) -> usize {
         if self.chunk == 4 {
             let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
@@ -72,7 +73,8 @@ impl WeightLayout {
         }
     }
 
-    /// PTX's `mma.m16n8k16`: a lane has the terms 2 (lane % 4) and the next one, of both groups, for output lane / 4.
+    /// Index of the weight of a term for the Tensor Cores. In PTX's `mma.m16n8k16`, a lane has the terms `2 (lane % 4)` and
+    /// `2 (lane % 4) + 1` of both groups, for output `lane / 4`.
     fn lane_at(&self, output: usize, chunk: usize, term: usize) -> usize {
         let (step, group, pair, odd) = (term / STEP, term / GROUP % 2, term % GROUP / 2, term % 2);
         let (eight, lane) = (output / GROUP, output % GROUP * 4 + pair);

@@ -1,4 +1,4 @@
-//! Convolution on CUDA, with the operations that `convolution.cu` adds before and after it: its packed weights and its launch.
+//! Convolution on CUDA, its packed weights and its launch, with the operations that `convolution.cu` fuses before and after it.
 mod arguments;
 mod block;
 mod layout;
@@ -18,14 +18,15 @@ use std::sync::Arc;
 /// A convolution whose weights are stored on the device.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    /// Shape of the product: an upsampling convolution becomes one over cells, whose outputs are those of four phases.
+    /// Shape of the convolution that is computed. An upsampling one becomes a convolution over cells, whose outputs are those
+    /// of four phases.
     shape: Shape,
     number: Number,
     weight: At,
     bias: At,
     biased: bool,
     depthwise: Option<Depthwise>,
-    /// The kernel that was folded or shifted into four phases, and the number of outputs stored for one phase.
+    /// Side of the kernel that was folded or shifted into four phases, and number of outputs stored for one phase.
     folded: Option<(usize, usize)>,
     layout: WeightLayout,
     /// Number of outputs of the largest block, in units of eight.
@@ -35,14 +36,14 @@ pub struct Conv {
 /// Input of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// A map, or `relu(scale x + shift)` of it with an affine map.
+    /// A map or, with an affine map, its `relu(scale x + shift)`.
     Map(&'a Map, Option<Affine>),
-    /// The images listed in `rows`, and their number.
+    /// Images, the list `rows` of the indices that are read, and its length.
     Images(&'a DeviceImages, At, usize),
 }
 
-/// Input of a launch: a map, with an optional norm, or the user's images with the rows to read; both if a convolution of the
-/// images is added.
+/// Input of a launch: a map with an optional norm, or the user's images with the list of those to read, or both if a
+/// convolution of the images is added.
 #[derive(Default)]
 struct Input<'a> {
     map: Option<&'a Map>,
@@ -50,16 +51,16 @@ struct Input<'a> {
     images: Option<(&'a DeviceImages, At)>,
 }
 
-/// Destination of the sums.
+/// Destination of the sums, and operations on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The output map.
     pub map: &'a Map,
-    /// First channel written, if the sums are only a part of a concatenated map.
+    /// First channel that is written, if the sums are only a part of a concatenated map.
     pub slice: Option<usize>,
     /// Convolution added to the sums.
     pub skip: Option<Skip<'a>>,
-    /// Output of the moments.
+    /// Destination of the moments of the output, if they are computed.
     pub moments: Option<&'a Moments>,
 }
 
@@ -71,14 +72,14 @@ pub struct Skip<'a> {
     pub conv: &'a Conv,
     /// Its input images.
     pub images: &'a DeviceImages,
-    /// Indices of the images.
+    /// List of the indices of the images.
     pub rows: At,
-    /// Factor for each colour: the first three values of each row.
+    /// Factor for each colour: the first three values of an image's row.
     pub gain: Table,
 }
 
 impl Skip<'_> {
-    /// A phase's kernel has the same padding before it as the whole kernel.
+    /// Padding above and to the left. The kernel of a phase has the same padding there as the original kernel.
     fn before(&self) -> usize {
         (self.conv.shape.side() - self.conv.shape.stride) / 2
     }
@@ -99,7 +100,7 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (None, None), weights)
     }
 
-    /// Creates a pointwise convolution after a depthwise one.
+    /// Creates a pointwise convolution that follows a depthwise one and is computed together with it.
     pub fn behind(
         number: Number,
         depthwise: Depthwise,
@@ -111,7 +112,8 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (Some(depthwise), None), weights)
     }
 
-    /// Creates an upsampling convolution, as one over cells, with `room` outputs stored for each phase.
+    /// Creates an upsampling convolution, as a convolution over cells of the small map, with `room` outputs stored for each
+    /// phase.
     pub fn upsampling(
         number: Number,
         shape: Shape,
@@ -133,8 +135,8 @@ impl Conv {
         Self::packed(number, shape, &roomy, biases.as_deref(), (None, Some((kernel, room))), weights)
     }
 
-    /// Creates a convolution without bias over a map of even sides, four pixels at a time: as one of stride 2 whose outputs are
-    /// those of four phases.
+    /// Creates a convolution without bias that computes four pixels at a time, for a map with even sides: a convolution of
+    /// stride 2 whose outputs are those of four phases.
     pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
         let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
@@ -192,12 +194,13 @@ impl Conv {
         self.first().stride
     }
 
-    /// Number of output channels; of an upsampling convolution, those of four phases.
+    /// Number of output channels; for an upsampling convolution, that of all four phases.
     pub fn outputs(&self) -> usize {
         self.shape.outputs
     }
 
-    /// Allocates a map for the output, with room for `channels` channels, or for the stored channels of each phase.
+    /// Allocates a map for the output with `channels` channels in memory; if there are phases, with the stored channels of a
+    /// phase.
     pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut Room) -> Map {
         let images = match x {
             Source::Map(x, _) => x.images,
@@ -217,7 +220,8 @@ impl Conv {
         if y.slice.is_some() { stored(self.shape.outputs) } else { y.map.cells().2 }
     }
 
-    /// Creates the launch. The border provides the input's padding. A depthwise convolution that upsamples needs no padding.
+    /// Creates the launch. `border` determines the contents of the padding. `pad` is ignored if a depthwise convolution
+    /// upsamples.
     ///
     /// # Panics
     /// If the maps do not match.

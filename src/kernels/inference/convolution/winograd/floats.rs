@@ -1,4 +1,4 @@
-//! Products in float32.
+//! Winograd products in float32.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Isa, MapView, Place, Product, Run, Source, Winograd};
@@ -8,7 +8,7 @@ use crate::kernels::isa::{Extent, Kernel, Lanes, Left, MOST_LANES, Right, add_pr
 use crate::kernels::threads::idle::Idle;
 use std::ops::Range;
 
-/// Weights of each `[place]`, in the order of `layout`.
+/// Transformed weights, for each place in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Floats {
     pub(super) layout: PanelLayout,
@@ -30,7 +30,7 @@ impl Winograd<Floats> {
         Self::of_blocks(shape, bias, |outputs, inputs| Floats::new(isa, shape, weight, outputs, inputs))
     }
 
-    /// Returns the range of the outputs if the activation is a ReLU.
+    /// Computes the convolution; returns the range of the outputs if the activation is a ReLU.
     pub(in super::super) fn run(
         &self,
         isa: Isa,
@@ -95,7 +95,7 @@ impl<L: Lanes> Factors<L> for Floats {
     }
 }
 
-/// `G g G^T` of the weights of a block, given as OIHW.
+/// Computes `G g G^T` for the weights of a block, given as OIHW.
 struct Pack<'a> {
     weight: &'a [f32],
     channels: usize,

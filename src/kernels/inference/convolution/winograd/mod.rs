@@ -3,7 +3,7 @@
 //!
 //! For a batch of tiles, the inputs are transformed to `[place][tile][input]`, multiplied with the weights of each place to
 //! `[place][tile][output]`, and transformed back to 4x4 pixels of each tile, with bias and activation. The transforms are in
-//! float32; so are the products or, on paths in bytes, they are in words.
+//! float32. The products are too, except on paths in bytes, where they are in 16-bit words.
 #![allow(unsafe_code)]
 mod floats;
 mod words;
@@ -23,14 +23,14 @@ const TILES: usize = 32;
 const CHANNELS: usize = 128;
 /// Padding between two places: a cache line, so that the places do not all map to the same cache set.
 const LINE: usize = 16;
-/// Number of tiles of a map from which this method is faster.
+/// Minimum number of tiles of a map for which this method is faster.
 const FEWEST: usize = 32;
 
 /// The transformed weights of a convolution.
 #[derive(Clone, Debug)]
 pub(super) struct Winograd<W> {
     blocks: Vec<Block<W>>,
-    /// Padded to whole vectors.
+    /// The bias, padded to whole vectors.
     bias: Vec<f32>,
 }
 
@@ -42,13 +42,14 @@ struct Block<W> {
     weights: W,
 }
 
-/// Whether a convolution of this shape has enough channels for the cost of the transforms.
+/// Returns whether this method can compute a convolution of this shape, and there are enough channels to outweigh the cost of
+/// the transforms.
 pub(super) fn suits(shape: &Shape) -> bool {
     shape.kernel == (3, 3) && shape.stride == 1 && !shape.upsample && shape.inputs >= 32 && shape.outputs >= 64
 }
 
-/// Whether the method is faster for an output of this height and width: it needs enough tiles for each weight, and tiles that
-/// are not mostly beyond the edge.
+/// Returns whether this method is faster for an output of this height and width: it needs enough tiles for each weight, and
+/// tiles that are not mostly beyond the edge of the map.
 pub(super) fn wins((height, width): (usize, usize)) -> bool {
     let tiles = height.div_ceil(OUT) * width.div_ceil(OUT);
     tiles >= FEWEST && 6 * tiles <= height * width
@@ -69,7 +70,7 @@ impl<W> Winograd<W> {
     }
 }
 
-/// Weights of a block, in the type that is multiplied.
+/// The transformed weights of a block, in the type that is multiplied.
 trait Factors<L: Lanes> {
     /// Type of a transformed input.
     type Number: Copy + Default;
@@ -80,8 +81,8 @@ trait Factors<L: Lanes> {
     /// `to` is valid for writes of a vector.
     unsafe fn store(x: L, by: f32, to: *mut Self::Number);
 
-    /// Multiplies M rows of inputs, [`CHANNELS`] values apart, with V vectors of outputs starting at `first`, into rows with
-    /// the same distance.
+    /// Multiplies M rows of inputs, [`CHANNELS`] values apart, with the weights of V vectors of outputs starting at `first`,
+    /// into rows of `to` that are the same distance apart.
     fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
 }
 
@@ -89,19 +90,20 @@ trait Factors<L: Lanes> {
 #[derive(Clone, Copy)]
 struct Product<'a, N> {
     place: usize,
-    /// Starts with the first input of the first row.
+    /// The transformed inputs, starting with the first input of the first row.
     inputs: &'a [N],
     /// Scale of the transformed inputs.
     step: f32,
     /// Whether the products are added to the sums in memory.
     adds: bool,
-    /// Index and number of the products with the same weights; each prefetches its share of the weights that follow.
+    /// Index of this product among those with the same weights, and their number; each of them prefetches its share of the next
+    /// weights.
     share: (usize, usize),
 }
 
 /// Type of the values of the input map.
 trait Value: Copy {
-    /// Loads the next lanes, minus `zero` for bytes.
+    /// Loads the next `lanes` values as floats; from bytes, `zero` is subtracted.
     ///
     /// # Safety
     /// `from` is valid for reads of `lanes` values.
@@ -131,9 +133,9 @@ struct Source<'a, V> {
     view: MapView<'a, V>,
     /// The byte that represents 0.
     zero: f32,
-    /// Factor of the transformed inputs at each place.
+    /// Factor by which the transformed inputs of each place are multiplied.
     by: [f32; PLACES],
-    /// Scale of the values.
+    /// Scale of the values of the map.
     step: f32,
 }
 
@@ -153,7 +155,7 @@ const fn at(place: usize, tile: usize, channel: usize) -> usize {
     place * (TILES * CHANNELS + LINE) + tile * CHANNELS + channel
 }
 
-/// The buffers of a call: transformed inputs, and sums.
+/// The buffers of a call: transformed inputs, and sums of products.
 #[derive(Debug, Default)]
 struct Buffers<N: Copy + Default> {
     inputs: Transformed<N>,
@@ -207,7 +209,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         extents.of_lanes()
     }
 
-    /// `B^T d B` of some channels of the tile whose corner is at an output; values beyond the padding are zeros.
+    /// Computes `B^T d B` for some channels of the tile with this corner; values beyond the padding are zeros.
     #[inline(always)]
     fn transform_input<L: Lanes>(&mut self, (y, x): (usize, usize), channels: Range<usize>, tile: usize)
     where
@@ -237,7 +239,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
     /// place.
     ///
     /// # Safety
-    /// All of these are valid.
+    /// All of these elements exist.
     #[inline(always)]
     unsafe fn transform_inputs<L: Lanes>(
         &mut self,
@@ -301,7 +303,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// `A^T m A` of some channels of a tile, cropped to the map, with bias and activation.
+    /// Computes `A^T m A` for some channels of a tile, cropped to the map, with bias and activation.
     #[inline(always)]
     fn transform_sums<L: Lanes>(
         &mut self,
@@ -338,7 +340,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
     /// the map, and adds the bias of output `output`.
     ///
     /// # Safety
-    /// All of these are valid.
+    /// All of these elements exist.
     #[inline(always)]
     unsafe fn transform_back<L: Lanes>(
         &mut self,

@@ -1,7 +1,8 @@
-//! Products in 16-bit words: four times fewer products than with bytes, each at half the speed, and more exact.
+//! Winograd products in 16-bit words. There are four times fewer products than in a convolution of bytes, each at half the
+//! speed, and they are more exact.
 //!
-//! At each place, transformed inputs are scaled to fifteen bits, which hold every result for inputs in the range of the map.
-//! The weights of an output are scaled as far as the 32-bit sum of all products allows.
+//! At each place, transformed inputs are scaled to fifteen bits including the sign, so that they fit for any inputs in the
+//! range of the map. The weights of an output are scaled as far as the 32-bit sum of all products allows.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
@@ -12,10 +13,10 @@ use crate::kernels::isa::winograd::{IN, PLACES, largest_input};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent, prefetch};
 use crate::kernels::threads::idle::Idle;
 
-/// The largest transformed input.
+/// The largest absolute value of a transformed input.
 const LARGEST: f32 = 16383.0;
 
-/// Weights of each `[place]` for pairs of inputs, in the order of `layout`.
+/// Transformed weights of pairs of inputs, for each place in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Words {
     layout: PanelLayout,
@@ -48,7 +49,7 @@ impl Words {
     }
 }
 
-/// Factors that scale the transforms of inputs in this range to the words, for each place.
+/// Returns the factor for each place that scales the transforms of inputs in this range to words.
 fn scales(range: Extent) -> [f32; PLACES] {
     let largest = |place| largest_input(place / IN, place % IN, range.low, range.high);
     std::array::from_fn(|place| LARGEST / largest(place).clamp(1e-30, f32::MAX))
@@ -61,7 +62,7 @@ impl Winograd<Words> {
         })
     }
 
-    /// Returns the range of the outputs if the activation is a ReLU.
+    /// Computes the convolution; returns the range of the outputs if the activation is a ReLU.
     pub(in super::super) fn run(
         &self,
         isa: Isa,
