@@ -60,8 +60,13 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     if let Some(text) = std::env::var_os("SASSL_THREADS").filter(|text| !text.is_empty()) {
         let text = text.to_string_lossy();
         return match text.trim().parse() {
-            Ok(threads) if threads > 0 => Ok(threads),
-            _ => Err(Error::value("SASSL_THREADS", &text, "must be an integer >= 1 or unset").into()),
+            Ok(threads) if (1..=MOST_THREADS as usize).contains(&threads) => Ok(threads),
+            _ => Err(Error::value(
+                "SASSL_THREADS",
+                &text,
+                format!("must be an integer in [1, {MOST_THREADS}], or unset"),
+            )
+            .into()),
         };
     }
     let modules = py.import(intern!(py, "sys"))?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?;

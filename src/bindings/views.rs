@@ -2,7 +2,7 @@
 use super::arrays::{Held, into_array};
 use super::callable::Callable;
 use super::image::{InterpolationMode, held_image};
-use super::run::run;
+use super::run::{checked_threads, run, threads as threads_of};
 use super::style::Block;
 use super::view_params::{Draws, ViewParams, for_views, of_views};
 use crate::data;
@@ -243,10 +243,10 @@ impl Views {
     /// Args:
     ///     pixels: the loader's crops or regions, as one array of uint8.
     ///     draws: the loader's draws.
-    ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+    ///     threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: pixels whose size does not match the draws, or draws that do not match the views' steps.
+    ///     ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the views' steps.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]
@@ -255,9 +255,9 @@ impl Views {
         py: Python<'py>,
         pixels: &Bound<'py, PyArrayDyn<u8>>,
         draws: &Draws,
-        threads: Option<usize>,
+        threads: Option<isize>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let (held, threads) = (Held::new(pixels)?, super::run::threads(py, threads)?);
+        let (held, threads) = (Held::new(pixels)?, threads_of(py, checked_threads(threads)?)?);
         let Draws { params, regions } = draws;
         let pixels = held.slice()?;
         draws.check(&self.0, pixels.len())?;

@@ -199,7 +199,7 @@ def test_info(capsys):
 def test_info_says_what_is_wrong_with_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("SASSL_THREADS", "x")
     assert main(["info"]) == 1
-    assert "SASSL_THREADS must be an integer >= 1 or unset, got x" in capsys.readouterr().err
+    assert "SASSL_THREADS must be an integer in [1, 1024], or unset, got x" in capsys.readouterr().err
 
 
 def test_convert_magentas_pair(tmp_path, capsys):

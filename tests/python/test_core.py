@@ -168,9 +168,11 @@ def test_threads_from_the_environment(batch, monkeypatch):
     expected = Stylizer(threads=1).stylize(batch, z)
     monkeypatch.setenv("SASSL_THREADS", "2")
     assert np.array_equal(Stylizer().stylize(batch, z), expected)
-    for wrong in ("x", "0", "-1"):
+    for wrong in ("x", "0", "-1", "1025"):
         monkeypatch.setenv("SASSL_THREADS", wrong)
-        with pytest.raises(ValueError, match=f"SASSL_THREADS must be an integer >= 1 or unset, got {wrong}"):
+        with pytest.raises(
+            ValueError, match=rf"SASSL_THREADS must be an integer in \[1, 1024\], or unset, got {wrong}"
+        ):
             Stylizer().stylize(batch, z)
         assert np.array_equal(Stylizer(threads=1).stylize(batch, z), expected)
     monkeypatch.setenv("SASSL_THREADS", "")

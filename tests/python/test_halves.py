@@ -103,6 +103,9 @@ def test_draws_and_pixels_are_values(images, output):
             assert np.array_equal(one, other[i])
     with pytest.raises(IndexError):
         crops.draws[4]
+    for threads in (0, 1025):
+        with pytest.raises(ValueError, match=rf"threads must be an integer in \[1, 1024\], .*, got {threads}"):
+            crops.finish(threads=threads)
     with pytest.raises(ValueError, match=r"pixels must have .* bytes for 1 images"):
         HalfViews(transform, crops.pixels, Draws([crops.draws[0]])).finish()
     if output == "crops":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import re
 import shlex
@@ -25,12 +26,17 @@ def test_it_is_one_screen():
     assert len(TEXT.split()) <= 1200
 
 
-def test_the_example_of_pretraining_runs(tmp_path, monkeypatch):
+def test_the_example_of_pretraining_learns(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (block,) = PYTHON
     namespace: dict[str, object] = {}
     exec(compile(block, "README.md", "exec"), namespace)
     assert namespace["features"].shape == (1, 512)
+    # Better than views that cannot be told apart, by the loss ln(2 B - 1) and by the chance 1 / (2 B - 1).
+    history, others = namespace["model"].history, 2 * 20 - 1
+    loss, accuracy = (np.mean([row[name] for row in history[-10:]]) for name in ("loss", "contrastive_accuracy"))
+    assert loss < math.log(others) < history[0]["loss"] - 1
+    assert accuracy > 4 / others
     assert (tmp_path / "resnet18.safetensors").exists()
 
 

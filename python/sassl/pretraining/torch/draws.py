@@ -44,8 +44,9 @@ class Draws:
         """The number of completed steps."""
         return {_NAME: torch.tensor([float(self.steps // _LOW), float(self.steps % _LOW)])}
 
-    def load(self, given: Mapping[str, Tensor]) -> None:
-        """Load the number of completed steps.
+    @staticmethod
+    def read(given: Mapping[str, Tensor]) -> int:
+        """Read the number of completed steps from the result of `state`.
 
         Raises:
             ValueError: the state is not a valid count.
@@ -53,4 +54,4 @@ class Draws:
         high, low = given[_NAME].tolist()
         if not (0 <= high < 1 << 24 and 0 <= low < _LOW and high == int(high) and low == int(low)):
             raise ValueError(f"{_NAME} must be integers, got {[high, low]}; the state is damaged")
-        self.steps = int(high) * _LOW + int(low)
+        return int(high) * _LOW + int(low)

@@ -59,9 +59,10 @@ def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> No
     Raises:
         ValueError: the method's own state is invalid; nothing has changed in that case.
     """
+    steps = method.draws.read(given) if method.draws else 0
     method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})
     if method.draws:
-        method.draws.load(given)
+        method.draws.steps = steps
     with torch.no_grad():
         for name, tensor in tensors(method, optimizer).items():
             if not name.startswith(("method.", "draws.")):
