@@ -23,13 +23,13 @@ class Bank:
         """
         Args:
             vectors: (n, dim) floats.
-            space: id of the predictor that computed them.
-            names: one for each vector, or None.
+            space: id of their style space, that of the predictor that computed them.
+            names: a name for each vector, e.g. of the image it was computed from; or None.
         """
     @staticmethod
     def default() -> Bank:
         """
-        Return the bank inside the package, in the style space of `lite`.
+        Return the bank that ships with the package, in the style space of the model "lite".
         """
     @property
     def dim(self, /) -> int:
@@ -38,17 +38,17 @@ class Bank:
         """
     def gaussian(self, /, rank: SupportsIndex = 20) -> Gaussian:
         """
-        Fit a Gaussian along the bank's principal axes.
+        Fit a Gaussian to the vectors, with their mean and their first `rank` principal axes.
         """
     @staticmethod
     def load(path: "str | os.PathLike[str]") -> Bank:
         """
-        Read a bank file into memory: later changes to the file have no effect.
+        Read a bank file into memory; later changes to the file have no effect on the bank.
         """
     @property
     def names(self, /) -> list[str] | None:
         """
-        The image that each vector was computed from, or None.
+        The name of the image that each vector was computed from, or None if the bank has no names.
         """
     def save(self, /, path: "str | os.PathLike[str]", exact: bool = False) -> "None":
         """
@@ -57,7 +57,7 @@ class Bank:
     @property
     def space(self, /) -> str:
         """
-        The id of the predictor that computed the vectors.
+        The id of the vectors' style space, that of the predictor that computed them.
         """
     @property
     def vectors(self, /) -> Any:
@@ -68,42 +68,43 @@ class Bank:
 @final
 class Block:
     """
-    Algorithm 1 with its settings; `sassl.transforms.SASSL` wraps it.
+    Algorithm 1 of the paper, with its settings; `sassl.transforms.SASSL` wraps it.
 
     Args:
         stylizer: the networks F and T.
         styles: a `Bank`, a `Gaussian`, or None for the other images of the batch.
         p: probability of stylizing an image.
-        alpha: range of feature blending.
-        beta: range of pixel interpolation.
+        alpha: range (low, high) from which the weight of feature blending is drawn.
+        beta: range (low, high) from which the weight of pixel interpolation is drawn.
 
     Raises:
-        ValueError: a value outside [0, 1], a reversed range, styles of another space.
+        ValueError: a value outside [0, 1], a reversed range, or styles of another style space than the stylizer's.
     """
     def __new__(cls, /, stylizer: Stylizer, styles: "Bank | Gaussian | None" = None, p: SupportsFloat | SupportsIndex = ..., alpha: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ..., beta: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ...) -> Block: ...
     def apply(self, /, images: "numpy.typing.NDArray[typing.Any]", params: StyleParams) -> "numpy.typing.NDArray[typing.Any]":
         """
-        Apply Algorithm 1, a pure function of images and parameters.
+        Apply Algorithm 1 to a batch. The result is a pure function of the images and the parameters.
 
         Args:
             images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8.
-            params: one draw for each image.
+            params: the parameters drawn for these images.
 
         Returns:
-            An array of the shape and dtype of the images; images with apply = False are unchanged, and the
-            input array itself is returned if all are.
+            An array of the shape and dtype of the images; images with apply = False are unchanged. If no image is to be
+            stylized, the input array itself.
         """
     def sample(self, /, seed: SupportsIndex, n: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0, view: SupportsIndex = 0) -> StyleParams:
         """
-        Draw parameters for n images; image i has the random stream (seed, epoch, index + i, view).
+        Draw parameters for n images: those for image i from the random stream with the key (seed, epoch, index + i, view).
         """
     def vectors(self, /, params: StyleParams, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
         """
         Return the style vector z_s of each image, (n, dim) float32.
 
         Args:
-            params: the draws.
-            z_content: (n, dim), F of the batch's images; required if styles are taken from the batch.
+            params: the drawn parameters.
+            z_content: (n, dim), the style vectors of the batch's images, as computed by F; required if styles are taken from
+                the batch.
         """
 
 @final
@@ -124,28 +125,29 @@ class CudaPlan:
     def __len__(self, /) -> int: ...
     def compile(self, /, arch: SupportsIndex) -> "dict[str, int]":
         """
-        Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes; needs no GPU.
+        Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes, by name; needs
+        no GPU.
         """
     def load(self, /, device: CudaDevice) -> str | None:
         """
         Compile and load the kernels in advance, so that `run` does not have to.
 
-        Returns and raises as `run`.
+        The result and the errors are those of `run`.
         """
     def run(self, /, device: CudaDevice, addresses: tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex], stream: SupportsIndex) -> str | None:
         """
-        Enqueue the launches on a stream, without waiting for them.
+        Enqueue the kernel launches on a stream, without waiting for them to finish.
 
         Args:
             device: the device that holds all buffers.
-            addresses: of the weights, the workspace, the images, the output and the style vectors.
-            stream: a `cudaStream_t`.
+            addresses: the device addresses of the weights, the workspace, the images, the output and the style vectors.
+            stream: a `cudaStream_t`, as an integer.
 
         Returns:
-            The reason why compiled kernels could not be kept in files, or None.
+            The reason why compiled kernels could not be cached on disk, or None.
 
         Raises:
-            RuntimeError: no NVRTC, or the driver's error.
+            RuntimeError: NVRTC is missing, or the CUDA driver reports an error.
         """
     @property
     def workspace(self, /) -> int:
@@ -164,19 +166,19 @@ class CudaStylizer:
     def __new__(cls, /, stylizer: Stylizer) -> CudaStylizer: ...
     def encode(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", count: SupportsIndex) -> CudaPlan:
         """
-        Plan F of `count` images into (count, dim) float32.
+        Plan the kernel launches of F for `count` images; the output is (count, dim) float32.
         """
     def plan(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: StyleParams, out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None) -> CudaPlan:
         """
-        Plan Algorithm 1.
+        Plan the kernel launches of Algorithm 1 for a batch.
 
         Args:
-            images, out: dtype, height, width, and the strides of image, row, column and channel in values.
-            params: one draw for each image.
-            styles: number of vectors of the bank, or None for in-batch styles.
+            images, out: dtype, height, width, and the strides of image, row, column and channel in elements.
+            params: the parameters drawn for these images.
+            styles: number of vectors in the bank, or None for in-batch styles.
 
         Raises:
-            ValueError: an unsupported dtype, size or style.
+            ValueError: an unsupported dtype or image size, or a style index out of range.
         """
     def weights(self, /) -> "numpy.typing.NDArray[numpy.uint8]":
         """
@@ -186,11 +188,12 @@ class CudaStylizer:
 @final
 class Draws:
     """
-    The draws for all views of each image of a batch.
+    The parameters drawn for all views of each image of a batch.
 
     Args:
-        params: for each image, the draws of each view.
-        regions: for decoded images, the offset of their pixels and the region they cover: top, left, height, width; None for crops.
+        params: for each image, the parameters drawn for each view.
+        regions: if the loader returns regions of decoded images: for each image, the byte offset of its pixels and the region
+            that they cover, (top, left, height, width). None if it returns crops.
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __getitem__(self, image: SupportsIndex, /) -> list[ViewParams]: ...
@@ -201,7 +204,7 @@ class Draws:
     @property
     def of_images(self, /) -> bool:
         """
-        True for decoded images, False for crops.
+        True if these draws are for regions of decoded images, False if for crops.
         """
 
 @final
@@ -215,16 +218,20 @@ class Epoch:
         """
     def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None":
         """
-        Return the next batch: its views, or the bytes from which they are still to be computed; int64 indices and targets;
-        names; and the draws of the remaining operations. None at the end.
+        Return the next batch, or None at the end of the epoch.
+
+        Returns:
+            (views, indices, targets, names, draws): an array for each view, or one array of the bytes from which `Views.finish`
+            computes the views; the images' int64 indices and targets, and their names; and the draws for `Views.finish`.
 
         Raises:
             ValueError, OSError: an image cannot be read; the next call returns the following batch.
+            ValueError: another process started the epoch, or another thread is waiting for its next batch.
         """
     @property
     def taken(self, /) -> int:
         """
-        Number of batches returned so far, including those that raised an error.
+        Number of batches taken so far, including those for which `next` raised an error.
         """
 
 @final
@@ -235,10 +242,10 @@ class FineTuner:
     def __new__(cls, /, backbone: str, classes: SupportsIndex, *, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, weight_decay: SupportsFloat | SupportsIndex = 0.0, norm_momentum: SupportsFloat | SupportsIndex = 0.1, frozen: bool = False, threads: "int | None" = None) -> FineTuner:
         """
         Args:
-            backbone: JSON of its name and its settings, as in `backbone_info`.
+            backbone: JSON with the backbone's name and settings, as in `backbone_info`.
             classes: number of classes, at least 2.
-            momentum, nesterov, weight_decay: settings of SGD; all parameters are decayed.
-            norm_momentum: the fraction of their running statistics that norms replace in a step.
+            momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
+            norm_momentum: weight of a batch in the running statistics of batch norms, as `momentum` in torch's `BatchNorm2d`.
             frozen: True trains only the classifier; the backbone is then used in eval mode.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
@@ -269,22 +276,23 @@ class FineTuner:
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Return both networks, under `backbone.` and `head.`, and the state of SGD, under `optimizer.`.
+        Return the tensors of the backbone, the classifier and SGD by name, with the prefixes `backbone.`, `head.` and
+        `optimizer.`.
         """
     def step(self, /, images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr: SupportsFloat | SupportsIndex) -> float:
         """
-        Take one step.
+        Take one training step.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) float32.
-            targets: N class indices, from 0.
+            targets: N class indices in [0, classes).
             lr: the learning rate.
 
         Returns:
             The loss before the step; if it is not finite, no weight has changed.
 
         Raises:
-            ValueError: images or classes that do not match the network.
+            ValueError: images of an unsupported shape, or class indices out of range.
         """
     @property
     def threads(self, /) -> int:
@@ -295,21 +303,21 @@ class FineTuner:
 @final
 class Gaussian:
     """
-    A low-rank Gaussian over the style vectors of a bank; see `Bank.gaussian`.
+    A low-rank Gaussian fitted to the style vectors of a bank; see `Bank.gaussian`.
     """
     def __getnewargs__(self, /) -> tuple[Any, Any, str]: ...
     def __new__(cls, /, mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str") -> Gaussian:
         """
         Args:
             mean: (dim,) floats.
-            axes: (rank, dim), each with its standard deviation as length.
-            space: id of the predictor that computed the bank.
+            axes: (rank, dim) floats, the principal axes; the length of each is the standard deviation along it.
+            space: id of the style space, that of the predictor that computed the bank.
         """
     def __repr__(self, /) -> str: ...
     @property
     def axes(self, /) -> Any:
         """
-        The principal axes, (rank, dim) float32, each with its standard deviation as length.
+        The principal axes, (rank, dim) float32; the length of each is the standard deviation along it.
         """
     @property
     def dim(self, /) -> int:
@@ -324,7 +332,7 @@ class Gaussian:
     @property
     def rank(self, /) -> int:
         """
-        Number of axes.
+        Number of principal axes.
         """
     def save(self, /, path: "str | os.PathLike[str]") -> "None":
         """
@@ -333,13 +341,13 @@ class Gaussian:
     @property
     def space(self, /) -> str:
         """
-        The id of the predictor that computed the bank.
+        The id of the style space, that of the predictor that computed the bank.
         """
 
 @final
 class Loader:
     """
-    A source of images, the order of its epochs, and the views of each image.
+    A data loader, which reads the images of a source in the order of each epoch and computes their views.
     """
     def __len__(self, /) -> int:
         """
@@ -348,39 +356,41 @@ class Loader:
     def __new__(cls, /, source: Source, views: Views, *, batch_size: SupportsIndex, shuffle: bool, drop_last: bool, seed: SupportsIndex, rank: SupportsIndex, world_size: SupportsIndex, threads: SupportsIndex | None, prefetch: SupportsIndex, on_error: str, on_damage: str, min_decode_size: SupportsIndex | None, makes: str) -> Loader:
         """
         Args:
-            source: the images.
-            views: the views of each image.
-            on_error: "raise" or "report".
-            on_damage: "use", "replace" or "raise".
-            makes: "views"; "crops", with the draws for the second half of the views; or "regions" of decoded images.
+            source: the dataset.
+            views: the views to compute from each image.
+            on_error: "raise", or "report" to replace unreadable images by others and list them in `report`.
+            on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
+            makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
+                the decoded images that the views need, also for `Views.finish`.
 
         The other arguments are those of `sassl.data.TwoViewLoader`.
         """
     @property
     def report(self, /) -> dict[str, tuple[str, int, bool]]:
         """
-        Images that could not be read or were damaged: name to (reason, count, True if the image was used nevertheless).
+        Images that could not be read or were damaged, by name: (reason, number of occurrences, True if the image was used
+        nevertheless).
         """
     def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
-        Start an epoch at a given batch, with batches in new arrays, page-locked if `pinned`.
+        Start an epoch at the given batch. Each batch is returned in new arrays, which are page-locked if `pinned`.
         """
 
 @final
 class Source:
     """
-    Indexed images, each with a class; the classes of `sassl.data` wrap it.
+    A sequence of images, each with a class index. The dataset classes of `sassl.data` wrap it.
     """
     def __len__(self, /) -> int: ...
     @property
     def classes(self, /) -> list[str]:
         """
-        Names of the classes; empty if they have none.
+        Names of the classes, by class index; empty if the classes have no names.
         """
     @property
     def damaged(self, /) -> list[tuple[str, str]]:
         """
-        Shards that are only partly readable, with the reason.
+        Paths of shards that are only partly readable, each with the reason.
         """
     @property
     def exif(self, /) -> bool:
@@ -390,21 +400,21 @@ class Source:
     @staticmethod
     def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
         """
-        Create a source from paths, with a class for each.
+        Create a source from image files, with a class index for each.
         """
     @staticmethod
     def folder(root: "str | os.PathLike[str]", exif: bool = True) -> Source:
         """
-        Create a source from a folder of classes, `root/<class>/**/image.jpg`.
+        Create a source from a folder with one subfolder per class, `root/<class>/**/image.jpg`.
         """
     def get(self, /, index: SupportsIndex) -> "tuple[numpy.typing.NDArray[numpy.uint8], int]":
         """
-        Return an image, (H, W, 3) uint8, and its class.
+        Return an image, (H, W, 3) uint8, and its class index.
         """
     @property
     def has_classes(self, /) -> bool:
         """
-        True if the shards hold classes.
+        True if the samples of the shards have classes; False for sources other than shards.
         """
     @property
     def hidden(self, /) -> int:
@@ -413,8 +423,10 @@ class Source:
         """
     def identity(self, /) -> tuple[int, tuple[int, int] | None]:
         """
-        Return a fingerprint of the images: FNV-1a of their names relative to their common folder; and FNV-1a of their sizes in
-        bytes, with the sum of the sizes, or None if the sizes are unknown.
+        Return a fingerprint of the dataset: (hash of names, (hash of sizes, total size)).
+
+        The hashes are FNV-1a. Names are relative to the common folder of the images, sizes are in bytes; if they are unknown,
+        the second item is None.
         """
     def name(self, /, index: SupportsIndex) -> "str":
         """
@@ -423,38 +435,42 @@ class Source:
     @property
     def others(self, /) -> int:
         """
-        Number of files that are not images by their name, or in a shard belong to no image.
+        Number of files ignored because they do not have an image suffix or, in shards, belong to no image.
         """
     @staticmethod
     def pickles(layout: str, paths: "list[str | os.PathLike[str]]") -> Source:
         """
-        Create a source from files of CIFAR's Python version, "cifar10" or "cifar100".
+        Create a source from the pickle files of the Python version of "cifar10" or "cifar100".
         """
     @staticmethod
     def python(get: "typing.Callable[[int], tuple[typing.Any, int]]", len: SupportsIndex, name: str, exif: bool = True, names: "list[str] | None" = None) -> Source:
         """
-        Create a source from a Python callable: `get(index)` returns (image, class), the image as bytes, a path, or an array (H, W, 3) of
-        uint8. The images are named by `names`, or `name[index]` without them.
+        Create a source from a Python callable: `get(index)` returns (image, class).
+
+        The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. Images are named by `names`, or `name[index]` if
+        that is None.
         """
     @staticmethod
     def records(layout: str, paths: "list[str | os.PathLike[str]]", targets: SupportsGetItem[int, SupportsIndex] | None = None) -> Source:
         """
-        Create a source from binary records, "cifar10", "cifar100" or "stl10"; `targets` for records without classes.
+        Create a source from the binary files of "cifar10", "cifar100" or "stl10"; `targets` are the classes of STL-10, whose
+        files contain none.
         """
     @staticmethod
     def selection(sources: "list[Source]", rows: "list[int]", targets: "list[int]") -> Source:
         """
-        Create a source from images of several concatenated sources: those at the indices `rows`, in this order and with the
-        classes `targets`. They are rotated upright if those of the first source are.
+        Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
+        order, with the class indices `targets`. Images are rotated upright if the first source rotates its images.
         """
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
-        Create a source from WebDataset tar files; with keep_going, unreadable shards contribute the images before the fault.
+        Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
+        the images before it; otherwise it is an error.
         """
     def targets(self, /) -> list[int] | None:
         """
-        Return the class of each image, or None if the classes are unknown before images are read.
+        Return the class index of each image, or None if classes are unknown until the images are read.
         """
 
 @final
@@ -465,15 +481,17 @@ class Step:
     @staticmethod
     def crop(name: str, scale: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], ratio: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex], interpolation: "typing.Any") -> Step:
         """
-        Create a random crop, resized to the view, as in torchvision's `RandomResizedCrop`.
+        Create a step that crops at random and resizes the crop to the size of the view, as torchvision's `RandomResizedCrop`
+        does.
 
         Raises:
-            ValueError: a reversed range, an unknown interpolation.
+            ValueError: a range (low, high) that is reversed or out of bounds, or an unknown interpolation.
         """
     @staticmethod
     def function(name: str, p: "float | list[tuple[float, float]]", function: "typing.Any", seeded: bool) -> Step:
         """
-        Create a step from a Python function from (H, W, 3) uint8 to the same, with a seed as second argument if `seeded`.
+        Create a step that calls a Python function with an (H, W, 3) uint8 array and, if `seeded`, an integer seed. The function
+        returns an array of the same shape and dtype.
 
         Raises:
             ValueError: an invalid probability.
@@ -486,11 +504,13 @@ class Step:
     @staticmethod
     def operation(kind: str, name: str, p: "float | list[tuple[float, float]]", settings: str) -> Step:
         """
-        Create a step from one of the kinds in `operations()`.
+        Create a step that applies an image operation.
 
         Args:
-            p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
-            settings: a JSON object.
+            kind: one of `operations()`.
+            name: the step's name, unique within the view.
+            p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+            settings: the operation's settings as a JSON object.
 
         Raises:
             ValueError: an unknown kind, or invalid settings.
@@ -498,10 +518,10 @@ class Step:
     @staticmethod
     def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Create a step of Algorithm 1, with `p` instead of the block's probability.
+        Create a step that applies Algorithm 1 with the settings of `block`, except for the probability, which is `p`.
 
         Args:
-            p: a probability, or pairs (epoch, probability) with increasing epochs, interpolated in between.
+            p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
 
         Raises:
             ValueError: an invalid probability.
@@ -510,13 +530,13 @@ class Step:
 @final
 class StyleParams:
     """
-    The draws for a batch of n images: a plain value to inspect, store and replay.
+    The style parameters drawn for a batch of n images: a plain value to inspect, store and replay.
 
     Args:
-        apply: (n,) bool, True for images that are stylized.
-        alpha: (n,) float32 in [0, 1], feature blending.
-        beta: (n,) float32 in [0, 1], pixel interpolation.
-        style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, vectors.
+        apply: (n,) bool, True for images that are to be stylized.
+        alpha: (n,) float32 in [0, 1], the weights of feature blending.
+        beta: (n,) float32 in [0, 1], the weights of pixel interpolation.
+        style: (n,) integers, indices into the bank or the batch; or (n, dim) float32, style vectors.
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __getnewargs__(self, /) -> "tuple[typing.Any, ...]": ...
@@ -527,17 +547,17 @@ class StyleParams:
     @property
     def alpha(self, /) -> Any:
         """
-        Feature blending, (n,) float32.
+        The weights of feature blending, (n,) float32.
         """
     @property
     def apply(self, /) -> Any:
         """
-        True for images that are stylized, (n,) bool.
+        True for images that are to be stylized, (n,) bool.
         """
     @property
     def beta(self, /) -> Any:
         """
-        Pixel interpolation, (n,) float32.
+        The weights of pixel interpolation, (n,) float32.
         """
     @property
     def style(self, /) -> Any:
@@ -551,17 +571,18 @@ class Stylizer:
     A style predictor F and a transformer T that share a style space (Ghiasi et al. 2017, arXiv 1705.06830).
 
     Args:
-        model: "lite", the network inside the package, or the path of a .safetensors file (`sassl convert` writes one).
+        model: "lite", the network that ships with the package, or the path of a model file (.safetensors), as written by the
+            command `sassl convert`.
         threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
             DataLoader worker, else all cores. Results do not depend on it.
-        precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512
-            VNNI. With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB
-            on average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, whose trained weights were
-            not measured.
-        space: required id of the style space.
+        precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512 VNNI.
+            With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB on
+            average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, for which the effect of "fast"
+            has not been measured with trained weights.
+        space: the id of the style space that the model must have; None accepts any.
 
     Raises:
-        ValueError: an unknown model or precision, a file that is not a model, or a model of another style space.
+        ValueError: an unknown model or precision, a file that is not a model, or a model whose style space is not `space`.
         OSError: the file cannot be read.
 
     A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
@@ -598,7 +619,7 @@ class Stylizer:
     @property
     def precision(self, /) -> str:
         """
-        The precision, as given or the model's default.
+        The precision, "exact" or "fast": the one passed, or the model's default.
         """
     @property
     def provenance(self, /) -> str:
@@ -623,19 +644,19 @@ class Stylizer:
             images: the content i_c, (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
             z_style: (N, dim), or (dim,) for all images.
             alpha: feature blending in [0, 1], a scalar or (N,); None: 0.2, the middle of the paper's range.
-            beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2.
+            beta: pixel interpolation in [0, 1], a scalar or (N,); None: 0.2, also the middle of the paper's range.
 
         Returns:
-            An array of the shape and dtype of the images; uint8 rounds halves up.
+            An array of the shape and dtype of the images; uint8 values are rounded to nearest, halves up.
         """
     @property
     def threads(self, /) -> int | None:
         """
-        The number of threads, as passed by the caller.
+        The argument `threads`: a number, or None.
         """
     def transfer(self, /, images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Compute T: images in the style z, before any interpolation.
+        Compute T: the images rendered in the style `z`, not interpolated with the originals.
 
         Args:
             images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
@@ -648,15 +669,15 @@ class Stylizer:
 @final
 class Trainer:
     """
-    A method with its networks and optimizers.
+    A pretraining method with its networks and optimizers.
     """
     def __new__(cls, /, config: str, *, threads: "int | None" = None, accumulate: SupportsIndex = 1) -> Trainer:
         """
         Args:
             config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-            accumulate: number of pieces in which a step processes its rows, one after another; each consists of whole parts of
-                the batch for the norms.
+            accumulate: number of pieces of a batch that a step processes one after another (gradient accumulation); must divide
+                the method's `splits`, so that batch norms compute the same statistics as without it.
 
         Raises:
             ValueError: an invalid setting.
@@ -689,15 +710,16 @@ class Trainer:
         """
     def load(self, /, path: "str | os.PathLike[str]") -> dict[str, str]:
         """
-        Load the state from such a file, and return its metadata.
+        Load the state from a file written by `save`, and return the file's metadata.
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: not a checkpoint, a damaged one, or one of another run; nothing has changed in that case.
+            ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method; nothing
+                has changed in that case.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Load the backbone's tensors from those of torchvision or timm; `fc.*` is ignored.
+        Load the backbone from tensors with the names of torchvision or timm; those of the classifier, `fc.*`, are ignored.
 
         Raises:
             ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
@@ -707,34 +729,36 @@ class Trainer:
         Load a state returned by `state`.
 
         Raises:
-            ValueError: a state of another run; nothing has changed in that case.
+            ValueError: the state of a run with other networks or another method; nothing has changed in that case.
         """
     def save(self, /, path: "str | os.PathLike[str]", metadata: dict[str, str]) -> "None":
         """
-        Write the whole state to a .safetensors file with a checksum, atomically.
+        Write the state and metadata to a .safetensors file with a checksum, atomically.
 
         Raises:
             OSError: the file cannot be written.
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Return the whole state for a bit-exact resume, by name.
+        Return all tensors that are needed to resume bit-exactly, by name.
         """
     def step(self, /, left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr: SupportsFloat | SupportsIndex, momentum: SupportsFloat | SupportsIndex, fixed_lr: SupportsFloat | SupportsIndex | None = None) -> "tuple[float, dict[str, float], numpy.typing.NDArray[numpy.float32]]":
         """
         Take one step on two views of a batch.
 
         Args:
-            left, right: (N, H, W, 3) or (N, 3, H, W) float32; the left views are those of the query or online network.
+            left, right: (N, H, W, 3) or (N, 3, H, W) float32; where the method treats them differently, the left views are the
+                input of the query or online network.
             lr: the learning rate.
             momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
             fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
 
         Returns:
-            The loss before the step, other metrics by name, and the left views' features, (N, features) float32.
+            The loss before the step, a dict of other metrics, and the backbone's features of the left views, (N, features)
+            float32.
 
         Raises:
-            ValueError: views of another shape; a loss that is not finite, in which case no weight has changed.
+            ValueError: views of an unsupported shape; or a loss that is not finite, in which case no weight has changed.
         """
     @property
     def threads(self, /) -> int:
@@ -745,8 +769,10 @@ class Trainer:
 @final
 class ViewParams:
     """
-    The draws for one view: a plain value to inspect and replay. A mapping from the names of its operations to a dict
-    of values, to a `StyleParams` of one image, or to None for an operation that was not applied.
+    The parameters drawn for one view: a plain value to inspect and replay.
+
+    A mapping from the names of the view's operations to a dict of values, to a `StyleParams` of one image, or to None for an
+    operation that is not applied.
     """
     def __contains__(self, name: str, /) -> bool: ...
     def __eq__(self, value: object, /) -> bool: ...
@@ -758,16 +784,18 @@ class ViewParams:
     def __new__(cls, /, drawn: "dict[str, dict[str, float] | StyleParams | None]") -> ViewParams:
         """
         Args:
-            drawn: values by operation name, in the order of the operations; missing operations are not applied. A crop is
-                {"top": ..., "left": ..., "height": ..., "width": ...} in pixels; for a colour jitter, the order matters.
+            drawn: values by operation name, in the order of the operations; operations without an entry are not applied. A crop
+                is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The factors of a colour jitter are applied
+                in the order of their dict.
 
         Raises:
-            TypeError, ValueError: a value of the wrong type, a style of several images.
+            TypeError: a value of the wrong type.
+            ValueError: a `StyleParams` of several images.
         """
     def __repr__(self, /) -> str: ...
     def keys(self, /) -> list[str]:
         """
-        Return the names in the order of the operations.
+        Return the names of the operations, in order.
         """
 
 @final
@@ -776,68 +804,73 @@ class Views:
     The views of an image.
 
     Args:
-        views: for each view its steps, its (height, width), and the mean and standard deviation of each channel in [0, 1], or
-            None for 0 and 1.
+        views: for each view, its steps, its (height, width), and (mean, std) of the channels for normalizing values in [0, 1],
+            or None for no normalization.
         dtype: "uint8", "float16" or "float32".
-        channels_last: True for (H, W, 3), False for (3, H, W).
+        channels_last: True for views of shape (H, W, 3), False for (3, H, W).
 
     Raises:
-        ValueError: an invalid list of steps; views too small for a step; an unknown name; uint8 views with normalization.
+        ValueError: an invalid list of steps; a view too small for one of its steps; an unknown dtype; uint8 views with
+            normalization.
     """
     def __new__(cls, /, views: "list[tuple[list[Step], tuple[int, int], tuple[tuple[float, float, float], tuple[float, float, float]] | None]]", *, dtype: str, channels_last: bool) -> Views: ...
     def apply(self, /, image: "numpy.typing.NDArray[numpy.uint8]", params: SupportsGetItem[int, ViewParams]) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        Compute all views, a pure function of image and parameters.
+        Compute all views of an image. The result is a pure function of the image and the parameters.
 
         Args:
             image: (H, W, 3) uint8.
-            params: the draws of each view.
+            params: the parameters drawn for each view.
 
         Raises:
-            ValueError: parameters of other views; a crop outside the image; an image too small for style.
+            ValueError: parameters that do not match the views' steps; a crop outside the image; an image too small to be
+                stylized.
         """
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
-        Check that a loader can leave the second half of the work on batches shared by `world_size` ranks, or, with `images`,
-        all work except decoding.
+        Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
+        with `images`, that it can stop after decoding.
 
         Raises:
-            ValueError: a style that does not permit this.
+            ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
         """
     def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        Compute the views of a batch from the crops or regions of a `Loader`, with the images as the first axis.
+        Compute the views of a batch from the crops or regions that a `Loader` returns: an array for each view, whose first axis
+        is that of the images.
 
         Args:
-            pixels: the loader's pixels, uint8.
+            pixels: the loader's crops or regions, as one array of uint8.
             draws: the loader's draws.
-            threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
+            threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: pixels of a different number of images, draws of other views.
+            ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the views' steps.
         """
     @property
     def needs_batch(self, /) -> bool:
         """
-        True if the style of a view is another image of the batch.
+        True if a view takes its style from another image of the batch.
         """
     def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> list[ViewParams]:
         """
-        Draw all views of an image: view v from the random streams (seed, epoch, index, v), one stream for each operation name.
+        Draw the parameters for all views of an image: those for view v from the random streams with the key (seed, epoch,
+        index, v), one stream per operation name.
 
         Raises:
-            ValueError: an image without pixels.
+            ValueError: a height or width of 0.
         """
     def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[list[ViewParams]]:
         """
-        Draw all views of each image of a batch: image i as in `sample` with index i, in-batch styles among the n images.
+        Draw the parameters for all views of each image of a batch: for image i as in `sample` with index i, but with in-batch
+        styles from the n images.
 
         Raises:
-            ValueError: images without pixels.
+            ValueError: a height or width of 0.
         """
     def sample_every(self, /, height: SupportsIndex, width: SupportsIndex) -> list[ViewParams]:
         """
-        Draw all views of an image of this size with every operation applied.
+        Draw the parameters for all views of an image of this size, with every operation applied, whatever its probability.
         """
     @property
     def shapes(self, /) -> list[tuple[int, int, int]]:
@@ -848,32 +881,45 @@ class Views:
 def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
     Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
+
+    Raises:
+        ValueError: a factor that is negative or not finite.
     """
 
 def adjust_contrast(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Scale contrast around the mean luma; bit-identical to Pillow's `ImageEnhance.Contrast`.
+    Scale contrast around the mean luma: 0 gives a uniform gray, 1 the image itself; bit-identical to Pillow's
+    `ImageEnhance.Contrast`.
+
+    Raises:
+        ValueError: a factor that is negative or not finite.
     """
 
 def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Shift the hue by a fraction of the circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL image.
+    Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL
+    image.
 
     Raises:
-        ValueError: a shift outside [-0.5, 0.5].
+        ValueError: a factor outside [-0.5, 0.5].
     """
 
 def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Scale saturation around each pixel's luma; bit-identical to Pillow's `ImageEnhance.Color`.
+    Scale saturation around each pixel's luma: 0 gives a grayscale image, 1 the image itself; bit-identical to Pillow's
+    `ImageEnhance.Color`.
+
+    Raises:
+        ValueError: a factor that is negative or not finite.
     """
 
 def backbone_info(json: str) -> str:
     """
-    Describe a backbone as JSON: "features", "stem_stride", "least_side", and "settings", all settings that it has.
+    Describe a backbone as JSON: "features" (the dimension of its features), "stem_stride", "least_side" (the shortest side of
+    an image that it accepts, in pixels), and "settings" (all of its settings, including defaults).
 
     Args:
-        json: its name and those settings that differ from torchvision's, `{"name": "resnet18", "small_stem": true}`.
+        json: the backbone's name and the settings that differ from torchvision's: `{"name": "resnet18", "small_stem": true}`.
 
     Raises:
         ValueError: an unknown backbone, or an unknown or invalid setting.
@@ -886,40 +932,42 @@ def backbone_names() -> list[str]:
 
 def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
     """
-    Return the metadata of a checkpoint; its tensors are not read.
+    Return the metadata of a checkpoint without reading its tensors.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: not a checkpoint, or one with damaged metadata.
+        ValueError: the file is not a checkpoint, or its metadata is damaged.
     """
 
 def color_profile(file: "bytes") -> "bytes | None":
     """
-    Return the ICC profile in the bytes of a file, or None.
+    Return the ICC profile of an image, given the bytes of its file, or None if it has no profile.
     """
 
 def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = False, any_pair: "bool" = False) -> "None":
     """
-    Convert a third-party style network to one .safetensors file, written atomically.
+    Convert a third-party style network, its style predictor F and its transformer T, to one .safetensors file, written
+    atomically.
 
-    Magenta's pairs are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and styleaug from
-    PyTorch's .pth files, without executing their code.
+    Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and
+    styleaug from PyTorch's .pth files, without executing their code.
 
     Args:
         paths: files, folders or archives that hold F and T, together or separately.
         out: the file to write.
         name: the model's name, stored in the file.
-        as_is: InceptionV3 sees images at their original size, at least 43 pixels, instead of a shorter side of 256.
+        as_is: True if Magenta's InceptionV3 is to encode styles at their original size (sides of at least 43 pixels) instead of
+            resized to a shorter side of 256.
         any_pair: accept F and T that were not trained together.
 
     Raises:
-        ValueError: a file that is not such a network, or only one part of it.
+        ValueError: a file is not part of such a network, or F or T is missing.
         OSError: a file cannot be read or written.
     """
 
 def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    Return BYOL's tau at step `k` of `total`, from `tau` to 1 along a cosine.
+    Return BYOL's EMA coefficient at step `k` of `total`, counted from 0: it increases from `tau` to 1 along a cosine.
 
     Raises:
         ValueError: tau outside [0, 1], or no steps.
@@ -927,79 +975,85 @@ def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k:
 
 def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    Return the learning rate of step (or epoch) `k` of `total`, counted from 0: linear warm-up, then cosine decay to 0 (SimCLR,
-    BYOL; MoCo by epoch).
+    Return the learning rate of step (or, for MoCo, epoch) `k` of `total`, counted from 0: a linear warm-up to `lr` over
+    `warmup` steps, followed by cosine decay to 0.
 
     Raises:
-        ValueError: a negative rate, or a warm-up as long as the schedule.
+        ValueError: a negative rate, or a warm-up that is not shorter than the schedule.
     """
 
 def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
     """
-    Plan the remaining operations on the crops or regions of a `Loader`, whose pixels are on the device. Crops are changed in
-    place.
+    Plan the kernel launches that compute the views of a batch from the crops or regions of a `Loader`, copied to the device.
+    Crops are changed in place.
 
     Args:
-        views: their recipe.
+        views: the views to compute.
         draws: the loader's draws.
         out, stylizer, styles: as in `cuda_views`.
-        pixels: size of the pixels in bytes, to be checked against the draws; None: not checked.
+        pixels: size of the crops or regions in bytes, which is checked against the draws; None: not checked.
 
     Raises:
-        ValueError: draws of other views, or pixels of another size; an operation without CUDA kernels, by its name.
+        ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel,
+            which the error names.
     """
 
 def cuda_info() -> "dict[str, typing.Any]":
     """
-    Return the versions of the driver and of NVRTC, the GPUs with their compute capabilities, and the folder of compiled
-    kernels; for each that is missing, the reason.
+    Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
+    compiled kernels are cached; for a driver, NVRTC or GPU that is not found, the reason.
     """
 
 def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
     """
-    Plan the views of a batch of uint8 images.
+    Plan the kernel launches that compute the views of a batch of uint8 images.
 
     Args:
-        views: their recipe.
-        images: dtype, height, width, and the strides of image, row, column and channel in values.
-        params: the draws of each image's views.
-        out: for each view, its offset in bytes from the first, and its layout as in `images`.
-        stylizer: the stylizer of the recipe's style, if it has one.
-        styles: number of vectors of its bank, or None for in-batch styles.
+        views: the views to compute.
+        images: dtype, height, width, and the strides of image, row, column and channel in elements.
+        params: for each image, the parameters drawn for each view.
+        out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
+        stylizer: the stylizer of the views' style, if any of them has one.
+        styles: number of vectors in the style's bank, or None for in-batch styles.
 
     Raises:
-        ValueError: images or parameters of other views.
+        ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
+            kernel, which the error names.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = True) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF file, recognized by its bytes, to RGB with eight bits per channel.
+    Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
 
-    Gray becomes three equal channels, CMYK is converted as in Pillow, transparency is dropped, not blended. Gray of sixteen
-    bits is rounded to eight; of sixteen-bit colours the upper eight are kept. Of an animation, the first frame is decoded. ICC
+    Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
+    is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Of an animation, the first frame is decoded. ICC
     profiles are ignored.
 
     Args:
-        file: a path, or the bytes of a file.
-        min_size: None, or a side in pixels: a JPEG is decoded at the smallest of 1/8, 1/4 and 1/2 of its size with no side
-            shorter than this, as PIL's `Image.draft` does.
-        exif: True rotates the image upright by the orientation in EXIF or, without one there, in XMP: in JPEG, PNG (chunks and
-            texts, wherever they are) and WebP (if its header announces them). This is Pillow's `ImageOps.exif_transpose`,
-            except that unreadable EXIF is ignored, where Pillow raises an error. False returns the image as stored, as
-            torchvision's `ImageFolder` does. TIFF is rotated in either case, because Pillow rotates it while reading.
+        file: the path of a file, or its bytes.
+        min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
+            which no side is shorter than this, as by PIL's `Image.draft`; if there is none, or with None, at its full size.
+        exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
+            metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
+            error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False
+            returns the image as stored, as torchvision's `ImageFolder` does. TIFF is always rotated, because Pillow rotates it
+            while reading.
 
     Returns:
         uint8, (H, W, 3).
 
     Raises:
-        ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels, or more
-            than its bytes can encode.
+        ValueError: an unsupported or undecodable image; a side above 65,535 pixels, more than 178,956,970 pixels in total, or
+            more pixels than a file of its size can encode.
         OSError: the file cannot be read.
     """
 
 def describe_state(config: str) -> dict[str, list[int]]:
     """
-    Return the names and shapes of the initial state.
+    Return the shapes of the tensors in the initial state, by name.
+
+    Args:
+        config: JSON of a `sassl.pretraining.Config`.
 
     Raises:
         ValueError: an invalid setting.
@@ -1011,17 +1065,18 @@ def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int 
 
     Args:
         image: uint8, (H, W, 3).
-        kernel_size: number of taps, odd, with reflected edges, as in torchvision; or "pillow" or None for Pillow's
-            `ImageFilter.GaussianBlur(sigma)`, bit-identical: three boxes in each direction, edges repeated.
+        kernel_size: an odd number of taps, for a blur with reflected edges as in torchvision; or "pillow" or None for one that
+            is bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`: three box blurs in each direction, with repeated
+            edges.
         sigma: standard deviation in pixels, above 0.
 
     Raises:
-        ValueError: an even number of taps, more taps than the reflected image allows, a sigma that is not positive.
+        ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive.
     """
 
 def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Convert to grayscale: three equal channels of the luma (ITU-R 601-2).
+    Convert to grayscale: all three channels become the luma (ITU-R 601-2).
     """
 
 def hflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1031,18 +1086,22 @@ def hflip(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[n
 
 def image_suffixes() -> list[str]:
     """
-    Return the suffixes of image files in folders and shards.
+    Return the suffixes, without dots, by which image files in folders and shards are recognized.
     """
 
 def info() -> "dict[str, typing.Any]":
     """
-    Return the version, the instruction sets of this machine, the one in use and whether it multiplies bytes, the numbers of
-    cores and of default threads, and the embedded models.
+    Return the version of the package ("version"), the instruction sets that this machine supports ("supported"), the one in use
+    ("isa") and whether it has instructions for products of 8-bit integers ("multiplies_bytes"), the number of cores ("cores")
+    and of threads by default ("threads"), and the names of the embedded models ("models").
     """
 
 def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
     """
-    Return the initial state of a native run: networks, optimizer state (zeros), and the method's own tensors.
+    Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's own tensors.
+
+    Args:
+        config: JSON of a `sassl.pretraining.Config`.
 
     Raises:
         ValueError: an invalid setting.
@@ -1050,25 +1109,31 @@ def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]
 
 def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
     """
-    Return the order in which MoCo distributes the keys of a view (0: left, 1: right) over the parts of a batch of n, at a step
-    counted from 0.
+    Return the random order of the rows of a batch in which MoCo computes its keys (shuffling batch norm).
+
+    Args:
+        seed: the seed of the run.
+        step: the step, counted from 0.
+        view: the view that the keys are computed from: 0 for the left one, 1 for the right one.
+        n: number of rows of the batch.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Rank the classes of `queries` by their nearest neighbours in `bank` (Wu et al. 2018, section 3.4), best first.
+    Rank the classes of each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
 
     Args:
         bank: (N, dim) features.
-        targets: N labels, any integers of at least 0.
+        targets: N labels, integers >= 0.
         queries: (M, dim) features.
         k: number of neighbours.
-        temperature: temperature of their weights, exp(cosine / temperature).
+        temperature: the weight of a neighbour's vote is exp(cosine similarity / temperature).
         top: number of labels to return per query.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        Labels, (M, top) int64, fewer columns if there are fewer classes; padded with -1 beyond the classes of the neighbours.
+        Labels, (M, top) int64, with fewer columns if there are fewer classes; a row is padded with -1 if a query's neighbours
+        belong to fewer classes than there are columns.
 
     Raises:
         ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
@@ -1076,15 +1141,16 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Rank the classes of `queries` by softmax regression, trained on `features` with SGD, best first.
+    Rank the classes of each query, best first, by softmax regression trained on `features` with SGD.
 
     Args:
-        features: (N, dim).
-        targets: N labels, any integers of at least 0.
-        queries: (M, dim).
-        lr: the initial and largest learning rate, for a batch of 256; it decays to 0 along a cosine.
+        features: (N, dim) features.
+        targets: N labels, integers >= 0.
+        queries: (M, dim) features.
+        lr: the initial learning rate for a batch size of 256, scaled linearly to other batch sizes; it decays to 0 along a
+            cosine.
         epochs, batch_size, momentum, nesterov: settings of SGD.
-        seed: seed of the initial weights and the order.
+        seed: seed of the initial weights and of the order of the features in each epoch.
         top: number of labels to return per query.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
@@ -1097,8 +1163,9 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
 
 def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":
     """
-    Return the images below a folder, sorted by name, and the numbers of hidden files and folders and of other files, which are
-    skipped.
+    Return the paths of all images below a folder, and how many hidden entries and how many other files were skipped.
+
+    The images of a folder are sorted by name and precede those of its subfolders.
 
     Raises:
         OSError: a folder cannot be read.
@@ -1110,7 +1177,7 @@ def load_checkpoint(path: "str | os.PathLike[str]") -> "tuple[dict[str, numpy.ty
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: not a checkpoint, one of another version, or a damaged one.
+        ValueError: the file is not a checkpoint, is damaged, or has an unsupported version.
     """
 
 def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
@@ -1124,7 +1191,7 @@ def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
 
 def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":
     """
-    Compute `(x / 255 - mean) / std` for each channel.
+    Normalize an image to `(x / 255 - mean) / std`, with a mean and a standard deviation for each channel.
 
     Returns:
         float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
@@ -1135,7 +1202,7 @@ def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, fl
 
 def operations() -> list[str]:
     """
-    Return the kinds of `Step.operation`.
+    Return the kinds of operations that `Step.operation` accepts.
     """
 
 def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "int", height: "int", width: "int", size: "tuple[int, int]", interpolation: "typing.Any" = ...) -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1149,13 +1216,13 @@ def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "
         interpolation: "bilinear" (default) or "bicubic"; or Pillow's or torchvision's constant for one of these.
 
     Raises:
-        ValueError: a crop that is empty or reaches beyond the image; another interpolation.
+        ValueError: an empty crop or size, a crop that extends beyond the image, or an unknown interpolation.
     """
 
 def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Rotate counter-clockwise about the centre with nearest-neighbour interpolation and black corners; bit-identical to
-    torchvision's `rotate` on a PIL image.
+    Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black. Bit-identical
+    to torchvision's `rotate` on a PIL image.
 
     Args:
         image: uint8, (H, W, 3).
@@ -1167,7 +1234,7 @@ def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy
 
 def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
     """
-    Write the state of any engine to a checkpoint with a checksum, atomically.
+    Write the state of a run, of any engine, and its metadata to a checkpoint file with a checksum, atomically.
 
     Raises:
         OSError: the file cannot be written.
@@ -1175,7 +1242,7 @@ def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typi
 
 def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Invert all values of at least `threshold`, which is between 0 (all values) and 256 (none).
+    Invert all values >= `threshold`, which is in [0, 256]: 0 inverts all values, 256 none.
 
     Raises:
         ValueError: a threshold outside [0, 256].
@@ -1205,7 +1272,8 @@ def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
 
 def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata: dict[str, str]) -> "None":
     """
-    Write tensors to a .safetensors file, atomically: int64 tensors as int64 (exact up to 2**24), all others as float32.
+    Write tensors to a .safetensors file, atomically: int64 tensors as int64 (values are exact up to 2**24), all others as
+    float32.
 
     Raises:
         OSError: the file cannot be written.
