@@ -758,7 +758,7 @@ class Trainer:
             float32.
 
         Raises:
-            ValueError: views of an unsupported shape; or a loss that is not finite, in which case no weight has changed.
+            ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are unchanged.
         """
     @property
     def threads(self, /) -> int:

@@ -70,7 +70,7 @@ impl Trainer {
     ///     float32.
     ///
     /// Raises:
-    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case no weight has changed.
+    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are unchanged.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
         fixed_lr=None

@@ -93,7 +93,7 @@ class Engine(Protocol):
         """Compute a training step on both views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: the views do not match the settings; the loss is not finite: then either no weight has changed, or a
+            ValueError: the views do not match the settings; the loss is not finite: then the trained weights are unchanged, or a
                 state has to be loaded before the engine can be used again.
         """
 
