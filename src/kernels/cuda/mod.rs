@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A memory region that launches read or write; its address is supplied when they run.
+/// A memory region that kernel launches read from or write to; its address is supplied when they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
     /// Contents of [`Weights`].
