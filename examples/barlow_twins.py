@@ -1,4 +1,4 @@
-"""A custom method, Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230); sassl has the loop, ranks, checkpoints and monitor.
+"""A custom method, Barlow Twins (Zbontar et al. 2021, arXiv 2103.03230) in sassl's training loop.
 
     python examples/barlow_twins.py photos --out run
     torchrun --nproc-per-node 2 -- examples/barlow_twins.py photos --out run  # the same run on two GPUs
@@ -22,7 +22,7 @@ from sassl.transforms import BYOLTransform
 
 @dataclass(frozen=True, kw_only=True)
 class BarlowSettings(MethodSettings):
-    """The settings, which are stored in config.json, and are keywords of `BarlowTwins`."""
+    """The settings, which are keywords of `BarlowTwins` and are stored in config.json."""
 
     name = "barlow-twins"
     dim: int = 8192
@@ -35,7 +35,7 @@ class BarlowSettings(MethodSettings):
 
 @methods.register(BarlowSettings.name)
 class Barlow(methods.Method):
-    """The loss is the distance of the correlation matrix of both views' projections from the identity matrix."""
+    """The module; its loss is the distance of the correlation matrix between both views' projections from the identity."""
 
     def __init__(self, config, world):
         super().__init__(config, world)  # self.backbone, self.features, self.settings

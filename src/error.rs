@@ -15,7 +15,7 @@ pub enum Error {
     Shape {
         /// The name of the array.
         what: String,
-        /// The expected shape, "must have shape (n, 3)"; a remedy may follow after "; ".
+        /// The requirement, such as "must have shape (n, 3)"; a remedy may follow it after "; ".
         requirement: String,
         /// The actual shape.
         got: String,
@@ -28,7 +28,7 @@ pub enum Error {
         name: String,
         /// The value that was passed.
         value: String,
-        /// The valid range, "must be in [0, 1]"; a remedy may follow after "; ".
+        /// The requirement, such as "must be in [0, 1]"; a remedy may follow it after "; ".
         requirement: String,
     },
 
@@ -79,13 +79,13 @@ pub enum Error {
         name: PathBuf,
         /// The error message.
         reason: String,
-        /// True if the image is not at fault: an interrupt, or exhausted memory.
+        /// True if the image is not at fault, as for an interrupt or exhausted memory.
         fatal: bool,
         /// The original error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// An error of candle.
+    /// An error from candle, the tensor library.
     #[error("{reason}")]
     Tensor {
         /// candle's message.
@@ -108,7 +108,7 @@ pub enum Error {
         bytes: usize,
     },
 
-    /// A bug of this crate.
+    /// A bug in this crate.
     #[error("{what}: sassl panicked: {message}; this is a bug of sassl, please report it")]
     Panic {
         /// The operation that panicked.
@@ -122,7 +122,7 @@ pub enum Error {
     Io {
         /// The file.
         path: PathBuf,
-        /// The error of the operating system.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -153,8 +153,8 @@ impl Error {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Returns `true` if the error is not the fault of the image that was being read, so that a loader must not replace the
-    /// image by another.
+    /// Returns `true` if the error is not the fault of the image that was being read, so that a loader must not substitute
+    /// another image for it.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Foreign { fatal, .. } => *fatal,
@@ -184,7 +184,7 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
-/// Returns "{name} {requirement}, got {value}", followed by the remedy if `requirement` ends with one after "; ".
+/// Returns "{name} {requirement}, got {value}"; a remedy that follows "; " in `requirement` is moved to the end.
 fn sentence(name: &str, requirement: &str, value: &str) -> String {
     match requirement.split_once("; ") {
         Some((requirement, remedy)) => format!("{name} {requirement}, got {value}; {remedy}"),
@@ -192,7 +192,7 @@ fn sentence(name: &str, requirement: &str, value: &str) -> String {
     }
 }
 
-/// Returns a shape as Python writes it: (2, 3).
+/// Formats a shape as Python does: `(2, 3)`, or `(2,)` for one axis.
 pub fn tuple(shape: &[usize]) -> String {
     match shape {
         [side] => format!("({side},)"),
@@ -211,10 +211,10 @@ pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
     }
 }
 
-/// Checks a range (low, high) passed by the user.
+/// Checks a range (low, high) passed by the user; in the error, `requirement` states what is required.
 ///
 /// # Errors
-/// The range is reversed or exceeds the limits.
+/// The range is reversed, exceeds the limits, or contains NaN.
 pub fn checked_range(name: &str, range: (f32, f32), limits: (f32, f32), requirement: &str) -> Result<(f32, f32)> {
     let (low, high) = range;
     match limits.0 <= low && low <= high && high <= limits.1 {

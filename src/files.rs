@@ -1,14 +1,14 @@
-//! Reading of regular files, and atomic writing.
+//! A check of files before they are read, and atomic writing.
 use crate::error::{Error, Result};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Returns the metadata of a file that is about to be read. It is called before the file is opened, because opening a pipe
-/// would block until it has a writer.
+/// Returns the metadata of a file that is about to be read. Call this before opening the file, because opening a pipe would
+/// block until it has a writer.
 ///
 /// # Errors
-/// The file cannot be accessed, or is a pipe or a device. A folder is accepted here and fails when it is read.
+/// The file cannot be accessed, or is a pipe or a device. A folder is accepted here; reading it fails later.
 pub fn regular(path: &Path) -> Result<Metadata> {
     let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
     match found.is_file() || found.is_dir() {
@@ -17,8 +17,8 @@ pub fn regular(path: &Path) -> Result<Metadata> {
     }
 }
 
-/// Writes the parts, one after another, to a temporary file in the same folder, syncs it to disk and renames it to `path`. If
-/// `path` is a link, the file replaces the link, and the target of the link is unchanged.
+/// Writes the parts, one after another, to a temporary file in the folder of `path`, syncs it to disk and renames it to `path`.
+/// If `path` is a symbolic link, the new file replaces the link itself, and its target is unchanged.
 ///
 /// # Errors
 /// The write fails, or `path` is a folder, a device or a pipe. An existing file is then unchanged, and no temporary file is
@@ -44,8 +44,9 @@ fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     renamed
 }
 
-/// Creates a temporary file in the same folder. Its name is short, even if `path` is long, and unpredictable, so that
-/// nobody can place a link there. A killed process leaves the file behind; `sassl.pretraining.folder` recognizes such names.
+/// Creates a temporary file in the folder of `path`. Its name is short, even if `path` is long, and unpredictable, so that
+/// nobody can place a link there in advance. A killed process leaves the file behind; `sassl.pretraining.folder` recognizes
+/// such names.
 fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let part = path.with_file_name(format!(".sassl-{:016x}.part", rand::random::<u64>()));

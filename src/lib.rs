@@ -1,20 +1,21 @@
 //! Style augmentations for self-supervised learning (SASSL, Rojas-Gomez et al., TMLR 2024, arXiv 2312.01187).
 //!
-//! The modules, lowest first; a module uses only those above it in this list (`tests/rust/layering.rs` checks the order):
+//! The modules, from the lowest layer to the highest; each uses only modules that precede it in this list (checked by
+//! `tests/rust/layering.rs`):
 //!
 //! - [`error`]: errors, one variant per kind.
-//! - [`files`]: reading of regular files, and atomic writing.
+//! - [`files`]: a check of files before they are read, and atomic writing.
 //! - [`interrupt`]: cancellation of long calls.
 //! - [`memory`]: fallible allocation for sizes set by users and files.
 //! - [`parts`]: components selected by name, with their own settings.
 //! - [`random`]: random generators keyed by `(seed, epoch, index, view)`.
-//! - [`kernels`]: loops over values; the only module with SIMD and CUDA.
+//! - [`kernels`]: the inner loops; the only module with SIMD code and CUDA kernels.
 //! - [`image`]: decoding and augmentation of one image.
-//! - [`weights`]: weight files, read to named tensors and the description of a network.
-//! - [`style`]: Algorithm 1 of the paper, one file per line of it.
+//! - [`weights`]: reading of weight files into named tensors, and descriptions of networks.
+//! - [`style`]: Algorithm 1 of the paper, with one file for each of its lines.
 //! - [`data`]: from files to batches of two views.
 //! - [`nn`]: trainable layers, and networks as operations in candle's graph.
-//! - [`encoders`]: backbones under the names of torchvision.
+//! - [`encoders`]: backbones under torchvision's names.
 //! - [`optim`]: optimizers and schedules.
 //! - [`methods`]: MoCo v2, BYOL, SimCLR and SimSiam, one file per paper.
 //! - [`eval`]: nearest neighbours and a linear probe on frozen features.

@@ -3,8 +3,7 @@ use crate::error::{Error, Result, tuple};
 use bytemuck::Zeroable;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// The limit of the scratch memory, in bytes, that a thread keeps for its next image: enough for an image of about 1200x1200
-/// pixels.
+/// The maximum scratch memory, in bytes, that a thread keeps for its next image: enough for an image of about 1200x1200 pixels.
 pub const MOST_KEPT: usize = 64 << 20;
 
 /// Returns the number of elements of a shape.
@@ -34,24 +33,25 @@ pub fn room<T>(what: &str, n: usize) -> Result<Vec<T>> {
     Ok(room)
 }
 
-/// Returns the value, or unwinds with the error as payload, which [`fallible`] or another handler of panics catches. It is for
+/// Returns the value, or unwinds with the error as payload, for [`fallible`] or another panic handler to catch. Use this for
 /// errors deep inside a calculation that does not return a `Result`.
 pub fn or_unwind<T>(found: Result<T>) -> T {
     found.unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 
-/// Extends a vector to `len` elements with copies of `with` if it is shorter; unwinds as [`or_unwind`] does if memory is
-/// exhausted.
+/// Extends a vector to `len` elements with copies of `with` if it is shorter. If memory is exhausted, unwinds like
+/// [`or_unwind`] with an error that names `what`.
 pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T) {
     let more = len.saturating_sub(numbers.len());
     or_unwind(numbers.try_reserve_exact(more).map_err(|_| refused::<T>(what, more)));
     numbers.resize(len.max(numbers.len()), with);
 }
 
-/// Runs a calculation that may unwind with an error as payload because memory is exhausted, and returns that error.
+/// Runs a calculation that may unwind with an [`Error`] as payload (see [`or_unwind`]), and returns that error. Other panics
+/// are propagated.
 ///
 /// # Errors
-/// Memory is exhausted.
+/// The calculation has unwound with an error, usually because memory is exhausted.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match payload.downcast::<Error>() {
         Ok(error) => Err(*error),

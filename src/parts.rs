@@ -7,7 +7,7 @@ use serde_json::Value;
 pub struct Row<T: ?Sized> {
     /// The name of the component.
     pub name: &'static str,
-    /// Parses the settings; receives the name, because one function may serve several rows.
+    /// Parses the settings; the name is passed because one function may serve several rows.
     pub read: fn(&'static str, Value) -> Result<Box<T>>,
 }
 
@@ -28,10 +28,11 @@ pub fn read<T: ?Sized>(what: &str, settings: &Value, rows: &[Row<T>]) -> Result<
     (row.read)(row.name, own)
 }
 
-/// Parses the settings of the component `name`; all fields are required, and no others are allowed.
+/// Parses the settings of the component `name`. The type `S` defines which fields are required, and refuses unknown ones (by
+/// serde's `deny_unknown_fields`).
 ///
 /// # Errors
-/// A field is missing, unknown or of another type.
+/// A required field is missing, or a field is unknown or of the wrong type.
 pub fn own<S: DeserializeOwned>(name: &str, settings: Value) -> Result<S> {
     serde_json::from_value(settings).map_err(|error| {
         let told = error.to_string();

@@ -1,5 +1,5 @@
-//! Random generators: each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. No generator is
-//! created elsewhere.
+//! Random generators: each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. No generator of random
+//! draws is created in any other way.
 //!
 //! A stream is ChaCha8 keyed by the four integers themselves, so two keys never share a stream, no draw depends on the order in
 //! which images are visited, and there is no global state. Each operation of a view has its own stream, so that adding or

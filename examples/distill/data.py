@@ -32,7 +32,7 @@ def read(path: Path) -> Image.Image:
 
 
 def crop(image: Image.Image, size: int, scale: tuple[float, float], rng: np.random.Generator) -> Image.Image:
-    """Return a random, nearly square crop of this share of the area, resized to `size` and flipped half of the time."""
+    """Return a random, nearly square crop, resized to `size` and flipped half of the time; `scale`: its share of the area."""
     width, height = image.size
     area = width * height * rng.uniform(*scale)
     ratio = math.exp(rng.uniform(math.log(0.8), math.log(1.25)))
@@ -110,7 +110,7 @@ def contents(paths: list[Path], count: int, rng: np.random.Generator) -> Iterato
 
 
 def styles(sources: list[list[Path]], count: int, size: int, rng: np.random.Generator) -> Iterator[Image.Image]:
-    """Yield styles: equal shares of each folder, whatever its size, and a sixth of procedural images."""
+    """Yield styles: every sixth is procedural, the others are from the folders in turn, whatever their sizes."""
     for i in range(count):
         if i % 6 == 0:
             yield procedural(size, rng)
@@ -120,7 +120,10 @@ def styles(sources: list[list[Path]], count: int, size: int, rng: np.random.Gene
 
 
 class Pool:
-    """Images with the teacher's z: `images` (n, 3, size, size) uint8 at `size`, `small` the same for the student's F."""
+    """Images with the teacher's `z`.
+
+    `images` are (n, 3, size, size) uint8, or None without `keep`; `small` are the same at the size of the student's F.
+    """
 
     def __init__(
         self,

@@ -89,7 +89,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def octave(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return one level of a Laplacian pyramid: what a blur by [1 4 6 4 1] removes, and every second pixel of the result."""
+    """Split off one level of a Laplacian pyramid: return what a blur removes, and every second pixel of the blurred image."""
     kernel = x.new_tensor([1, 4, 6, 4, 1]) / 16
     low = F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), (kernel[:, None] * kernel)[None, None])
     return x - low, low[..., ::2, ::2]

@@ -38,7 +38,7 @@ def load(path: Path) -> tuple[nn.Module, dict[str, str]]:
 
 
 def build(network: dict[str, Any]) -> nn.Module:
-    """Build the module of a description, with new weights."""
+    """Build the module that a description defines, with new weights."""
     model = nn.Module()
     predictor = dict(network["predictor"])
     model.predictor = {"cnn": Cnn, "mobilenet_v2": MobileNetV2}[predictor.pop("kind")](**predictor)
@@ -47,17 +47,17 @@ def build(network: dict[str, Any]) -> nn.Module:
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Resize with antialiased bilinear interpolation, as for every F of the family."""
+    """Resize with antialiased bilinear interpolation, as every F of the family does."""
     if images.shape[-2:] == (height, width):
         return images
     return F.interpolate(images, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
 
 
 class Cnn(nn.Module):
-    """F of `lite`: strided convolutions; z is linear in the means and deviations of the pixels and of every stage.
+    """F of `lite`: strided convolutions; z is linear in the means and standard deviations of the pixels and of every stage.
 
-    With `smallest`, an image whose side is between `smallest` and `size` is not resized, and each halving from `size` adds the
-    z of another linear map.
+    With `smallest`, an image whose side is between `smallest` and `size` is not resized; the output of a second linear map,
+    times log2(size / side), is added to z.
     """
 
     def __init__(self, size: int, channels: list[int], dim: int, smallest: int | None = None) -> None:
@@ -77,7 +77,7 @@ class Cnn(nn.Module):
         return z
 
     def features(self, x: Tensor) -> Tensor:
-        """Return the features in which z is linear, for an image of the right size."""
+        """Return the features in which z is linear, for images that need no resizing."""
         features = [statistics(x)]
         for conv in self.conv:
             x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode="reflect")))
@@ -93,7 +93,7 @@ def statistics(x: Tensor) -> Tensor:
 
 
 class MobileNetV2(nn.Module):
-    """F of Magenta's mobile pair, batch norm folded in; TensorFlow's SAME padding."""
+    """F of Magenta's mobile pair, with batch norm folded in and TensorFlow's SAME padding."""
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class InvertedResidual(nn.Module):
 
 
 def same(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Convolve with TensorFlow's SAME padding, whose odd pixel is added below and to the right."""
+    """Convolve with TensorFlow's SAME padding; if the padding is odd, the extra pixel is at the bottom or right."""
     kernel, stride = conv.kernel_size[0], conv.stride[0]
     rows, columns = (max((-(-n // stride) - 1) * stride + kernel - n, 0) for n in x.shape[-2:])
     return conv(F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)))
@@ -213,7 +213,7 @@ def reflect(x: Tensor, pad: int) -> Tensor:
 
 
 def upsampled(x: Tensor, pad: int) -> Tensor:
-    """Upsample by 2, nearest, with a border of `pad` pixels that repeats the cells at the edge."""
+    """Upsample by 2 with nearest neighbours, and pad by `pad` pixels with the values at the edge."""
     cells = -(-pad // 2)
     extra = 2 * cells - pad
     x = F.interpolate(F.pad(x, (cells, cells, cells, cells), mode="replicate"), scale_factor=2, mode="nearest")
@@ -250,7 +250,7 @@ class Site(nn.Module):
         return F.conv2d(F.conv2d(x, self.depthwise.weight, groups=x.shape[1]), self.pointwise.weight)
 
     def norm(self, x: Tensor, z: Tensor) -> Tensor:
-        """`gamma (x - mean) / sqrt(variance + 1e-5) + beta`: gamma itself, biased variance."""
+        """Compute gamma (x - mean) / sqrt(variance + 1e-5) + beta, with gamma itself, not 1 + gamma; biased variance."""
         variance, mean = torch.var_mean(x, (2, 3), correction=0)
         scale = self.gamma(z) * (variance + 1e-5).rsqrt()
         return x * scale[..., None, None] + (self.beta(z) - mean * scale)[..., None, None]

@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Run:
-    """The state in a checkpoint: student, its running mean, optimiser, generator, progress."""
+    """A training run, whose checkpoint has the student, its running mean, the optimizer, the generator and the progress."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.device = args, torch.device(args.device)

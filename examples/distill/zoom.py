@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
 
 
 def batches(args: argparse.Namespace, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Yield crops in [0, 1], half of them recoloured, with other brightness; a sixth procedural images; fifty at a time."""
+    """Yield batches in [0, 1] of at most 50 crops, half of them recoloured; every sixth is a pattern; channels are rescaled."""
     held_out = set(args.hold_out.read_text().split("\n")) if args.hold_out else set()
     sources = [[path for path in find(folder) if path.name not in held_out] for folder in args.images]
     batch = []

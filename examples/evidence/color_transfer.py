@@ -21,7 +21,7 @@ from sassl.transforms.operations import OPERATIONS, PythonOperation
 #: Matrices from RGB to cone responses LMS, and from their logarithms to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
 LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 DECORRELATE = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-#: The smallest cone response, one gray level, since the logarithm of 0 does not exist.
+#: The smallest cone response, that of one gray level, because the logarithm of 0 is undefined.
 LEAST = 1 / 255
 
 
@@ -77,7 +77,7 @@ class ColorTransfer(PythonOperation):
 
 @lru_cache(maxsize=8)
 def _block(alpha: Any, beta: Any, styles: str) -> Any:
-    """The block of a `SASSL` that stylizes every image, which is loaded only once."""
+    """The compiled block of a `SASSL` with p = 1; it is cached, so that it is created only once."""
     return SASSL(p=1.0, alpha=alpha, beta=beta, styles=styles, threads=1).block
 
 

@@ -1,7 +1,7 @@
 """The images of the study: folders, or archives that are unpacked once.
 
 The root folder has `train/<class>/*` and `val/<class>/*`, as in Tiny-ImageNet, Imagenette and ImageNet-100. The archives
-`cifar10_subset_jpeg.zip` and `cue_conflict_96.tar` are found next to it; without them, what they are for is not measured.
+`cifar10_subset_jpeg.zip` and `cue_conflict_96.tar` are found next to it; without one of them, its measurements are skipped.
 """
 
 from __future__ import annotations

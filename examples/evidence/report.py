@@ -47,7 +47,7 @@ def load(folder: Path) -> Results:
 
 
 def compared(results: Results) -> Any:
-    """Compare the arms of these results with "none", paired by seed; return None unless there are "none" and another arm."""
+    """Compare the arms of these results with "none", paired by seed; return None without "none" or another arm."""
     arms: dict[str, list[str]] = {}
     for one in results.values():
         lines = arms.setdefault(one["cell"]["arm"], [])

@@ -48,7 +48,7 @@ class Record:
         self.memory = {int(epoch): value for epoch, value in found["memory"].items()}
 
     def add(self, model: Pretraining, cell: study.Cell, data: images.Data | None) -> None:
-        """Record the memory after an epoch, and measure the model if its size lists the epoch and it is not measured yet.
+        """Record the memory after an epoch, and measure the model if the cell's size lists the epoch and this was not done yet.
 
         Without `data`, only the memory is recorded.
         """
@@ -157,7 +157,7 @@ def _processor() -> str:
 
 
 def run(cell: study.Cell, data: images.Data, args: argparse.Namespace, left: float | None) -> None:
-    """Train and measure a cell, and write its result, unless it has one already; `left` is as in `train`."""
+    """Train and measure a cell and write its result, unless the result exists already; `left` is as in `train`."""
     file = args.results / f"{cell.name}.json"
     if file.exists():
         print(f"{cell.name}: has a result, {file}", flush=True)

@@ -60,7 +60,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a method: a preset of sassl, with changes for 64-pixel images and ImageNet's stem."""
+    """The settings of a method: a sassl preset, with changes for 64-pixel images and ImageNet's stem."""
 
     preset: str
     views: dict[str, Any]

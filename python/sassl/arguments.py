@@ -20,7 +20,7 @@ def wrong(name: str, value: Any, expected: str) -> ValueError:
 
 
 def number(name: str, value: Any, expected: str = "a number") -> float:
-    """Return the value as a float; text and arrays are rejected."""
+    """Return the value as a float; strings and arrays are rejected."""
     if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
         raise wrong(name, value, expected)
     try:

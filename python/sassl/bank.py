@@ -40,8 +40,8 @@ class StyleBank:
     Raises:
         ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
 
-    `load` reads the whole file into memory, so that the file may be overwritten afterwards. Forked workers share the memory.
-    The pickle of a loaded bank holds only the path of the file, and unpickling fails if the file has changed.
+    `load` reads the whole file into memory, so that the file may be overwritten afterwards. Forked workers share the memory. A
+    loaded bank is pickled as the path of its file and a checksum; unpickling fails if the file has changed.
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:

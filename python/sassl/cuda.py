@@ -1,4 +1,4 @@
-"""Algorithm 1 and views on an NVIDIA GPU: `sassl.transforms` uses this module for CUDA tensors of torch.
+"""Algorithm 1 and views on an NVIDIA GPU: `sassl.transforms` uses this module for torch's CUDA tensors.
 
 Memory is allocated by torch's caching allocator, kernels run on torch's current stream, and nothing synchronizes. CUDA graphs
 can therefore capture a call (replays repeat its draws), and other streams and devices work as for torch's own operations.
@@ -110,7 +110,7 @@ class Kernels:
 
 
 class _ViewsOn:
-    """Computation of views on one device, from start to finish or only its second half.
+    """Kernels that compute views on one device: from images (`DeviceViews`), or only the second half (`DeviceFinish`).
 
     Args:
         transform: the recipe or other `Views`, with its style.
@@ -233,7 +233,7 @@ class DeviceFinish(_ViewsOn):
         """Compute all views on the device's current stream, which waits for nothing but the copy of the pixels.
 
         Args:
-            pixels: flat uint8 array, as in `sassl.data.HalfViews`. If it is in page-locked memory of torch, torch
+            pixels: flat uint8 array, as in `sassl.data.HalfViews`. If it is in torch's page-locked memory, torch
                 does not reuse that memory before the copy has finished, even if the array is released earlier.
             draws: the draws of the same batch.
 
@@ -257,7 +257,7 @@ def _check(images: Any, device: Any) -> None:
         raise ValueError(f"images must have shape (N, 3, H, W) on {device}, where the kernels are, got {got}")
 
 
-#: The stream on which data is copied to each device, by device.
+#: For each device, the stream on which data is copied to it.
 _copies: dict[Any, Any] = {}
 
 

@@ -31,7 +31,7 @@ class Style(NamedTuple):
 
 
 def photographs() -> dict[str, Array]:
-    """Return the photographs that are part of scikit-learn and scikit-image, by name, (224, 224, 3) uint8 each.
+    """Return the photographs that ship with scikit-learn and scikit-image, by name, (224, 224, 3) uint8 each.
 
     Raises:
         ImportError: one of the packages is missing.
@@ -93,14 +93,14 @@ def styles() -> dict[str, Array]:
 
 
 def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]) -> list[Path]:
-    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder; if one fails, none is left there.
+    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder; an error leaves no new file there.
 
     The sheet is a JPEG, because a PNG would be seven times as large, and one with a palette of 256 colours would have errors as
     large as the effect of style.
 
     Args:
         out: the folder, which is created if it is missing.
-        sassl: the transform; views with fixed alpha and beta have the centres of its ranges.
+        sassl: the transform; where alpha and beta are fixed, they are the centres of its ranges.
         photos: names and images, (224, 224, 3) uint8.
         chosen: styles, assigned to the photographs in turn.
 

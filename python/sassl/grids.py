@@ -175,7 +175,7 @@ def _full(params: ViewParams) -> ViewParams:
 
 
 def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
-    """Draw the rows one below the other on a white background; return an RGB image of Pillow.
+    """Draw the rows one below the other on a white background; return a Pillow RGB image.
 
     Args:
         rows: rows with one caption for each image, or without captions.
@@ -241,7 +241,7 @@ def _resized(image: Any, height: int) -> Image:
 
 
 def _wrapped(text: str, font: Any, width: int) -> list[str]:
-    """Return the lines of a text wrapped between words; a word that is too long for a line is truncated."""
+    """Wrap a string between words and return its lines; a word that is too long for a line is truncated."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

@@ -19,7 +19,7 @@ from .images import WHITE
 
 #: Suffixes of images in a folder: torchvision's `IMG_EXTENSIONS`, as in the loader.
 SUFFIXES = tuple(f".{suffix}" for suffix in image_suffixes())
-#: Pillow's name of the format that `write` writes for each suffix.
+#: For each suffix that `write` accepts, Pillow's name of the format.
 WRITABLE = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
 
 
@@ -38,7 +38,7 @@ def pillow() -> Any:
 
 
 def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> list[Path]:
-    """Find images by files, folders (with their subfolders) and glob patterns; each is listed once, sorted within an input.
+    """List the images that files, folders (with subfolders) and glob patterns name, each once, sorted within an input.
 
     In a folder, images are the files with one of `SUFFIXES` whose names do not start with a dot.
 
@@ -81,7 +81,7 @@ def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
 
 
 def is_gray(path: str | os.PathLike[str]) -> bool:
-    """Return whether an image file is grayscale, so that its three channels are equal.
+    """Return whether an image file is grayscale, so that its three channels are equal when it is decoded as RGB.
 
     Raises:
         OSError: the file cannot be read.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = NDArray[Any]
-#: A function of the core's result and a mask of the stylized images, which returns an image or batch of the original type.
+#: A function that converts the core's result, with a mask of the stylized images, to an image or batch of the original type.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
 
 #: PIL modes with 8 bits per channel.
@@ -39,8 +39,8 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
 
     Args:
         image: PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), whose EXIF orientation is ignored; numpy array
-            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Floats outside by no more
-            than a rounding error (1e-5, or the spacing at 1 of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in
+            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Floats outside [0, 1] by no
+            more than a rounding error (1e-5, or eps of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in
             the modes I;16 and I, are scaled to 8 bits and rounded; in mode F, 1 is white. A batch may be empty.
         name: name of the argument in error messages.
 
@@ -49,7 +49,7 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
 
     Raises:
         TypeError: not an image; a tensor that is not dense or has no storage.
-        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; values above white.
+        ValueError: another shape, dtype or PIL mode; floats outside [0, 1], or NaN; PIL values below black or above white.
 
     A tensor that requires a gradient causes a warning, because the result has no gradient.
     """
@@ -117,7 +117,7 @@ _CUDA = 2
 
 
 def is_cuda(value: Any) -> bool:
-    """Return whether a tensor of torch, or an array of CuPy or JAX, is on an NVIDIA GPU."""
+    """Return whether a torch tensor, or a CuPy or JAX array, is on an NVIDIA GPU."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return value.is_cuda and torch.version.hip is None
@@ -138,14 +138,14 @@ def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
     """`unpack` for images on a GPU, which stay there.
 
-    Arrays (..., H, W, C) of CuPy and JAX are exchanged by DLPack, which orders the streams; the input is not copied.
+    CuPy and JAX arrays (..., H, W, C) are exchanged by DLPack, which orders the streams; the input is not copied.
 
     Returns:
         The batch, (N, 3, H, W) with the strides of the input, and a function that restores the original type.
 
     Raises:
         TypeError, ValueError: as in `unpack`, except that the values of floats are not checked.
-        ImportError: torch, which is needed for arrays of CuPy and JAX as well, is not installed.
+        ImportError: torch, which CuPy and JAX arrays need too, is not installed.
     """
     try:
         import torch.utils.dlpack
@@ -176,7 +176,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
 
 def pixels_cuda(image: Any, name: str = "image") -> Any:
-    """`pixels` for a uint8 tensor (N, 3, H, W) or (3, H, W) on a GPU, which stays there.
+    """`pixels` for a uint8 tensor (N, C, H, W) or (C, H, W) with C = 1 or 3 on a GPU, which stays there.
 
     Returns:
         The batch, (N, 3, H, W) with the strides of the input.
@@ -337,7 +337,7 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
 
 
 def _spacing(dtype: np.dtype[Any]) -> float | None:
-    """Return the spacing of a floating-point dtype at 1, or 0 for uint8; None for a dtype that images do not have."""
+    """Return the eps of a floating-point dtype, its spacing at 1, or 0 for uint8; None for a dtype that images do not have."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).eps)
     # bfloat16 of TensorFlow and JAX is not a dtype of numpy itself.
@@ -345,7 +345,7 @@ def _spacing(dtype: np.dtype[Any]) -> float | None:
 
 
 def _three_channels(batch: Array, spacing: float, name: str) -> Array:
-    """Return a contiguous batch of three channels, with floats as float32 in [0, 1]; for `spacing`, see `_spacing`."""
+    """Return a contiguous batch with three channels; floats become float32 in [0, 1]. `spacing` is from `_spacing`."""
     if batch.dtype != np.uint8:
         batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, spacing), name)
     if batch.shape[-1] == 1:

@@ -152,7 +152,8 @@ def compare_models(
         An image with a row for each content, and a report for each model.
 
     Raises:
-        ValueError: no content, no style or no model; an image or a model that cannot be read.
+        ValueError: no content, no style or no model; a damaged image or model file.
+        OSError: a file that cannot be read.
     """
     for name, given in (("contents", contents), ("styles", styles), ("models", models)):
         if not len(given):
@@ -184,7 +185,7 @@ def compare_models(
 
 
 def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: float = GAIN) -> Image:
-    """Show views of an image by a `SASSL`, their amplified differences, and the same styles at full strength.
+    """Show a `SASSL`'s views of an image, their amplified differences, and the same styles at full strength.
 
     Args:
         transform: a `SASSL`.
@@ -221,7 +222,7 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
 def explore(
     content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 224, gain: float = GAIN
 ) -> Any:
-    """Return sliders for alpha, beta, style and seed above content, view, amplified difference and the full-strength style.
+    """Return sliders for alpha, beta, style and seed, above content, view, amplified difference and the view at full strength.
 
     Moving the seed's slider draws alpha, beta and style as `SASSL` does.
 
@@ -237,6 +238,7 @@ def explore(
 
     Raises:
         ImportError: ipywidgets is missing.
+        ValueError: styles that are not a bank.
     """
     try:
         import ipywidgets as widgets
@@ -278,7 +280,7 @@ def explore(
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """Return the style's vector, its name, and its image; None if there is no image."""
+    """Return the style's vector, its name, and its image, which is None unless `style` is an image."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None

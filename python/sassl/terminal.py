@@ -81,7 +81,7 @@ def is_watched() -> bool:
 
 
 def bar(**options: Any) -> Any:
-    """Create a tqdm bar; return None if stderr is not a terminal or notebook, or tqdm is not installed."""
+    """Create a tqdm bar; return None in a `silence` block, outside terminals and notebooks, or without tqdm."""
     if _SILENT[0] or not is_watched():
         return None
     try:
@@ -115,7 +115,7 @@ class Stderr:
 
 
 def _line(stream: Any, text: str) -> None:
-    """Write a line; characters that the stream's encoding lacks are escaped as in Python."""
+    """Write a line; characters that the stream's encoding lacks are escaped with backslashes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     if (flush := getattr(stream, "flush", None)) is not None:

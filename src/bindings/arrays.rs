@@ -1,4 +1,4 @@
-//! Conversions between numpy arrays and the core; no other file has any.
+//! Conversions between numpy arrays and the core's slices and vectors, shared by the other files.
 use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 use crate::memory::zeros;

@@ -67,13 +67,13 @@ impl Bank {
         self.0.space()
     }
 
-    /// The name of the image that each vector was computed from, or None if the bank has no names.
+    /// A name for each vector, e.g. of the image it was computed from; None if the bank has no names.
     #[getter]
     fn names(&self) -> Option<Vec<String>> {
         self.0.names().map(<[String]>::to_vec)
     }
 
-    /// Fit a Gaussian to the vectors, with their mean and their first `rank` principal axes.
+    /// Fit a Gaussian with the mean of the vectors and their first `rank` principal axes.
     #[pyo3(signature = (rank = 20))]
     fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
         Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))

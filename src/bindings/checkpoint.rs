@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Write the state of a run, of any engine, and its metadata to a checkpoint file with a checksum, atomically.
+/// Write the state and the metadata of a run, whatever its engine, to a checkpoint file with a checksum, atomically.
 ///
 /// Raises:
 ///     OSError: the file cannot be written.
@@ -69,7 +69,7 @@ pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<
     run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
 }
 
-/// Return the random order of the rows of a batch in which MoCo computes its keys (shuffling batch norm).
+/// Return the random order in which MoCo computes the keys of a batch's rows (shuffling batch norm).
 ///
 /// Args:
 ///     seed: the seed of the run.

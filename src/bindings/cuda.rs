@@ -18,7 +18,8 @@ use std::sync::Arc;
 /// The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 ///
 /// Args:
-///     stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
+///     stylizer: supplies the model and the precision; on a GPU, "fast" is float16 with float32 accumulation, "exact" is
+///         float32.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaStylizer(DeviceStylizer);
 
@@ -33,7 +34,7 @@ pub(super) struct CudaPlan(Plan);
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaDevice(device::Device);
 
-/// A tensor's layout: dtype, height, width, and the strides of image, row, column and channel in elements.
+/// A tensor's layout: its dtype, height and width, and the strides of its image, row, column and channel axes, in elements.
 type Layout = (String, usize, usize, [i64; 4]);
 
 fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<DeviceImages> {
@@ -55,7 +56,7 @@ impl CudaStylizer {
         super::run::run(py, || Ok(Self(DeviceStylizer::new(&stylizer.model()?, exact)?)))
     }
 
-    /// The weights as the kernels read them, as bytes to be copied to the device.
+    /// The weights in the layout that the kernels read, as bytes to be copied to the device.
     #[pyo3(signature = () -> "numpy.typing.NDArray[numpy.uint8]")]
     fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         PyArray1::from_slice(py, self.0.weights()).into_any()
@@ -64,7 +65,8 @@ impl CudaStylizer {
     /// Plan the kernel launches of Algorithm 1 for a batch.
     ///
     /// Args:
-    ///     images, out: dtype, height, width, and the strides of image, row, column and channel in elements.
+    ///     images, out: layouts of the input and of the output: (dtype, height, width, strides), with the strides of the image,
+    ///         row, column and channel axes in elements.
     ///     params: the parameters drawn for these images.
     ///     styles: number of vectors in the bank, or None for in-batch styles.
     ///
@@ -93,11 +95,12 @@ impl CudaStylizer {
 ///
 /// Args:
 ///     views: the views to compute.
-///     images: dtype, height, width, and the strides of image, row, column and channel in elements.
+///     images: layout of the images: (dtype, height, width, strides), with the strides of the image, row, column and channel
+///         axes in elements.
 ///     params: for each image, the parameters drawn for each view.
 ///     out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
-///     stylizer: the stylizer of the views' style, if any of them has one.
-///     styles: number of vectors in the style's bank, or None for in-batch styles.
+///     stylizer: the stylizer of the views' style steps; None if they have none.
+///     styles: number of vectors in the bank of the style steps, or None for in-batch styles.
 ///
 /// Raises:
 ///     ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
@@ -121,8 +124,8 @@ pub(super) fn cuda_views(
     Ok(CudaPlan(caught("images", plan)?))
 }
 
-/// Plan the kernel launches that compute the views of a batch from the crops or regions of a `Loader`, copied to the device.
-/// Crops are changed in place.
+/// Plan the kernel launches that compute the views of a batch from the crops or regions that a `Loader` returned, once they are
+/// on the device. Crops are changed in place.
 ///
 /// Args:
 ///     views: the views to compute.
@@ -241,7 +244,7 @@ impl CudaDevice {
 }
 
 /// Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
-/// compiled kernels are cached; for a driver, NVRTC or GPU that is not found, the reason.
+/// compiled kernels are cached. If the driver, NVRTC or the GPUs are not found, the reason takes their place.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

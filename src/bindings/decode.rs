@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 /// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
 ///
 /// Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
-/// is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Of an animation, the first frame is decoded. ICC
+/// is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Only the first frame of an animation is decoded. ICC
 /// profiles are ignored.
 ///
 /// Args:
 ///     file: the path of a file, or its bytes.
 ///     min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
-///         which no side is shorter than this, as by PIL's `Image.draft`; if there is none, or with None, at its full size.
+///         which no side is shorter than this, as with PIL's `Image.draft`, or at full size if there is no such reduction.
+///         None: always at full size.
 ///     exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
 ///         metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
 ///         error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False

@@ -22,7 +22,8 @@ use pyo3::prelude::*;
 ///     belong to fewer classes than there are columns.
 ///
 /// Raises:
-///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
+///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, a k outside [1, N], or a
+///         temperature that is not positive.
 #[pyfunction]
 #[pyo3(signature = (
     bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",
@@ -63,7 +64,7 @@ pub(super) fn knn<'py>(
 ///     Labels, (M, top) int64; fewer columns if there are fewer classes.
 ///
 /// Raises:
-///     ValueError: arrays of incompatible shapes, only one class, or an invalid setting.
+///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, or an invalid setting.
 #[pyfunction]
 #[pyo3(signature = (
     features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]",

@@ -24,7 +24,7 @@ impl FineTuner {
     ///     backbone: JSON with the backbone's name and settings, as in `backbone_info`.
     ///     classes: number of classes, at least 2.
     ///     momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
-    ///     norm_momentum: weight of a batch in the running statistics of batch norms, as `momentum` in torch's `BatchNorm2d`.
+    ///     norm_momentum: weight of a batch in the running statistics of batch norms, like `momentum` in torch's `BatchNorm2d`.
     ///     frozen: True trains only the classifier; the backbone is then used in eval mode.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///

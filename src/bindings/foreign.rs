@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 /// Calls a Python function.
 ///
-/// Before version 3.14, a finalizing interpreter terminates each thread that returns to it by unwinding its stack, like an
-/// uncaught exception; in Rust, that would abort the process. Here, such a thread is parked instead, until the process exits.
+/// Before Python 3.14, when a thread returns to an interpreter that is finalizing, the interpreter terminates the thread by
+/// unwinding its stack; in Rust, that would abort the process. Here, such a thread is parked instead, until the process exits.
 pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     type Call = unsafe extern "C-unwind" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
     // SAFETY: the same function, declared as one that may unwind.
@@ -27,7 +27,7 @@ pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyT
     unsafe { Bound::from_owned_ptr_or_err(function.py(), made) }
 }
 
-/// Dropped only if the stack is unwound.
+/// A guard that parks its thread forever when it is dropped, which happens only if the stack is unwound.
 struct Waits;
 
 impl Drop for Waits {

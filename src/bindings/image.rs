@@ -1,4 +1,5 @@
-//! Operations on one image, named as in torchvision; they take and return numpy arrays `(H, W, 3)` of uint8.
+//! Operations on one image, named as in torchvision; they take numpy arrays `(H, W, 3)` of uint8 and, except for `normalize`,
+//! return such arrays.
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result, tuple};
@@ -187,7 +188,8 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
 ///     sigma: standard deviation in pixels, above 0.
 ///
 /// Raises:
-///     ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive.
+///     ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive or
+///         above 1e4.
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float",
@@ -249,7 +251,7 @@ fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "must be an integer >= 0"))
 }
 
-/// Returns the number of taps of a blur, or `None` for Pillow's boxes.
+/// Returns the number of taps of a blur, or `None` for Pillow's box blurs.
 fn taps(kernel_size: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
     if kernel_size.is_none() || kernel_size.extract::<&str>().is_ok_and(|name| name == "pillow") {
         return Ok(None);

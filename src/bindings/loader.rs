@@ -28,9 +28,9 @@ pub(super) struct Loader {
 /// The memory that a batch needs.
 #[derive(Clone)]
 enum Room {
-    /// An array for each view, with the shape of one image's view, and the dtype.
+    /// One array per view: the shape of each view of a single image, and the dtype of all arrays.
     Views(Vec<[usize; 3]>, &'static str),
-    /// One array of bytes for the crops of these views.
+    /// One uint8 array for the crops of these views.
     Crops(Arc<data::Views>),
     /// No memory in advance: the regions are copied to a new array once they are decoded.
     Regions,
@@ -61,7 +61,7 @@ impl Loader {
     /// Args:
     ///     source: the dataset.
     ///     views: the views to compute from each image.
-    ///     on_error: "raise", or "report" to replace unreadable images by others and list them in `report`.
+    ///     on_error: "raise", or "report" to replace unreadable images with others and list them in `report`.
     ///     on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
     ///     makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
     ///         the decoded images that the views need, also for `Views.finish`.
@@ -158,8 +158,9 @@ impl Epoch {
     /// Return the next batch, or None at the end of the epoch.
     ///
     /// Returns:
-    ///     (views, indices, targets, names, draws): an array for each view, or one array of the bytes from which `Views.finish`
-    ///     computes the views; the images' int64 indices and targets, and their names; and the draws for `Views.finish`.
+    ///     (views, indices, targets, names, draws): an array for each view, or one uint8 array of the crops or regions from
+    ///     which `Views.finish` computes the views; the images' int64 indices and targets, and their names; and the draws for
+    ///     `Views.finish`.
     ///
     /// Raises:
     ///     ValueError, OSError: an image cannot be read; the next call returns the following batch.

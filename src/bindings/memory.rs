@@ -12,8 +12,9 @@ use pyo3::types::PyDict;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Creates an array for each view of `n` images, where `shapes` are those of single images, and returns the arrays with their
-/// memory split into parts, one per image. Page-locked memory is allocated by torch, other memory by numpy.
+/// Creates an array for each view of a batch of `n` images. `shapes` holds the shape of each view of a single image. Returns
+/// the arrays, and the memory of each, split into one part per image. Page-locked memory is allocated by torch, other memory by
+/// numpy.
 ///
 /// # Errors
 /// There is not enough memory; or numpy or torch has returned an array of another shape or dtype, or the same memory twice.
@@ -41,7 +42,7 @@ pub(super) fn views(
 }
 
 /// Creates an array of bytes for the crops of all views of `n` images, in the layout of [`data::Views::crops`], and returns it
-/// with its memory split into parts.
+/// with its memory, split into one part per view and image.
 ///
 /// # Errors
 /// As in [`views`].

@@ -27,7 +27,8 @@ pub(super) fn run_on<T: Send>(
     Ok(done)
 }
 
-/// Runs work that keeps the GIL; a panic becomes an error that names `what`. [`run`] calls it too.
+/// Runs `work` on this thread and converts a panic to an error that names `what`. It does not release the GIL; [`run`], which
+/// does, calls it inside.
 pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let payload = match payload.downcast::<PyErr>() {
@@ -78,7 +79,7 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(cores())
 }
 
-/// The largest accepted number of threads: more than any machine has cores for, but few enough to start.
+/// The largest accepted number of threads: more than a machine has cores, but few enough that all of them can be started.
 const MOST_THREADS: isize = 1024;
 
 /// Checks the argument `threads` passed by the user.

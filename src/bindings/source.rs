@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Source {
     pub(super) core: Arc<dyn data::Source>,
-    /// True if images are rotated upright by their EXIF orientation.
+    /// True if images are rotated upright according to their EXIF orientation.
     pub(super) exif: bool,
     classes: Vec<OsString>,
     has_classes: bool,
@@ -78,7 +78,7 @@ impl Source {
     }
 
     /// Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
-    /// the images before it; otherwise it is an error.
+    /// the images before it; otherwise, such a shard is an error.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -101,7 +101,8 @@ impl Source {
     }
 
     /// Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
-    /// order, with the class indices `targets`. Images are rotated upright if the first source rotates its images.
+    /// order, with the class indices `targets`. All images are rotated upright if the first source rotates its images,
+    /// otherwise none are.
     #[staticmethod]
     #[pyo3(signature = (sources: "list[Source]", rows: "list[int]", targets: "list[int]"))]
     fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
@@ -127,7 +128,7 @@ impl Source {
         self.has_classes
     }
 
-    /// True if images in files are rotated upright by their EXIF orientation.
+    /// True if images in files are rotated upright according to their EXIF orientation.
     #[getter]
     fn exif(&self) -> bool {
         self.exif
@@ -153,8 +154,8 @@ impl Source {
 
     /// Return a fingerprint of the dataset: (hash of names, (hash of sizes, total size)).
     ///
-    /// The hashes are FNV-1a. Names are relative to the common folder of the images, sizes are in bytes; if they are unknown,
-    /// the second item is None.
+    /// The hashes are FNV-1a. Names are relative to the common folder of the images, and sizes are in bytes. If the size of any
+    /// image is unknown, the second item is None.
     fn identity(&self, py: Python<'_>) -> PyResult<(u64, Option<(u64, u64)>)> {
         run_on(py, "source", || Ok(identity(self.core.as_ref())))
     }

@@ -26,8 +26,8 @@ impl Trainer {
     /// Args:
     ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-    ///     accumulate: number of pieces of a batch that a step processes one after another (gradient accumulation); must divide
-    ///         the method's `splits`, so that batch norms compute the same statistics as without it.
+    ///     accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
+    ///         accumulation); must divide the method's `splits`, so that batch norms compute the same statistics as without it.
     ///
     /// Raises:
     ///     ValueError: an invalid setting.
@@ -70,7 +70,8 @@ impl Trainer {
     ///     float32.
     ///
     /// Raises:
-    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are unchanged.
+    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are
+    ///         unchanged.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
         fixed_lr=None

@@ -86,8 +86,8 @@ impl ViewParams {
 ///
 /// Args:
 ///     params: for each image, the parameters drawn for each view.
-///     regions: if the loader returns regions of decoded images: for each image, the byte offset of its pixels and the region
-///         that they cover, (top, left, height, width). None if it returns crops.
+///     regions: None if the loader returns crops. If it returns regions of decoded images: for each image, the byte offset of
+///         the region's pixels, and the region, (top, left, height, width).
 #[pyclass(frozen, eq, sequence, module = "sassl._sassl")]
 #[derive(PartialEq)]
 pub(super) struct Draws {
@@ -201,7 +201,7 @@ pub(super) fn of_views(params: Vec<data::ViewParams>) -> Vec<ViewParams> {
 /// Unwraps the draws of each view.
 ///
 /// # Errors
-/// Their number is not the number of views.
+/// `params` does not have exactly `views` items.
 pub(super) fn for_views(params: Vec<ViewParams>, views: usize) -> Result<Vec<data::ViewParams>> {
     match params.len() == views {
         true => Ok(params.into_iter().map(|params| params.0).collect()),

@@ -228,7 +228,7 @@ impl Views {
     }
 
     /// Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
-    /// with `images`, that it can stop after decoding.
+    /// with `images`, also that it can stop after decoding.
     ///
     /// Raises:
     ///     ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
@@ -246,7 +246,8 @@ impl Views {
     ///     threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the views' steps.
+    ///     ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
+    ///         views' steps.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-/// Convert a third-party style network, its style predictor F and its transformer T, to one .safetensors file, written
+/// Convert a third-party style network (its style predictor F and its transformer T) to one .safetensors file, written
 /// atomically.
 ///
 /// Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and

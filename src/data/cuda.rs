@@ -21,8 +21,8 @@ impl Views {
     /// and `params` the draws of each image. `style` is required if a view is stylized.
     ///
     /// # Errors
-    /// Images are not bytes, or are too large; the parameters do not match the views' steps; an operation has no CUDA kernels;
-    /// or a style step other than the first has in-batch styles.
+    /// Images are not bytes, too large or too many for a launch; the parameters do not match the views' steps; an operation has
+    /// no CUDA kernels; `style` is missing; or more than one style step has in-batch styles.
     pub fn plan(
         &self,
         images: &DeviceImages,
@@ -133,7 +133,7 @@ struct Lowered<'a> {
     params: &'a [ViewParams],
     out: &'a DeviceImages,
     style: Option<DeviceStyle<'a>>,
-    /// The indices of the view and of the step with in-batch styles, if any.
+    /// The first step with in-batch styles, if any, as the index of its view and its own index there.
     of_batch: Option<(usize, usize)>,
 }
 
@@ -188,7 +188,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Plans step `i`, a style.
+    /// Plans step `i`, which is a style step.
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
         let Some((stylizer, source)) = self.style else {
@@ -244,7 +244,7 @@ fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result
     params.iter().enumerate().map(crop).collect()
 }
 
-/// Returns the crop of each image for a step, from consecutive regions of pixels.
+/// Returns the crop of each image for a step, located within the image's region.
 fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let crop = |(region, params): (&Region, &ViewParams)| {
         let crop = region.within(View::crop_of(step, params)?)?;
@@ -254,7 +254,7 @@ fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> R
     regions.iter().zip(params).map(crop).collect()
 }
 
-/// Returns the style parameters of an image for a step; it is an error if there are none.
+/// Returns the style parameters of an image for a step, or an error if there are none.
 fn style_of(step: &Step, params: &ViewParams) -> Result<StyleParams> {
     match params.of(&step.name) {
         Some(Drawn::Style(style)) => Ok(style.clone()),

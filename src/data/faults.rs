@@ -11,17 +11,17 @@ pub enum OnError {
     /// Return an error for the batch.
     #[default]
     Raise,
-    /// Replace it by the next readable image, and record it.
+    /// Replace it with the next readable image, and record the fault.
     Report,
 }
 
 /// The handling of an image for which the decoder issued a warning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnDamage {
-    /// Use the pixels that could be decoded, and record it.
+    /// Use the pixels that could be decoded, and record the fault.
     #[default]
     Use,
-    /// Replace it by the next readable image, and record it.
+    /// Replace it with the next readable image, and record the fault.
     Replace,
     /// Return an error for the batch.
     Raise,
@@ -32,7 +32,7 @@ pub enum OnDamage {
 pub struct Reading {
     /// The minimum side of a reduced JPEG, as in [`crate::image::DecodeOptions`].
     pub least: Option<u16>,
-    /// True rotates images upright by their EXIF orientation.
+    /// True rotates images upright according to their EXIF orientation.
     pub exif: bool,
     /// The handling of unreadable images.
     pub on_error: OnError,

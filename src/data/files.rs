@@ -115,8 +115,8 @@ impl ImageFolder {
     /// Lists a folder, with classes and images in the order of their names.
     ///
     /// # Errors
-    /// A folder cannot be read or has no image; a class has no images; there are images next to the folders of classes; or
-    /// names of classes differ only in case.
+    /// A folder cannot be read or has no image; a class has no images; there are images beside the class folders; or two class
+    /// names differ only in case.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;
         let (mut targets, mut classes) = (vec![], vec![]);
@@ -160,7 +160,7 @@ impl ImageFolder {
     }
 }
 
-/// Checks that no two names of classes differ only in case: on another operating system, they would be one class.
+/// Checks that no two class names differ only in case: on another operating system, they would be one class.
 fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
     let mut seen: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
     for name in folders.iter().filter_map(|folder| folder.file_name()) {

@@ -1,5 +1,5 @@
 //! Computation of views in two halves: the steps up to the crop, which need the source image, and all others, which work on
-//! bytes in the size of the view.
+//! bytes at the size of the view.
 //!
 //! ```text
 //! image -- [style], crop --> crops, bytes of [3][height][width] -- all other steps --> view
@@ -39,8 +39,8 @@ impl Views {
     /// Checks that views can be computed in two halves if each batch is divided among `ranks` ranks.
     ///
     /// # Errors
-    /// There are in-batch styles in both halves, although the style vectors of the first half are not available in the second;
-    /// or there are in-batch styles in the second half, which would need the images of other ranks.
+    /// There are in-batch styles in both halves, which is not supported because the style vectors of the first half are not
+    /// available in the second; or there are in-batch styles in the second half, which would need the images of other ranks.
     pub fn check_halves(&self, ranks: usize) -> Result<()> {
         let after = |view: &super::View| view.steps()[view.crop_at()..].iter().any(super::Step::is_of_batch);
         if !self.views().iter().any(after) {

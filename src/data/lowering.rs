@@ -1,5 +1,5 @@
 //! Lowers lists of operations to kernel launches, a batch at a time. Consecutive colour operations are fused into one launch; a
-//! solarize and a flip at the end are fused with the normalization.
+//! final solarize and a final flip are fused with the normalization.
 use crate::image::DeviceStep;
 use crate::kernels::cuda::{At, DeviceImages, Plan};
 use crate::kernels::image::color::cuda::{Chain, ChainBuilder, DeviceFactor, FactorKind, jitter};
@@ -24,7 +24,8 @@ struct Pending {
     chains: Vec<ChainBuilder>,
     /// The threshold of a pending solarize: bytes >= this are inverted.
     solarize: Option<u8>,
-    /// True for a horizontal and for a vertical flip. A flip commutes with all operations but affine transforms and styles.
+    /// Whether a horizontal flip is pending, and whether a vertical one is. A flip commutes with all operations but affine
+    /// transforms and styles.
     flip: (bool, bool),
 }
 
@@ -100,7 +101,8 @@ impl Lowering {
         }
     }
 
-    /// Returns the pending operations on an image, to which a colour operation in place is about to be added.
+    /// Returns the pending operations on image `i`, ready for another colour operation: blurred views have been copied back,
+    /// and a pending solarize is now a colour operation.
     fn colours(&mut self, i: usize, plan: &mut Plan) -> &mut Pending {
         self.put_back(plan);
         self.pending[i].settle_solarize();
@@ -163,7 +165,7 @@ impl Lowering {
     }
 }
 
-/// Returns the source coordinates of a flip in the form used for affine transforms.
+/// Returns a flip in the form of an affine transform, which maps output to source coordinates.
 fn flip_axes((horizontally, vertically): (bool, bool), height: usize, width: usize) -> Axes {
     let axis = |flipped: bool, n: usize| if flipped { (-1.0, n as f64) } else { (1.0, 0.0) };
     let ((by_x, from_x), (by_y, from_y)) = (axis(horizontally, width), axis(vertically, height));

@@ -123,7 +123,7 @@ impl Source for Records {
     }
 }
 
-/// Converts planes, row by row or column by column, to an interleaved image.
+/// Converts planes, stored row by row or column by column, to an interleaved image.
 pub(super) fn interleaved(colors: &[u8], side: usize, columns_first: bool) -> Decoded {
     let size = side * side;
     let mut bytes = Vec::with_capacity(3 * size);

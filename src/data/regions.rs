@@ -1,5 +1,5 @@
-//! Regions of the decoded images of a batch, from which all of their views are computed later, on a GPU or by
-//! [`Views::crop_regions`]: for each image, of any size, the region that its views need.
+//! Regions of decoded images: for each image of a batch, whatever its size, the region that its views need. The views are
+//! computed from the regions later, on a GPU or with [`Views::crop_regions`].
 use super::halves::collected;
 use super::view::{Drawn, View, ViewParams};
 use super::views::Views;
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::image::{Crop, RgbImage, RgbView};
 use crate::memory::{room, zeros};
 
-/// The location of the pixels of a part of an image.
+/// A part of an image, and the location of its pixels in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Byte offset of the pixels, which are `[height][width][3]`.
@@ -45,7 +45,7 @@ impl Region {
     }
 }
 
-/// Copies a part of an image.
+/// Cuts a part out of an image; the whole image is returned as it is, without a copy.
 ///
 /// # Errors
 /// There is not enough memory.
@@ -80,7 +80,8 @@ impl Views {
     /// Computes the crops of all views of a batch, in the layout of [`Views::crops`], from its regions.
     ///
     /// # Errors
-    /// Those of [`Views::crop`]; or a region is outside `pixels`.
+    /// Those of [`Views::check_regions`] and [`Views::crop`]; or there is not exactly one region for each image, or a region is
+    /// outside `pixels`.
     pub fn crop_regions(
         &self,
         pixels: &[u8],

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 /// The order of the images, its division into global batches, and this rank's rows of each batch.
 ///
-/// The contents of the batches do not depend on the number of ranks, among which only their rows are divided.
+/// For a given global batch size, the contents of the batches do not depend on the number of ranks; only their rows are divided
+/// among the ranks.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     len: usize,
@@ -36,8 +37,8 @@ impl Sampler {
     /// Creates a sampler for `len` images in batches of `batch_size` on each rank.
     ///
     /// # Errors
-    /// There are no images, `batch_size` is 0, the rank is not below the world size, or the last incomplete batch is dropped
-    /// and there are fewer images than one global batch.
+    /// There are no images or more than 2^32 - 1, `batch_size` is 0, the rank is not below the world size, or the last
+    /// incomplete batch is dropped and there are fewer images than one global batch.
     pub fn new(
         len: usize,
         batch_size: usize,

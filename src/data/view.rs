@@ -1,7 +1,7 @@
 //! One view of an image: a list of steps, and the parameters drawn for the steps.
 //!
 //! ```text
-//! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; at last operations on the finished view
+//! [style], crop, then in any order: style, colour jitter, grayscale, blur ...; finally operations on the finished view
 //! ```
 use crate::error::{Error, Result};
 use crate::image::{Crop, Interpolation, Operation, Output, Probability, RandomResizedCrop, Stage, Values};
@@ -34,7 +34,7 @@ pub struct Styling {
 /// A step of a view.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The step's unique name in the view, which selects its stream of random numbers and its draws.
+    /// The step's name, unique within the view, which selects its stream of random numbers and its draws.
     pub name: String,
     /// The step's action.
     pub action: Action,
@@ -102,7 +102,7 @@ impl Step {
 }
 
 impl ViewParams {
-    /// Returns the parameters of the step `name`; `None` if there are none, and the step is skipped.
+    /// Returns the parameters of the step `name`; `None` if there are none, in which case the step is skipped.
     pub fn of(&self, name: &str) -> Option<&Drawn> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, drawn)| drawn)
     }
@@ -112,8 +112,8 @@ impl View {
     /// Creates a view of `size`, (height, width).
     ///
     /// # Errors
-    /// The size is invalid; the list does not start with one crop, preceded at most by a style; there is another crop, or a
-    /// repeated name; the view is too small for a step; or an operation on bytes follows one on the finished view.
+    /// The size is invalid; the list does not start with a crop, or with one style followed by a crop; there is another crop,
+    /// or a repeated name; the view is too small for a step; or an operation on bytes follows one on the finished view.
     pub fn new(steps: Vec<Step>, size: (usize, usize), output: Output) -> Result<Self> {
         let side = size.0.min(size.1);
         let crop = steps.iter().position(|step| matches!(step.action, Action::Crop(..)));
@@ -192,8 +192,8 @@ impl View {
         })
     }
 
-    /// Draws the parameters from the streams of this key, for an image of (height, width) `image` that is image `i` of a batch
-    /// of `n`, where `place` is `(i, n)`.
+    /// Draws the parameters from the streams of this key. `image` is the image's (height, width); `place` is its index in the
+    /// batch, and the number of images in the batch.
     pub fn sample(&self, key: Key, image: (usize, usize), place: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| (step.name.clone(), step.sample(key, image, self.size, place));
         ViewParams(self.steps.iter().map(draw).collect())
@@ -240,7 +240,8 @@ impl View {
     /// Checks that the parameters belong to these steps.
     ///
     /// # Errors
-    /// There are parameters for an unknown step, or of the wrong kind for their step, or no parameters for the crop.
+    /// There are parameters for an unknown step, or of the wrong kind for their step; or the crop's parameters are missing or
+    /// invalid.
     pub(super) fn check(&self, params: &ViewParams) -> Result<()> {
         for (name, drawn) in &params.0 {
             let step = self.steps.iter().find(|step| step.name == *name);

@@ -32,7 +32,7 @@ pub struct Views {
 pub(super) struct Workspace {
     /// The stylized image.
     whole: Vec<u8>,
-    /// The view as interleaved pixels, for style.
+    /// The view as interleaved pixels, for style steps.
     pixels: Vec<u8>,
     /// The view as planes.
     pub(super) planes: Planes,
@@ -67,7 +67,7 @@ impl Views {
         &self.views
     }
 
-    /// Returns the first step with in-batch styles, and its place: the input of this step is encoded.
+    /// Returns the first step with in-batch styles, and its place. [`Views::encode`] encodes the input of this step.
     pub(super) fn of_batch(&self) -> Option<(Place, &Styling)> {
         let views = self.views.iter().enumerate();
         views.filter_map(|(which, view)| view.of_batch().map(|(i, styling)| ((which, i), styling))).next()
@@ -108,14 +108,14 @@ impl Views {
         }
     }
 
-    /// Draws the parameters of all views for an image of (height, width) `size` that is image `i` of a batch of `n`, where
-    /// `place` is `(i, n)`. The key's view is replaced by the index of each view.
+    /// Draws the parameters of all views of an image. `size` is the image's (height, width); `place` is its index in the batch,
+    /// and the number of images in the batch. The key's view is replaced with the index of each view.
     pub fn sample(&self, key: Key, size: (usize, usize), place: (usize, usize)) -> Vec<ViewParams> {
         let keys = (0..).map(|view| Key { view, ..key });
         self.views.iter().zip(keys).map(|(view, key)| view.sample(key, size, place)).collect()
     }
 
-    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read, with the parameters that
+    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read, given the parameters that
     /// [`Views::sample`] draws: the smallest one that contains all crops, or the whole image if a style precedes a crop.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         let whole = Crop { top: 0, left: 0, height, width };
@@ -132,7 +132,8 @@ impl Views {
         crops.reduce(both).unwrap_or(whole)
     }
 
-    /// Computes the image's style vector for in-batch styles, from the input of the first step with such styles.
+    /// Computes the image's style vector for in-batch styles, from the input of the first step with such styles; empty if there
+    /// is no such step.
     ///
     /// # Errors
     /// The image is too small, or the parameters do not match the views' steps.
@@ -204,16 +205,15 @@ impl Views {
 /// The current location of a view's pixels.
 #[derive(Clone, Copy)]
 pub(super) enum Content<'a> {
-    /// The source image, original or stylized.
+    /// The source image.
     Image(RgbView<'a>),
-    Styled {
-        height: usize,
-        width: usize,
-    },
+    /// The source image after a style of the whole image, in the workspace.
+    Styled { height: usize, width: usize },
     /// The view after the first half of its steps, as bytes of `[3][height][width]`.
     Crop(&'a [u8]),
-    /// The workspace, as pixels or as planes.
+    /// The view as interleaved pixels, in the workspace.
     Pixels,
+    /// The view as planes, in the workspace.
     Planes,
 }
 
@@ -277,7 +277,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Runs step `i`. With `pixels`, the next step is a style, so the result should be in interleaved pixels.
+    /// Runs step `i`. `pixels` is true if the next step is a style, for which a crop then writes interleaved pixels.
     fn step(&mut self, i: usize, step: &Step, pixels: bool) -> Result<()> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Crop(_, interpolation), _) => self.crop(View::crop_of(step, self.params)?, *interpolation, pixels),

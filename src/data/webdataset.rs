@@ -47,7 +47,8 @@ pub struct WebDataset {
     with_class: Option<bool>,
 }
 
-/// The sample to which the last files of a shard belong: its name, image and class, and the number of its other files.
+/// The sample to which the most recently read files of a shard belong: its name, the offset and size of its image, its class,
+/// and the number of its other files.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
@@ -66,7 +67,7 @@ struct Sample {
 
 impl WebDataset {
     /// Indexes shards. With `keep_going`, a shard with an unreadable part contributes the samples before that part and is
-    /// listed in [`WebDataset::damaged`]; without, it is an error.
+    /// listed in [`WebDataset::damaged`]; otherwise, such a shard is an error.
     ///
     /// # Errors
     /// A shard cannot be read to its end or has no images; a class is not an integer or has no image; a sample has two images

@@ -23,7 +23,7 @@ pub trait Backbone: Send + Sync {
     /// The dimension of the features.
     fn features(&self) -> usize;
 
-    /// The total stride of the stem, the layers before the first stage: 4 for a ResNet's ImageNet stem, with its pooling.
+    /// The total stride of the stem, the layers before the first stage: 4 for a ResNet's ImageNet stem, including its pooling.
     fn stem_stride(&self) -> usize;
 
     /// The minimum height and width of a view, in pixels.
@@ -42,7 +42,7 @@ pub trait Backbone: Send + Sync {
 /// to torchvision's.
 ///
 /// # Errors
-/// The name is not in [`BACKBONES`], or a setting is unknown, of the wrong type or invalid.
+/// The name is missing or not in [`BACKBONES`], or a setting is unknown, of the wrong type or invalid.
 pub fn build(json: &Value) -> Result<Box<dyn Backbone>> {
     parts::read("backbone", json, BACKBONES)
 }

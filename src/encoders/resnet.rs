@@ -1,5 +1,6 @@
 //! torchvision's ResNet-18, 34, 50 and 101 (He et al. 2016) without the classifier. Names and initialization are torchvision's,
-//! and a bottleneck has its stride in the 3x3 convolution. The stem is that for ImageNet, or that for CIFAR (3x3, no pooling).
+//! and a bottleneck has its stride in the 3x3 convolution. The stem is either torchvision's, for ImageNet, or a 3x3 convolution
+//! without pooling, for CIFAR. The features are the mean over the pixels of the last map.
 //!
 //! ```text
 //! y = relu(bn(conv(... relu(bn(conv(x))))) + shortcut(x))        two convolutions per block, or three: 1x1, 3x3, 1x1
@@ -69,7 +70,7 @@ pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbo
         return Err(Error::value(
             "width",
             settings.width,
-            "a multiple of 1/8 from 1/8 to 8, so that channels come in eights",
+            "must be a multiple of 1/8 from 1/8 to 8, so that channels come in eights",
         ));
     }
     Ok(Box::new(Plan { arch, settings }))
@@ -235,7 +236,7 @@ impl Block {
     }
 }
 
-/// The shape of the stem's max pooling.
+/// The window of the stem's max pooling, for this input.
 fn window(x: &Array) -> Window {
     Window { size: (x.shape[1], x.shape[2]), channels: x.channels(), kernel: 3, stride: 2, padding: 1 }
 }

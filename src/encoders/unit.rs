@@ -21,7 +21,8 @@ impl Unit {
         KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
     }
 
-    /// Returns the gradients of the input, if it is wanted, and of the residual, if there was one. Frees the kept arrays.
+    /// Writes the gradients of the parameters to `gradient`, and frees the kept arrays. Returns the gradients of the input, if
+    /// `wants_input` is set, and of the residual, if `residual` is set.
     pub(super) fn backward(
         &self,
         engine: Engine,

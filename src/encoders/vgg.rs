@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Number of output channels of each convolution, stage by stage.
 const STAGES: [&[usize]; 5] = [&[64], &[128], &[256, 256], &[512, 512], &[512, 512]];
 
-/// The settings of the VGG, of which there are none.
+/// The settings of VGG-11; it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VggSettings {}

@@ -25,8 +25,8 @@ const NONE: i64 = -1;
 const QUERIES: usize = 16384;
 /// The maximum size, in bytes, of the neighbours of all queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Number of rows of the bank, a tile, that are normalized at a time: they stay in the cache while all queries of the pass are
-/// compared with them.
+/// Number of rows in a tile, the part of the bank that is normalized at a time: it stays in the cache while all queries of the
+/// pass are compared with it.
 const TILE: usize = 512;
 /// Number of queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
@@ -35,10 +35,11 @@ const PART: usize = 1 << 15;
 /// Number of cosine similarities that are skipped together if none of them is large enough.
 const PASSED: usize = 16;
 
-/// Ranks classes for each query by its nearest neighbours in `bank`. Returns `top` labels per query, or as many as there are
-/// classes, best first, padded with -1 beyond the classes of the neighbours. Equal scores are ordered by label.
+/// Ranks classes for each query by its nearest neighbours in `bank`. Returns `top` labels per query, or as many as the bank has
+/// classes if these are fewer, best first. If the neighbours of a query have fewer classes than that, its list is padded with
+/// -1. Equal scores are ordered by label.
 ///
-/// In addition to bank, queries and results, memory is needed for a tile of the bank and for the neighbours of some thousand
+/// In addition to bank, queries and results, memory is needed for a tile of the bank and for the neighbours of several thousand
 /// queries.
 ///
 /// # Errors
@@ -96,7 +97,7 @@ impl Neighbour {
     }
 }
 
-/// The rows nearest to a query so far, and some that no longer are.
+/// The rows nearest to a query so far, and some that no longer belong to the k nearest.
 #[derive(Clone, Debug)]
 struct Nearest {
     found: Vec<Neighbour>,
@@ -149,7 +150,7 @@ impl Nearest {
     }
 }
 
-/// Compares the queries `asked` with `known`, the rows of the bank from row `first` on.
+/// Compares the queries `asked` with `known`, the tile of the bank that starts at row `first`.
 fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: usize, nearest: &mut [Nearest]) {
     let dim = asked.len() / nearest.len();
     let rows = known.len() / dim;

@@ -23,7 +23,7 @@ const ORDERED: usize = 1 << 18;
 /// The settings of the probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSettings {
-    /// The initial learning rate, for a batch of 256; it is proportional to the batch size.
+    /// The initial learning rate for a batch of 256; for other batch sizes, it is scaled in proportion.
     pub lr: f64,
     /// Number of passes over the features.
     pub epochs: usize,
@@ -40,7 +40,7 @@ pub struct LinearSettings {
 /// Trains a linear probe on features.
 ///
 /// # Errors
-/// There is only one class, a setting is invalid, or the probe diverges.
+/// There is only one class, a setting is invalid, there is not enough memory, or the probe diverges.
 pub fn linear_probe(engine: Engine, settings: LinearSettings, features: &Features) -> Result<Softmax> {
     let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
     let (Classes { labels, places }, dim, n) = (features.classes()?, features.dim, features.len());

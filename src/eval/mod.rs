@@ -10,7 +10,7 @@ pub use softmax::Softmax;
 
 use crate::error::{Error, Result};
 
-/// Frozen features, and the label of each row's class, an integer >= 0.
+/// Frozen features, and the class label of each row, an integer >= 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     numbers: &'a [f32],

@@ -1,5 +1,5 @@
-//! Steps of softmax regression, divided among threads by features: the weights, gradient and optimizer state of a part of the
-//! features belong to one thread, and only scores are exchanged.
+//! Steps of softmax regression, divided among threads by features: each part of the features has its own weights, gradient and
+//! optimizer state, one thread works on a part at a time, and parts exchange only scores.
 //!
 //! ```text
 //! scores  = W f + b, summed over the parts             one part at a time
@@ -23,9 +23,10 @@ use std::sync::{Mutex, PoisonError, RwLock};
 
 /// The maximum number of rows whose scores are in memory at once.
 pub(super) const BLOCK: usize = 512;
-/// The maximum number of parts.
+/// The maximum number of parts of the features.
 const PARTS: usize = 8;
-/// Minimum number of products of a part and a block, so that they take much longer than the synchronization of a round.
+/// Minimum number of multiplications for one part of the features and one block of rows, so that they take much longer than the
+/// synchronization of a round.
 const SHARE: usize = 1 << 19;
 /// Number of features in a strip: the width that the kernels read without packing.
 const STRIP: usize = 64;
@@ -134,7 +135,8 @@ struct FeaturePart {
     optimizer: Optimizer,
     /// The features of a block, strip by strip, `[rows][features]` each.
     rows: Vec<f32>,
-    /// The contribution of a strip to the scores or, in backward passes, the gradient with respect to the scores of a block.
+    /// The contribution of a strip to the scores of a block or, in the backward pass, the gradient with respect to these
+    /// scores.
     scores: Vec<f32>,
     /// The gradient with respect to the weights for a block.
     of_block: Vec<f32>,
@@ -157,7 +159,7 @@ impl FeaturePart {
         Ok(Self { columns, classes, numbers, optimizer, rows: vec![], scores: vec![], of_block, gradient })
     }
 
-    /// Gathers the features of a block, and computes the contribution of this part to `scores`.
+    /// Gathers the features of a block, and writes the contribution of this part to the scores to `scores`.
     fn score(&mut self, isa: Isa, known: LabelledRows, block: &RowBlock, scores: &mut Vec<f32>) {
         self.gather(known, block.rows);
         let (n, classes) = (block.rows.len(), self.classes);

@@ -1,5 +1,5 @@
 //! Random affine transform about the centre: rotation, translation, scale and shear, with the size of the image unchanged and
-//! uncovered pixels black, as torchvision's `RandomAffine` on a PIL image with nearest interpolation.
+//! uncovered pixels black, like torchvision's `RandomAffine` on a PIL image with nearest interpolation.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -78,8 +78,8 @@ impl Operation for Affine {
     }
 }
 
-/// Returns the inverse of the transform that translates and then rotates, scales and shears about the centre, as in
-/// torchvision's `_get_inverse_affine_matrix`.
+/// Returns the inverse of the transform that shears, scales and rotates about the centre and then translates, as torchvision's
+/// `_get_inverse_affine_matrix` does.
 fn axes(values: &Values, (height, width): Size) -> Result<Axes> {
     let [angle, shift_x, shift_y, scale, shear_x, shear_y] = values.get(NAMES)?;
     if !values.0.iter().all(|(_, x)| x.is_finite()) || scale <= 0.0 {

@@ -1,5 +1,5 @@
-//! Colour jitter: changes brightness, contrast, saturation and hue by random factors in random order, as torchvision's
-//! `ColorJitter` or as BYOL's variant.
+//! Colour jitter: changes brightness, contrast, saturation and hue by random factors in random order, like torchvision's
+//! `ColorJitter` or BYOL's variant of it.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// One of the four adjustments of a colour jitter, with its strength.
+/// An adjustment of a colour jitter, with its strength. A jitter has four: brightness, contrast, saturation and hue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Factor {
     /// Scales brightness: 0 is black, 1 the image itself.
@@ -39,8 +39,8 @@ pub enum JitterForm {
     /// torchvision's, on a PIL image.
     #[default]
     Torchvision,
-    /// BYOL's, from deepmind-research `byol/utils/augmentations.py`: brightness is added, contrast is per channel, saturation
-    /// is that of HSV.
+    /// BYOL's, from `byol/utils/augmentations.py` in deepmind-research: brightness is added, contrast is per channel,
+    /// saturation is that of HSV.
     Byol,
 }
 
@@ -104,7 +104,7 @@ impl ColorJitter {
     }
 }
 
-/// Returns the factors in drawn values, in order, without those that leave the image unchanged.
+/// Converts drawn values to factors, in order, without those that leave the image unchanged.
 fn factors_of(values: &Values) -> Result<Vec<Factor>> {
     values
         .0

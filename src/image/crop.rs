@@ -1,7 +1,7 @@
 //! A random crop and its resizing: torchvision's `RandomResizedCrop` with antialiasing.
 //!
-//! Only pixels of the crop are read. Images are resized as in Pillow: in two passes, with rounding in between, of a filter
-//! whose support widens in proportion to the reduction.
+//! Only pixels of the crop are read. Images are resized as in Pillow: a filter whose support widens in proportion to the
+//! reduction is applied in two passes, with rounding in between.
 use super::RgbView;
 use super::operation::Values;
 use crate::error::{Error, Result, checked_range};
@@ -90,7 +90,7 @@ impl RandomResizedCrop {
         })
     }
 
-    /// Draws a crop: an area uniformly, an aspect ratio uniformly in its logarithm, and a position. If ten draws in a row do
+    /// Draws a crop: its area and its position uniformly, its aspect ratio uniformly in the logarithm. If ten draws in a row do
     /// not fit into the image, the crop is the largest central one with an aspect ratio in the range.
     ///
     /// # Panics

@@ -18,9 +18,9 @@ use std::path::Path;
 
 type Read<T> = std::result::Result<T, Refused>;
 
-/// The largest pixel count, the same as in Pillow, and the longest side: files that exceed them are treated as decompression
-/// bombs.
+/// The largest number of pixels, the same as in Pillow: images with more of them are treated as decompression bombs.
 const MOST_PIXELS: u64 = 178_956_970;
+/// The longest accepted side in pixels.
 const LONGEST_SIDE: u32 = 65_535;
 /// The largest file in bytes: the size of `MOST_PIXELS` pixels with four channels of 16 bits.
 const LARGEST_FILE: u64 = 8 * MOST_PIXELS + (1 << 20);
@@ -33,11 +33,11 @@ const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
     /// The shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which no side
-    /// is shorter than this. Fewer pixels of each 8x8 block are then computed, from its lower frequencies. Size and pixels are
-    /// those of PIL's `Image.draft`.
+    /// is shorter than this, or at full size if there is no such reduction. Fewer pixels of each 8x8 block are then computed,
+    /// from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
     pub least: Option<u16>,
-    /// True rotates the image upright by EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is always
-    /// rotated, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
+    /// True rotates the image upright according to EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
+    /// always rotated, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
     pub exif: bool,
     /// Maps (height, width) of the upright decoded image to the region that is needed. The result has the size of the whole
     /// image, but pixels outside the region are unspecified. Which files are refused or reported as damaged does not depend on
@@ -145,11 +145,11 @@ impl Container {
 
 /// Decodes the bytes of a file. Gray becomes three equal channels, and transparency is dropped without blending. 16-bit gray is
 /// rounded to 8 bits, and so are the 16-bit channels of PNM, while those of PNG and TIFF lose their lower byte, as in Pillow.
-/// Of an animation, the first frame is decoded.
+/// Only the first frame of an animation is decoded.
 ///
 /// # Errors
-/// The bytes are not an image, are of an unsupported container, are broken or too large, or claim more pixels than they can
-/// encode; or there is not enough memory. The error names the file `name`.
+/// The bytes are not an image, or have an unsupported format; the image is broken or too large, or claims more pixels than its
+/// bytes can encode; or there is not enough memory. The error names the file `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
 }
@@ -192,7 +192,7 @@ fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     Ok((height as usize, width as usize))
 }
 
-/// Checks that `packed` compressed bytes can expand to the claimed size.
+/// Checks that `packed` compressed bytes can expand to the claimed size, if each expands to at most `most` bytes.
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
@@ -245,7 +245,8 @@ fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
 /// Reads a file and decodes it.
 ///
 /// # Errors
-/// The file cannot be read, is not a regular file, or is not an image: see [`files::regular`] and [`decode`].
+/// The file cannot be read, is not a regular file, is larger than any accepted image, or is not an image: see
+/// [`files::regular`] and [`decode`].
 pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     let size = files::regular(path)?.len();
     if size > LARGEST_FILE {
@@ -254,7 +255,7 @@ pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
-/// Decodes a JPEG without rotating it, although `region` in the options refers to the upright image.
+/// Decodes a JPEG without rotating it; `region` in the options still refers to the upright image.
 fn stored_jpeg(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     let orientation = if options.exif { jpeg_segments::metadata(bytes).orientation() } else { Orientation::default() };
     let part = options.region.map(|region| {

@@ -2,7 +2,7 @@
 use crate::kernels::image::color::cuda::DeviceFactor;
 use crate::kernels::image::rotation::cuda::Axes;
 
-/// A step of the GPU kernels.
+/// A step that the GPU kernels compute.
 #[derive(Clone, Debug)]
 pub enum DeviceStep {
     /// Changes the colour of each pixel.
@@ -11,7 +11,7 @@ pub enum DeviceStep {
     Gray,
     /// Applies an affine transform with nearest interpolation.
     Turn(Axes),
-    /// Blurs with this many taps; the vector holds the centre tap and those on one side of it.
+    /// Blurs with this many taps; the vector holds the centre tap and, on one side of it, those large enough to affect a byte.
     Taps(usize, Vec<f32>),
     /// Blurs as Pillow's `GaussianBlur` with this sigma does, with box blurs.
     Boxes(f32),

@@ -1,4 +1,4 @@
-//! Random Gaussian blur: the taps of torchvision's `gaussian_blur`, or the boxes of Pillow's `GaussianBlur`.
+//! Random Gaussian blur, with the taps of torchvision's `gaussian_blur`, or the box blurs of Pillow's `GaussianBlur`.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -32,7 +32,7 @@ impl GaussianBlur {
     /// to 2.
     ///
     /// # Errors
-    /// The range of sigma is reversed or not positive, or the number of taps is even.
+    /// The range of sigma is reversed, not positive or above 1e4; or the number of taps is even.
     pub fn new(sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
         if let BlurKernel::Taps(taps) = kernel {
             checked_kernel_size(taps)?;
@@ -93,7 +93,7 @@ impl Operation for GaussianBlur {
 /// The largest sigma; far smaller ones already turn an image into a single colour.
 const MOST: f32 = 1e4;
 
-/// Blurs with this many taps of a Gaussian, with reflected edges.
+/// Blurs with `kernel_size` taps of a Gaussian, with reflected edges.
 ///
 /// # Errors
 /// The number of taps is even, or more than twice a side of the image; or sigma is not positive or above 1e4.

@@ -1,8 +1,8 @@
 //! The trait of operations that augment a view, and the values that they draw.
 //!
-//! An operation draws its parameters as values, and applying it with given values is a pure function; on a GPU it is lowered to
-//! steps of the kernels. To add an operation, write a file here and its kernel, and add its lines to `mod.rs`, which holds
-//! [`OPERATIONS`](super::OPERATIONS).
+//! An operation draws its parameters as values, and applying it with given values is a pure function; on a GPU, the operation
+//! is lowered to steps of the kernels. To add an operation, write a file here and its kernel, and add its lines to `mod.rs`,
+//! which holds [`OPERATIONS`](super::OPERATIONS).
 use super::{Planes, device::DeviceStep, output::NumbersMut};
 use crate::error::{Error, Result, checked_probability};
 use crate::kernels::image::gaussian_blur::BlurScratch;
@@ -88,7 +88,7 @@ impl Values {
     /// Returns the values with these names, which must be the only ones.
     ///
     /// # Errors
-    /// Names are missing, or there are others.
+    /// A name is missing, or there is another one.
     pub fn get<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
         let found = names.map(|wanted| self.0.iter().find(|(name, _)| name == wanted).map(|&(_, x)| x));
         match self.0.len() == N && found.iter().all(Option::is_some) {

@@ -74,7 +74,7 @@ impl NumbersMut<'_> {
     }
 }
 
-/// A lookup table of the output value of each byte, for each channel.
+/// A lookup table of the output value of each byte, for each channel; bytes are output unchanged, without a table.
 #[derive(Clone, Debug)]
 enum Table {
     U8,
@@ -88,10 +88,11 @@ impl Normalize {
 }
 
 impl Output {
-    /// Creates a format with values of this type, `[3][height][width]` or, channels last, `[height][width][3]`.
+    /// Creates a format with values of this type, `[3][height][width]` or, if `channels_last`, `[height][width][3]`.
     ///
     /// # Errors
-    /// A standard deviation is not positive, a value is not finite, or bytes would be normalized.
+    /// A standard deviation is not positive, a mean or standard deviation is not finite, or the type is bytes, which cannot be
+    /// normalized.
     pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
         let Normalize { mean, std } = normalize;
         if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {

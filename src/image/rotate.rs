@@ -59,8 +59,8 @@ fn checked_degrees(degrees: f64) -> Result<()> {
     }
 }
 
-/// Returns the affine maps from the pixels of a rotated image to columns and to rows of the source, as [`Planes::turn`] takes
-/// them.
+/// Returns two affine maps, from the pixels of a rotated image to the columns and to the rows of the source, in the form that
+/// [`Planes::turn`] takes.
 pub(crate) fn rotation_axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
     // Rounded as in Pillow's `Image.rotate`, so that right angles are exact.

@@ -1,4 +1,5 @@
-//! Loops over values. All SIMD and CUDA code is here, and almost all `unsafe` code. The modules, lowest first:
+//! Compute kernels: loops over pixels, features and weights. All SIMD and CUDA code is here, and almost all `unsafe` code. The
+//! modules, lowest first:
 //!
 //! - [`isa`]: instruction sets, and vector types for loops that are written once.
 //! - [`threads`]: the thread pool, and memory that many threads write.

@@ -57,7 +57,8 @@ impl MethodSettings for ByolSettings {
         self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
-    /// Counts the weights of projector and predictor, their gradients, and their optimizer state.
+    /// Counts the weights of projector and predictor that do not depend on the backbone, their gradients, and their optimizer
+    /// state.
     fn held(&self) -> Result<usize> {
         memory::count("dim and hidden_dim", &[3, 3, self.hidden_dim, self.dim])
     }

@@ -12,9 +12,9 @@ pub fn normalized(z: &Tensor) -> Result<Tensor> {
     Ok(z.broadcast_div(&length)?)
 }
 
-/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, where k+ is the row of `k`
-/// for the row q of `q`, and the sum runs over k+ and all keys in the queue. All rows must be normalized. Returns the loss, and
-/// the fraction of queries that are at least as similar to k+ as to any key in the queue.
+/// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, averaged over the rows q
+/// of `q`. Here, k+ is the row of `k` that belongs to q, and the sum runs over k+ and all keys in `queue`. All rows must be
+/// normalized. Returns the loss, and the fraction of queries that are at least as similar to k+ as to any key in the queue.
 ///
 /// # Errors
 /// A candle operation fails.
@@ -36,8 +36,8 @@ pub fn mean_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok((normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?)
 }
 
-/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows, where rows i and n + i are the two views of an
-/// image. Returns the loss, and the fraction of rows whose nearest row is the other view of the same image.
+/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows of `z`, where rows i and n + i are the two views
+/// of an image. Returns the loss, and the fraction of rows whose nearest other row is the other view of the same image.
 ///
 /// # Errors
 /// A candle operation fails.

@@ -6,8 +6,8 @@
 //! loss = -log exp(q k / T) / (exp(q k / T) + sum over the queue of exp(q k' / T))
 //! the queue appends k, and drops its oldest keys
 //! ```
-//! MoCo shuffles the images of keys among devices, so that batch norms do not leak which key belongs to which query. Here, on
-//! one device, the batch is split into parts for batch norms, and these images are shuffled among the parts (as in MoCo's Colab
+//! MoCo shuffles the keys' images among devices, so that batch norms do not leak which key belongs to which query. Here, on one
+//! device, the batch is split into parts for batch norms, and the keys' images are shuffled among the parts (as in MoCo's Colab
 //! notebook).
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
@@ -112,7 +112,7 @@ fn first_keys(queue: usize, dim: usize, generator: &mut Generator) -> Result<Ten
 }
 
 impl Moco {
-    /// Computes the features and the queries of views.
+    /// Computes the features and the queries of a batch of views.
     fn queries(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let mode = Mode::Train { splits: self.settings.splits };
         let features = self.query[0].forward(x, mode)?;
@@ -120,7 +120,8 @@ impl Moco {
         Ok((features, queries))
     }
 
-    /// Computes the keys of images, shuffled among the parts of the batch, and restores their order.
+    /// Computes the keys of the images of a view. The images are shuffled among the parts of the batch, and the keys put back
+    /// into the original order.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
         let keys =
@@ -136,7 +137,7 @@ impl Moco {
         normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?)
     }
 
-    /// Applies `make`, which runs the key network, to a batch, piece by piece if it is processed in pieces.
+    /// Applies `make`, which runs the key network, to a batch, piece by piece if steps process their batches in pieces.
     fn by_pieces(&self, x: &Tensor, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let pieces = self.key[0].pieces();
         if pieces == 1 {

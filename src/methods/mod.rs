@@ -1,4 +1,4 @@
-//! The pretraining methods, one file per paper, with settings, networks, loss, and momentum encoders.
+//! The pretraining methods, one file per paper: settings, networks, losses and momentum encoders.
 mod byol;
 mod losses;
 mod moco;
@@ -31,7 +31,7 @@ pub const METHODS: &[Row<dyn MethodSettings>] = &[
 /// Reads a method's settings from JSON: `{"name": "byol", ...}`.
 ///
 /// # Errors
-/// The name is not in [`METHODS`], or a setting is missing, unknown or of the wrong type.
+/// The name is missing or not in [`METHODS`], or a setting is missing, unknown or of the wrong type.
 pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
     parts::read("method", json, METHODS)
 }
@@ -69,7 +69,7 @@ pub trait MethodSettings: Send + Sync {
     /// Builds the method with initial parameters.
     ///
     /// # Errors
-    /// A candle operation fails.
+    /// A setting is invalid, or a candle operation fails.
     fn make(&self, materials: Materials) -> Result<Box<dyn Method>>;
 }
 
@@ -105,7 +105,7 @@ impl ViewPairs {
         Ok(Self(Tensor::cat(&[self.left()?.narrow(0, first, n)?, self.right()?.narrow(0, first, n)?], 0)?))
     }
 
-    /// The left views, for the query or online network.
+    /// The left views, from which MoCo's asymmetric loss takes its queries.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -113,7 +113,7 @@ impl ViewPairs {
         Ok(self.0.narrow(0, 0, self.images())?)
     }
 
-    /// The right views, for the key or target network, if there is one.
+    /// The right views, from which MoCo's asymmetric loss takes its keys.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -136,13 +136,13 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Creates a result from a loss and the rows of the left views.
+    /// Creates a result from a loss, the features and projections of the left views, and other metrics.
     pub fn new(loss: Tensor, features: &Tensor, projections: &Tensor, watched: Vec<(&'static str, f32)>) -> Self {
         Self { loss, features: features.clone(), projections: projections.clone(), watched }
     }
 }
 
-/// A trained network with its learning rate.
+/// A trained network, and the settings of its learning rate.
 #[derive(Clone, Copy)]
 pub struct Learning<'a> {
     /// Its name in states and files.
@@ -156,7 +156,7 @@ pub struct Learning<'a> {
 }
 
 impl<'a> Learning<'a> {
-    /// Creates an entry for a network that follows the schedule.
+    /// Creates an entry for a network whose learning rate follows the schedule.
     pub fn new(name: &'static str, network: &'a Network) -> Self {
         Self { name, network, lr_scale: 1.0, fixed_lr: false }
     }
@@ -170,7 +170,7 @@ pub trait Method: Send + Sync {
     /// Checks that this batch size is supported.
     ///
     /// # Errors
-    /// The batch size is not supported.
+    /// The batch has fewer than 2 images, or cannot be split into equal parts of at least 2 images.
     fn check_batch(&self, batch: usize) -> Result<()> {
         let splits = self.splits();
         if splits > 1 && (!batch.is_multiple_of(splits) || batch / splits < 2) {
@@ -184,11 +184,11 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// Begins a step: a method may update its momentum encoder here, and compute targets that need no gradient for all rows at
-    /// once. `m` is the EMA coefficient of the momentum encoder, if there is one.
+    /// Begins a step: a method may update its momentum encoder here, and compute, for all rows at once, targets that need no
+    /// gradient. `m` is the EMA coefficient of the momentum encoder, if there is one.
     ///
     /// # Errors
-    /// The batch size is not supported, or a candle operation fails.
+    /// A candle operation fails.
     fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
 
     /// Computes the inputs of the loss, tensors with a row for each pair of views: the features of the left views, their

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! z = g(f(x)) of both views in one batch, normalized
-//! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i, j the other view of i
+//! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i; j is the other view of i
 //! ```
 //! If `splits` is greater than 1, batch norms use the statistics of parts of the batch; each part contains both views of its
 //! images, as if it were on a separate device.
@@ -108,8 +108,8 @@ impl Method for SimClr {
     }
 }
 
-/// Returns the order of the `2 n` views in which each part has its left views followed by its right views, and the inverse
-/// order.
+/// Returns an order of the `2 n` views in which those of each part are consecutive, its left views first, and the inverse of
+/// that order.
 fn by_parts(n: usize, parts: usize) -> Result<[Tensor; 2]> {
     let size = n / parts;
     let order =

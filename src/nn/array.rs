@@ -35,7 +35,7 @@ pub struct Engine {
 }
 
 impl Array {
-    /// Creates an array of zeros.
+    /// Creates an array of zeros; unwinds like [`memory::or_unwind`] if memory is exhausted.
     pub fn zeros(shape: [usize; 4]) -> Self {
         let numbers = memory::zeros("a batch's maps", shape.iter().product());
         Self { shape, numbers: memory::or_unwind(numbers) }
@@ -68,7 +68,8 @@ impl Array {
 }
 
 impl Engine {
-    /// Creates an engine with the fastest instruction set, or the one named by `SASSL_ISA`, and with at least one thread.
+    /// Creates an engine with the fastest supported instruction set, or the one that the environment variable `SASSL_ISA`
+    /// names; 0 threads count as 1.
     ///
     /// # Errors
     /// `SASSL_ISA` is set to an unknown name, or to an instruction set that this machine does not support.

@@ -1,5 +1,5 @@
-//! Batch norm with an optional residual and ReLU, PyTorch's running statistics, and *split* batch norm, where each part of the
-//! batch has its own statistics, which emulates several devices on one (MoCo's Colab notebook, `SplitBatchNorm`).
+//! Batch norm with PyTorch's running statistics, and an optional residual and ReLU. In *split* batch norm, each part of the
+//! batch has its own statistics, which emulates several devices on one (`SplitBatchNorm` in MoCo's Colab notebook).
 use super::{Array, Engine, Initial, Layout, Mode};
 use crate::kernels::training::batch_norm::{Affine, Moments, backward};
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ pub struct BatchNorm {
 /// The output of a norm, and the statistics of each part of the batch, which the gradient needs.
 #[derive(Clone, Debug)]
 pub struct Normed {
-    /// `relu(gamma x^ + beta + residual)`.
+    /// `relu(gamma x^ + beta + residual)`, where `x^` is the normalized input; ReLU and residual are optional.
     pub y: Array,
     /// The moments of each part; empty if the running statistics were used.
     pub moments: Vec<Moments>,
@@ -66,10 +66,11 @@ impl BatchNorm {
         }
     }
 
-    /// Normalizes with the statistics of the batch in training, and with the running statistics otherwise.
+    /// Normalizes with the statistics of the batch in training, which also updates `buffers`, and with the running statistics
+    /// in [`Mode::Eval`].
     ///
     /// # Panics
-    /// If the batch cannot be split evenly into the parts of [`Mode`].
+    /// If the batch cannot be split evenly into the `splits` of the mode.
     pub fn forward(
         &self,
         engine: Engine,
@@ -103,8 +104,8 @@ impl BatchNorm {
         Normed { y, moments }
     }
 
-    /// Updates the running statistics with the mean over the parts, with unbiased variances; in [`Mode::Collect`], adds the
-    /// statistics of the parts to the sums in the buffers instead.
+    /// Updates the running statistics with the means and unbiased variances of the parts, averaged over the parts; in
+    /// [`Mode::Collect`], adds them to the sums in `buffers` instead.
     fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32], mode: Mode) {
         let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
         for c in 0..self.channels {
@@ -122,7 +123,8 @@ impl BatchNorm {
         buffers[self.batches.start] += 1.0;
     }
 
-    /// Returns the gradient of x and, if one was added, of the residual; writes the gradients of gamma and beta to `gradient`.
+    /// Returns the gradient of x and, if `residual` is set, that of the residual; writes the gradients of gamma and beta to
+    /// `gradient`.
     pub fn backward(
         &self,
         engine: Engine,

@@ -17,8 +17,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Creates a convolution with a square kernel, padding that preserves the size except for the stride, and no bias. It is
-    /// initialized like torchvision's ResNets and VGGs: He et al. 2015, fan-out mode.
+    /// Creates a convolution without a bias, with a square kernel of odd side, padded so that only the stride changes the size.
+    /// It is initialized like those of torchvision's ResNets and VGGs: He et al. 2015, fan-out mode.
     pub fn new(
         layout: &mut Layout,
         name: &str,

@@ -1,5 +1,5 @@
 //! The position of each tensor in a network's flat vector of parameters, its name and its initial values. Names are PyTorch's,
-//! as is the axis order in files; in memory, the axis order is different ([`Parameter::shape`]).
+//! as is the axis order in files; in memory, weights of convolutions have another axis order ([`Parameter::shape`]).
 use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
@@ -58,8 +58,8 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// Creates a layout in which norms replace this fraction of their running statistics with those of a batch: PyTorch's
-    /// `momentum`, which is 1 minus TensorFlow's.
+    /// Creates an empty layout. In each training step, its norms replace the fraction `norm_momentum` of their running
+    /// statistics with those of the batch, as with PyTorch's `momentum`, which is 1 minus TensorFlow's.
     pub fn with_norm_momentum(norm_momentum: f32) -> Self {
         Self { parameters: vec![], buffers: vec![], prefix: vec![], norm_momentum }
     }
@@ -89,7 +89,7 @@ impl Layout {
         start..start + len
     }
 
-    /// Calls `add` with `name` as the prefix of the names of all tensors that it adds.
+    /// Calls `add`, and prefixes the names of all tensors that it adds with `name` and a dot; returns its result.
     pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> T) -> T {
         self.prefix.push(name.to_owned());
         let made = add(self);
@@ -127,7 +127,7 @@ impl Layout {
         name.ends_with("num_batches_tracked")
     }
 
-    /// The total number of values of all parameters.
+    /// The total number of elements of all parameters.
     #[allow(clippy::len_without_is_empty)] // A network always has parameters.
     pub fn len(&self) -> usize {
         self.parameters.last().map_or(0, |last| last.range.end)

@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The layers between two linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
-    /// A ReLU, where linear layers have biases, as in MoCo v2.
+    /// A ReLU, after a linear layer with a bias, as in MoCo v2.
     Relu,
     /// Batch norm and a ReLU.
     BatchNorm {
@@ -70,7 +70,7 @@ struct KeptLayer {
 }
 
 impl Mlp {
-    /// Creates linear layers named `0`, `1`, ..., where layer n has `sizes[n]` inputs and `sizes[n + 1]` outputs.
+    /// Creates a head with the linear layers `0`, `1`, ..., where layer n has `sizes[n]` inputs and `sizes[n + 1]` outputs.
     pub fn new(layout: &mut Layout, engine: Engine, sizes: &[usize], hidden: Hidden, last: Last) -> Self {
         let count = sizes.len().saturating_sub(1);
         let layers = sizes.windows(2).enumerate().map(|(n, size)| {

@@ -1,4 +1,4 @@
-//! A network as one operation of candle's graph: `y = body(x; parameters)`, with a hand-written backward pass.
+//! A network as one operation in candle's graph: `y = body(x; parameters)`, with a hand-written backward pass.
 use super::batch_norm::follow;
 use super::{Array, ArrayRef, Layout};
 use crate::error::{Error, Result};
@@ -16,7 +16,8 @@ pub enum Mode {
         /// Number of parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// Those of each part of one piece of a batch; the statistics of the parts are added to the buffers.
+    /// Those of each part of one piece of a batch; instead of running statistics, the buffers hold sums, to which the
+    /// statistics of the parts are added.
     Collect {
         /// Number of parts of the piece.
         splits: usize,
@@ -79,7 +80,7 @@ struct Pieces {
 }
 
 impl Network {
-    /// Creates a trainable network with initial parameters.
+    /// Creates a trainable network, with initial parameters drawn from `generator`.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -96,7 +97,7 @@ impl Network {
         })
     }
 
-    /// Returns a copy of the network without gradients, such as a momentum encoder.
+    /// Returns a copy of the network whose parameters have no gradients, for a momentum encoder or a frozen backbone.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -122,7 +123,7 @@ impl Network {
         locked(&self.gradient).take()
     }
 
-    /// Calls `read` with the parameters.
+    /// Calls `read` with the parameters, and returns its result.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -147,12 +148,12 @@ impl Network {
         }
     }
 
-    /// Starts processing each batch in `count` pieces, which consist of whole parts ([`Mode::Train`]).
+    /// Starts processing each batch in `count` pieces, each of which consists of whole parts (see [`Mode::Train`]).
     pub fn begin_pieces(&self, count: usize) {
         *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
     }
 
-    /// Begins the next piece, on which the same passes run as on the previous one.
+    /// Begins the next piece. Its forward passes must be the same as those of the previous piece, in the same order.
     pub fn next_piece(&self) {
         locked(&self.pieces).iter_mut().for_each(|pieces| pieces.next = 0);
     }
@@ -163,7 +164,7 @@ impl Network {
     }
 
     /// Returns to processing whole batches. If `moves` is set, running statistics are updated with those of all pieces, pass by
-    /// pass; it must not be set if the passes repeated earlier ones.
+    /// pass; leave it unset if the passes only repeated earlier ones.
     pub fn end_pieces(&self, moves: bool) {
         let pieces = locked(&self.pieces).take();
         let mut buffers = self.buffers();
@@ -184,7 +185,7 @@ impl Network {
     /// Computes the output `[n, features]` for a batch `[n, height, width, channels]` or `[n, channels]`.
     ///
     /// # Errors
-    /// The input is not contiguous, not in float32 on the CPU, or has a rank other than 2 or 4.
+    /// The input is not contiguous, not float32, not on the CPU, or has a rank other than 2 or 4.
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let op = Op { network: self.clone(), mode, kept: Mutex::new(None), keep: self.params.track_op() };
         Ok(x.apply_op2(&self.params, op)?)

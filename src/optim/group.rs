@@ -1,4 +1,4 @@
-//! Groups of tensors to which weight decay or adaptation applies: all, or those with more than one dimension.
+//! Groups of tensors to which weight decay or LARS's adaptation applies: all, or those with more than one dimension.
 
 /// A trainable tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -57,7 +57,7 @@ impl Rule for Lars {
 }
 
 impl Lars {
-    /// The factor by which `u` is multiplied, given `|p|` and `|u|`.
+    /// Returns the factor by which `u` is multiplied, given `|p|` and `|u|`.
     fn trust(&self, (param, update): (f64, f64)) -> f32 {
         match param > 0.0 && update > 0.0 {
             true => (self.eta * param / update) as f32,

@@ -1,6 +1,6 @@
 //! Optimizers with a state that can be saved, schedules of learning rates and momenta, and the exponential moving average.
 //!
-//! An optimizer updates flat slices tensor by tensor, so that callers need not keep all of them in memory at once:
+//! An optimizer updates flat slices tensor by tensor, so that callers need not keep all tensors in memory at once:
 //!
 //! ```
 //! # fn main() -> sassl::Result<()> {
@@ -57,7 +57,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
-/// An update rule with its state for each tensor, in the order in which the tensors were passed.
+/// An update rule with its state for each tensor, in the order in which the tensors were passed to [`Optimizer::new`].
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
@@ -85,7 +85,8 @@ impl Optimizer {
         Ok(Self { rule: Box::new(rule), parameters, slots })
     }
 
-    /// Updates the tensor with this index. A training step consists of one call for each tensor, in any order.
+    /// Updates `param`, the values of the tensor with this index, given its gradient `grad`. A training step consists of one
+    /// call for each tensor, in any order.
     ///
     /// # Panics
     /// If there is no such tensor, or the length of `param` or `grad` does not match it.
@@ -96,7 +97,7 @@ impl Optimizer {
         self.rule.update(parameter, lr, param, grad, &mut self.slots[index]);
     }
 
-    /// The state, for resuming bit-exactly: entries named `parameter.slot`, always in the same order.
+    /// The state from which training resumes bit-exactly: entries named `parameter.slot`, always in the same order.
     pub fn state(&self) -> Vec<(String, &[f32])> {
         let slots = self.slots.iter().flatten().map(Vec::as_slice);
         self.entries().into_iter().map(|(entry, _)| entry).zip(slots).collect()

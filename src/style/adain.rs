@@ -8,12 +8,13 @@
 //!
 //! The content is encoded once, for its z and for T, if its sides are multiples of 8 or the pools keep an odd last row and
 //! column. Otherwise T would return an image smaller than the content, so the content is padded by reflection to multiples of 8
-//! and the output is cropped. Blending z is blending feature maps: `f` enters linearly.
+//! and the output is cropped. Blending z is equivalent to blending feature maps, because the decoder's input is linear in z,
+//! apart from the clamp at 0.
 //!
 //! A draw from a Gaussian may have negative deviations, which no feature map has and which would invert channels. The nearest
-//! valid value is 0. T applies this clamp, not the Gaussian: after the blend with the content's deviations, few channels are
-//! negative, and all others keep the drawn values. (No feature map of the encoder has a negative mean either, but a negative
-//! mean only shifts a channel.)
+//! valid value is 0. The clamp is applied by T rather than by the Gaussian, because after the blend with the content's
+//! deviations few channels are still negative, and all others keep the drawn values. (No feature map of the encoder has a
+//! negative mean either, but a negative mean only shifts a channel.)
 use super::layers::{LayerScratch, around, run_conv, shape_of};
 use super::transformer::Stylized;
 use crate::error::Result;
@@ -91,7 +92,7 @@ impl Form {
         Ok(Some(Self { border, colour, pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil }, deviation, dim }))
     }
 
-    /// Returns the reflection padding with which a content of this size loses no row or column in the pools.
+    /// Returns the reflection padding with which a content image of this size loses no row or column in the pools.
     pub(super) fn beyond(&self, (height, width): (usize, usize)) -> Pad {
         let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
         Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) }
@@ -161,7 +162,7 @@ impl Adain {
         encoded
     }
 
-    /// Computes the feature map of relu4_1 and its moments, for an image with the padding `more` by reflection.
+    /// Computes the feature map of relu4_1 and its moments, for an image that is first padded by `more`, with reflection.
     fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
         let (isa, Form { border, pool, deviation, .. }) = (self.path.isa(), self.form);
         let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
@@ -188,8 +189,8 @@ impl Adain {
         }
     }
 
-    /// Returns the image in [0, 1], with the padding `more` by reflection, in a map with room for the padding of the first
-    /// convolution.
+    /// Returns the image in [0, 1], padded by `more` with reflection. The map also has the padding of the first convolution,
+    /// already filled.
     fn image(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let height = image.len() / (3 * width);
         let (rows, columns) = (height + more.bottom, width + more.right);
@@ -210,7 +211,7 @@ impl Adain {
         out
     }
 
-    /// Computes T of an encoded image, and returns its memory to `scratch` for reuse.
+    /// Computes T of an encoded image, and returns the encoding's memory to `scratch` for reuse.
     pub(super) fn decode(&self, content: Encoded, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let isa = self.path.isa();
         let Encoded { map, mean, deviation } = content;

@@ -28,11 +28,12 @@ enum Rows {
 }
 
 impl Bank {
-    /// Creates a bank of `vectors`, `[len, dim]`, computed by the predictor of `space`, with optional names, one per vector.
+    /// Creates a bank of style vectors, `[len, dim]`, in the style space with the id `space`. Names are optional, one per
+    /// vector.
     ///
     /// # Errors
-    /// There are no vectors, their total length is not a multiple of `dim`, values are not finite, or there is not exactly one
-    /// name for each vector.
+    /// There are no vectors, `dim` is 0, the number of values is not a multiple of `dim`, values are not finite, or there is
+    /// not exactly one name for each vector.
     pub fn new(vectors: Vec<f32>, dim: usize, space: &str, names: Option<Vec<String>>) -> Result<Self> {
         if dim == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(dim) {
             let got = format!("{} values for vectors of length {dim}", vectors.len());
@@ -144,7 +145,7 @@ impl Bank {
         &self.space
     }
 
-    /// Returns the name of the image that each vector was computed from, if known.
+    /// Returns the name of each vector, e.g. of the image it was computed from; `None` if the bank has no names.
     pub fn names(&self) -> Option<&[String]> {
         self.names.as_deref()
     }
@@ -179,7 +180,8 @@ impl Bank {
     /// Fits a Gaussian of this rank to the vectors.
     ///
     /// # Errors
-    /// The rank is 0, or exceeds the rank of the bank's covariance matrix.
+    /// The rank is 0 or above `min(dim, len - 1)`, the highest possible rank of the covariance matrix; or there is not enough
+    /// memory.
     pub fn gaussian(&self, rank: usize) -> Result<Gaussian> {
         Gaussian::new(self, rank)
     }

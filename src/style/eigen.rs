@@ -1,8 +1,8 @@
 //! Eigenvalues and eigenvectors of a symmetric matrix `A = Q T Q^T`, `T = Z D Z^T`: Householder reflections `Q` make it
-//! tridiagonal, and QL steps with implicit shifts (Wilkinson and Reinsch 1971, tred2 and tql2) diagonal.
+//! tridiagonal, and QL steps with implicit shifts then make it diagonal (Wilkinson and Reinsch 1971, tred2 and tql2).
 //!
-//! The rotations are stored, and applied in reverse order to as many unit vectors as eigenvectors are requested. So a few
-//! eigenvectors cost little more than the eigenvalues alone, `4/3 n^3` operations; both have float64 precision.
+//! The rotations of the QL steps are stored, and applied in reverse order to one unit vector for each requested eigenvector. So
+//! a few eigenvectors cost little more than the eigenvalues alone, `4/3 n^3` operations; both have float64 precision.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::memory;
@@ -13,7 +13,7 @@ use crate::memory;
 /// There is not enough memory.
 ///
 /// # Panics
-/// If `a` is not `n` by `n`, `most` exceeds `n`, or a value is not finite.
+/// If `a` is not `n` by `n`, `most` is not in `1..=n`, or a value is not finite.
 pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     assert!(a.len() == n * n && (1..=n).contains(&most));
     let (mut diagonal, beside) = tridiagonal(&mut a, n)?;
@@ -49,8 +49,8 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f
     Ok((order.iter().map(|&i| diagonal[i]).collect(), vectors.collect()))
 }
 
-/// Tridiagonalizes with Householder reflections `1 - v v^T`; each `v` is stored in its row of `a`, right of the diagonal.
-/// Returns the diagonal and the off-diagonal.
+/// Tridiagonalizes with Householder reflections `1 - v v^T`; each `v` is stored in its row of `a`, to the right of the
+/// diagonal. Returns the diagonal and the off-diagonal.
 fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut diagonal, mut beside) = (memory::zeros("dim", n)?, memory::zeros("dim", n)?);
     let mut product = memory::zeros("dim", n)?;
@@ -89,13 +89,13 @@ fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((diagonal, beside))
 }
 
-/// The cosines and sines of one QL step, first those of the rows `end - 1` and `end`, and then of each pair of rows above.
+/// The cosines and sines of one QL step, first those of the rows `end - 1` and `end`, then those of each pair of rows above.
 struct Sweep {
     end: usize,
     rotations: Vec<(f64, f64)>,
 }
 
-/// Runs QL steps until the off-diagonal vanishes.
+/// Runs QL steps until the off-diagonal `e` vanishes, and returns them; the diagonal `d` then holds the eigenvalues.
 fn diagonalize(d: &mut [f64], mut e: Vec<f64>) -> Result<Vec<Sweep>> {
     let n = d.len();
     let mut sweeps = vec![];

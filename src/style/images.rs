@@ -91,7 +91,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Splits the output of a batch into parts of `each` values, one per image.
+/// Splits the output of a batch into parts of `each` values, one per image; planes belong to one image and are not split.
 pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
     // In an empty batch, an image may have no pixels.
     let each = each.max(1);

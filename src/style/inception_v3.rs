@@ -93,7 +93,7 @@ impl InceptionV3 {
         Ok(Self { path, activation, stages })
     }
 
-    /// Computes the feature map of Mixed_6e from an image in [0, 1], a map without padding.
+    /// Computes the feature map of Mixed_6e from an image in [0, 1], given as a map without padding.
     pub(super) fn run(&self, image: FeatureMap, scratch: &mut LayerScratch) -> FeatureMap {
         let mut x = AnyMap::Floats(image);
         for (i, stage) in self.stages.iter().enumerate() {
@@ -157,7 +157,7 @@ impl InceptionV3 {
     }
 
     /// Allocates the output map of a convolution: as bytes if the kernel path multiplies bytes and the range of the values is
-    /// known.
+    /// known in advance, from ReLU6.
     fn map(&self, (height, width): (usize, usize), channels: usize, pad: Pad, scratch: &mut LayerScratch) -> AnyMap {
         if self.activation != Activation::Relu6 {
             return AnyMap::Floats(scratch.maps.take(height, width, channels, pad));

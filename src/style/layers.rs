@@ -135,7 +135,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
     out
 }
 
-/// Returns the map with its padding filled; the map is copied only if it lacks room for the padding.
+/// Returns the map with this padding, filled; the map is copied only if it has room for another padding.
 pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut LayerScratch) -> FeatureMap {
     if map.pad() != pad {
         let mut out = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
@@ -184,8 +184,8 @@ impl StyleNorm {
         self.beta.run(z, out);
     }
 
-    /// Computes the affine map by which the norm acts on `map`. If `map` holds several phases of each channel,
-    /// `[phase][channel]`, mean and variance are computed over all phases of a channel together.
+    /// Computes the affine map by which the norm acts on `map`. If `map` holds several phases of each channel (pixels of a 2x2
+    /// cell), `[phase][channel]`, mean and variance are computed over all phases of a channel together.
     pub(super) fn fit(&self, isa: Isa, map: &FeatureMap, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;

@@ -40,8 +40,8 @@ use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Returns the default precision of a model: fast if its effect was measured with trained weights of this kind of network, else
-/// exact.
+/// Returns the default precision of a model: fast if the effect of fast arithmetic was measured with trained weights of this
+/// kind of network, else exact.
 pub fn usual_precision(model: &Model) -> Precision {
     match model.network.predictor {
         network::Predictor::Cnn { .. } | network::Predictor::MobilenetV2 { .. } => Precision::Fast,
@@ -67,7 +67,7 @@ pub enum Styles {
 }
 
 impl Styles {
-    /// Reads a file of a bank or of a Gaussian.
+    /// Reads a bank file or a Gaussian file.
     ///
     /// # Errors
     /// The file cannot be read, or is neither a bank nor a Gaussian.
@@ -147,7 +147,7 @@ impl Sassl {
         (0..n).map(|i| self.sample_one(self.p, &mut key(i).generator(), i, n)).collect()
     }
 
-    /// Draws the parameters for image `i` of a batch of `n`, which is stylized with probability `p`.
+    /// Draws the parameters for image `i` of a batch of `n`; the image is stylized with probability `p`.
     pub fn sample_one(&self, p: f32, generator: &mut Generator, i: usize, n: usize) -> StyleParams {
         let apply = comes(generator, p);
         let alpha = uniform(generator, self.alpha);
@@ -169,7 +169,8 @@ impl Sassl {
     /// [`Styles::Batch`].
     ///
     /// # Errors
-    /// An index outside the bank or the batch, a vector of another length, or a missing `z_content` for styles of the batch.
+    /// An index outside the bank or the batch, or with a Gaussian, which has no indices; a vector of another length; or a
+    /// missing `z_content` for styles of the batch.
     pub fn vectors(&self, params: &[StyleParams], dim: usize, z_content: Option<&[f32]>) -> Result<Vec<f32>> {
         let mut z = vec![0.0; params.len() * dim];
         for (i, (z, params)) in z.chunks_exact_mut(dim).zip(params).enumerate() {

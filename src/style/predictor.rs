@@ -25,7 +25,8 @@ pub struct Predictor {
     network: network::Predictor,
     body: Body,
     head: Linear,
-    /// The linear map whose output is added to z for each halving of the image with respect to the largest size.
+    /// The linear map whose output is added to z, times the (fractional) number of halvings that separate the image from the
+    /// largest size.
     zoom: Option<Linear>,
 }
 
@@ -71,7 +72,7 @@ pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within:
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
 impl Block {
-    /// The number of values of the hidden map per strip; together with their outputs, they fit into the cache.
+    /// The number of values of the hidden map per strip; together with the outputs of the strip, they fit into the cache.
     const STRIP: usize = 1 << 16;
 
     /// Runs the block strip by strip, so that the current part of the hidden map, the largest of the network, stays in the

@@ -131,7 +131,7 @@ impl Stylizer {
     /// Computes F: one style vector per image, `[count, dim]`.
     ///
     /// # Errors
-    /// There is not enough memory.
+    /// Images are too small for F, or there is not enough memory.
     pub fn encode(&self, images: Images, threads: usize) -> Result<Vec<f32>> {
         self.check_size(images)?;
         let dim = self.dim();
@@ -151,7 +151,7 @@ impl Stylizer {
     /// Computes only T. `out` has the shape of the images; `z` holds one vector per image, or one for all.
     ///
     /// # Errors
-    /// `z` or `out` has the wrong shape.
+    /// `z` or `out` has the wrong shape, or `z` is not finite; or, if F and T share an encoder, images are too small for it.
     pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
         if let Networks::Adain(_) = self.networks {
             self.check_size(images)?;
@@ -166,7 +166,8 @@ impl Stylizer {
     /// Runs Algorithm 1. `out` has the shape and type of the images.
     ///
     /// # Errors
-    /// An argument has the wrong shape, or alpha or beta is outside [0, 1].
+    /// An argument has the wrong shape, images are too small for F, a style vector is not finite, or alpha or beta is outside
+    /// [0, 1].
     pub fn stylize(&self, images: Images, style: &Style, out: PixelsMut, threads: usize) -> Result<()> {
         self.check_size(images)?;
         let n = images.count();
@@ -243,7 +244,7 @@ impl Stylizer {
         Err(Error::shape("images", requirement, format!("{height}x{width}")))
     }
 
-    /// Returns the vector of each of `n` images.
+    /// Returns the vector of each of `n` images, given one per image or one for all.
     fn vectors<'a>(&self, what: &str, z: &'a [f32], n: usize) -> Result<Vec<&'a [f32]>> {
         let dim = self.dim();
         if let Some(at) = z.iter().position(|x| !x.is_finite()) {

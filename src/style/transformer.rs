@@ -29,7 +29,8 @@ pub struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// A direct path from the image to the head, added to the head's convolution with a gain per channel that is linear in z.
+    /// A direct path from the image to the head, added to the output of the head's convolution with a gain per channel that is
+    /// linear in z.
     skip: Option<(Conv, Linear)>,
     /// The factor by which contract reduces the sides of an image.
     stride: usize,
@@ -153,7 +154,7 @@ impl Transformer {
         })
     }
 
-    /// Returns the padding that T needs around its image, filled with [`Border::Reflect`].
+    /// Returns the padding that T needs around an image of this size; the caller fills it with [`Border::Reflect`].
     pub fn image_pad(&self, height: usize, width: usize) -> Pad {
         let first = self.pads[0].0;
         let Some(skip) = self.skip_pad(height, width) else { return first };
@@ -186,7 +187,8 @@ impl Transformer {
         Stylized { map, scale: [0.0; 3], shift, end: Squash::Sigmoid }
     }
 
-    /// Runs T up to the norm of its last layer. `image` has three channels in [0, 1], padded as in [`Transformer::image_pad`].
+    /// Runs T up to the norm of its last layer. `image` has three channels in [0, 1], and the padding that
+    /// [`Transformer::image_pad`] returns.
     pub fn run(&self, image: &AnyMap, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let (height, width, _) = image.shape();
         let mut pads = self.pads.iter().copied();

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 /// The images of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Number of images, rows, columns and channels, whatever `order` is.
+    /// Number of images, rows, columns and channels, in this sequence whatever `order` is.
     pub shape: [usize; 4],
     /// The values, in the order that `order` states.
     pub numbers: &'a [f32],

@@ -18,8 +18,8 @@ const NATIVE: &str = "native";
 /// The name of the metadata entry with the checksum over all other entries.
 const TOLD: &str = "metadata_checksum";
 
-/// The prefix of the metadata entry `format`, and the supported version, which follows it. In version 3, optimizer entries have
-/// the axis order of PyTorch's parameters.
+/// The value of the metadata entry `format` consists of this prefix and the version; only this version is supported. In version
+/// 3, optimizer entries have the axis order of PyTorch's parameters.
 const FORMAT: &str = "sassl checkpoint ";
 const VERSION: &str = "3";
 
@@ -51,7 +51,7 @@ fn open(path: &Path) -> Result<File> {
         Some(VERSION) => {}
         Some(other) => {
             let reason = format!(
-                "a checkpoint of version {other}, and this sassl reads version {VERSION} alone; go on with it in the \
+                "a checkpoint of version {other}, and this sassl reads version {VERSION} alone; resume it with the \
                  sassl that wrote it, or export its backbone there"
             );
             return Err(Error::weights(path, reason));

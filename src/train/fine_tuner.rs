@@ -61,7 +61,7 @@ impl FineTuner {
     /// backbone.
     ///
     /// # Errors
-    /// A setting is invalid.
+    /// A setting is invalid, `SASSL_ISA` names an unsupported instruction set, or there is not enough memory.
     pub fn new(settings: FineTuning, threads: usize) -> Result<Self> {
         let &FineTuning { classes, momentum, nesterov, weight_decay, norm_momentum, frozen, .. } = &settings;
         if classes < 2 {
@@ -112,8 +112,9 @@ impl FineTuner {
     /// finite, no weight has changed, but running statistics may have.
     ///
     /// # Errors
-    /// The images or class indices do not match the network, or this process was forked from one that has trained. After any
-    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the fine-tuner can be used again.
+    /// The images or class indices are invalid, this process was forked from one that has trained, or an earlier step was
+    /// interrupted. After any other error, a panic or Ctrl-C during the step, a state has to be loaded before the fine-tuner
+    /// can be used again.
     pub fn step(&mut self, images: Batch, targets: &[i64], lr: f64) -> Result<f32> {
         self.check_whole()?;
         check_process()?;

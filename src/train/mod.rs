@@ -57,8 +57,8 @@ pub struct Trainer {
     changing: bool,
 }
 
-/// The ID of the process that trains, or 0. candle's threads only exist there; in a process forked from it, a step would wait
-/// for them forever.
+/// The ID of the process that trains, or 0 before the first step. candle's threads only exist there; in a process forked from
+/// it, a step would wait for them forever.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 fn check_process() -> Result<()> {
@@ -75,7 +75,7 @@ impl Trainer {
     /// Creates a trainer with initial parameters, which depend on the configuration alone.
     ///
     /// # Errors
-    /// A setting is invalid.
+    /// A setting is invalid, `SASSL_ISA` names an unsupported instruction set, or there is not enough memory.
     pub fn new(config: Config, threads: usize) -> Result<Self> {
         let engine = Engine::new(threads)?;
         let generator = &mut Key { seed: config.seed, epoch: u64::MAX, index: u64::MAX, view: u64::MAX }.generator();
@@ -122,18 +122,19 @@ impl Trainer {
     /// Checks that this batch size is supported.
     ///
     /// # Errors
-    /// The batch size is not supported.
+    /// The batch has fewer than 2 images, or cannot be split into equal parts of at least 2 images.
     pub fn check_batch(&self, batch: usize) -> Result<()> {
         self.method.check_batch(batch)
     }
 
-    /// Takes one optimizer step on two views of each image in a batch; the left views are for the query or online network.
+    /// Takes one optimizer step on two views of each image in a batch. MoCo's asymmetric loss takes its queries from the left
+    /// views and its keys from the right ones; all other losses are symmetric.
     ///
     /// # Errors
-    /// The views differ in shape, are not images or are too small, the batch size is not supported, or this process was forked
-    /// from one that has trained. If the loss is not finite, the trained weights are unchanged, but running statistics and
-    /// momentum encoders may have changed. After any other error, a panic or Ctrl-C during the step, a state has to be loaded
-    /// before the trainer can be used again.
+    /// The views differ in shape, are not images, are too small or have values that are not finite; the batch size is not
+    /// supported; this process was forked from one that has trained; or an earlier step was interrupted. If the loss is not
+    /// finite, the trained weights are unchanged, but running statistics and momentum encoders may have changed. After any
+    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the trainer can be used again.
     pub fn train_step(&mut self, left: Batch, right: Batch, rates: Rates) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
@@ -219,7 +220,7 @@ impl Trainer {
         put_network("", backbone, state)
     }
 
-    /// The complete state: that of the networks, of the optimizers, and of the method itself.
+    /// The complete state: the tensors of the networks, of the optimizers, and of the method itself.
     ///
     /// # Errors
     /// A step was interrupted, or a candle operation fails.
@@ -263,7 +264,7 @@ impl Trainer {
         let own: Vec<&[f32]> =
             self.method.entries().into_iter().map(|(name, _)| numbers(format!("method.{name}"))).collect();
         self.method.load_state(&own)?;
-        // Only the optimizers can still fail here, and the first of them that does leaves the others unchanged.
+        // Only an optimizer can still fail here; those before it have then been loaded.
         self.changing = true;
         for (learning, optimizer) in self.method.learning().into_iter().zip(&mut self.optimizers) {
             put_slots(&format!("optimizer.{}.", learning.name), learning.network.layout(), optimizer, state)?;

@@ -1,9 +1,9 @@
 //! Converts AdaIN (Huang and Belongie 2017, arXiv 1703.06868) from PyTorch files to our names, in its two common forms.
 //!
-//! "normalised": naoto0804/pytorch-AdaIN, `vgg_normalised.pth` and `decoder.pth`, whose keys are positions in a `Sequential`; a
-//! 1x1 convolution maps RGB in [0, 1] to the encoder's input. "torchvision": irasin/Pytorch_AdaIN, one file, whose encoder is
-//! torchvision's VGG-19. The weights of both have the same shapes, but padding, pools and standard deviations differ, so the
-//! form is recognized by the keys.
+//! The form "normalised" is that of naoto0804/pytorch-AdaIN: two files, `vgg_normalised.pth` and `decoder.pth`, with positions
+//! in a `Sequential` as keys; a 1x1 convolution maps RGB in [0, 1] to the encoder's input. The form "torchvision" is that of
+//! irasin/Pytorch_AdaIN: one file, `model_state.pth`, with torchvision's VGG-19 as the encoder. The weights of both have the
+//! same shapes, but padding, pools and standard deviations differ, so the form is recognized by the keys.
 use super::containers::pth::StateDict;
 use super::layers::Layer;
 use super::network::{AnyTransformer, Decoder, EncoderBorder, Epsilon, Network, Predictor};
@@ -52,7 +52,7 @@ const TORCHVISION_DECODER: [&str; 9] = [
 /// image and the postprocessing of the decoder's output are folded into the first and the last convolution.
 ///
 /// # Errors
-/// A file cannot be read or has other contents, one of two files is missing, or there are too many.
+/// A file is not one of these or lacks a tensor, one of the two files is missing, or there are too many.
 pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
     let parts = files.iter().map(part).collect::<Result<Vec<_>>>()?;
     let wrong = |file: &StateDict, reason: &str| Err(Error::weights(file.origin(), reason));
@@ -100,7 +100,7 @@ fn part(file: &StateDict) -> Result<Part> {
     }
 }
 
-/// Describes the network of one of the two forms, which is identified by its encoder's padding.
+/// Describes the network of one of the two forms; `border`, the encoder's padding, identifies the form.
 fn network(border: EncoderBorder) -> Network {
     let reflects = border == EncoderBorder::Reflect;
     let epsilon = if reflects { Epsilon::Variance } else { Epsilon::Deviation };

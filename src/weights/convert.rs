@@ -1,5 +1,5 @@
-//! Converts third-party networks in any supported file format to a model: detects the format, reads F and T, and checks that
-//! they match.
+//! Converts third-party networks in any supported file format to a model: detects the format, reads the style predictor F and
+//! the transformer T, and checks that they match.
 use super::containers::members::Members;
 use super::containers::pth::StateDict;
 use super::containers::saved_model::read_variables;
@@ -21,7 +21,7 @@ pub struct Conversion<'a> {
     /// True if F is to encode images at their original size, instead of the size used by Magenta's programs; only for
     /// InceptionV3.
     pub as_is: bool,
-    /// True allows an F and a T that were not trained together.
+    /// True to allow an F and a T that were not trained together.
     pub any_pair: bool,
 }
 
@@ -31,7 +31,7 @@ enum Container {
     /// TFLite or ONNX.
     Graph,
     Pth,
-    /// A checkpoint or a SavedModel of TensorFlow.
+    /// A TensorFlow checkpoint or SavedModel.
     Variables,
     Tfjs,
 }
@@ -60,7 +60,8 @@ impl Conversion<'_> {
     /// Converts the networks in the paths to a model.
     ///
     /// # Errors
-    /// A path cannot be read, or holds no supported network; F or T is missing or ambiguous; F and T were not trained together.
+    /// A path cannot be read, or holds no supported network; F or T is missing, or there are several; F and T were not trained
+    /// together, although `any_pair` is false; or `as_is` is true, and F is not InceptionV3.
     pub fn run(&self) -> Result<Model> {
         let model = self.read()?;
         if self.as_is && !matches!(model.network.predictor, Predictor::InceptionV3 { .. }) {
@@ -103,7 +104,8 @@ impl Conversion<'_> {
     }
 }
 
-/// Returns the path itself, or the graphs and .pth files in a folder.
+/// Returns the TFLite, ONNX and `.pth` files directly in a folder; the path itself if it is a file, or a folder without such
+/// files.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
@@ -201,8 +203,8 @@ impl Found {
         Ok(())
     }
 
-    /// Adds variables, which may belong to both networks. `mobile` is the space of a MobileNetV2 among them: the one published
-    /// for TensorFlow.js was distilled to the space of InceptionV3.
+    /// Adds variables, which may belong to both networks. `mobile` states the style space of a MobileNetV2 among them: the one
+    /// published for TensorFlow.js was distilled from InceptionV3, and has its space.
     fn add_variables(&mut self, all: &Tensors, path: &Path, mobile: Option<TrainedWith>) -> Result<()> {
         let has = |start: &str| all.keys().any(|name| name.starts_with(start));
         let (predictor, transformer) = (has("InceptionV3/") || has("MobilenetV2/"), has("transformer/"));
@@ -260,7 +262,7 @@ impl Found {
     }
 }
 
-/// Returns the names of the files, without their folders, for errors.
+/// Lists the names of the files, without their folders, for errors and the provenance.
 fn names(paths: &[PathBuf]) -> String {
     let name = |path: &PathBuf| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     paths.iter().map(name).collect::<Vec<_>>().join(" and ")

@@ -71,7 +71,7 @@ fn blocks() -> Vec<Vec<Shape>> {
     vec![fifth(32), fifth(64), fifth(64), reduction, sixth(128), sixth(160), sixth(160), sixth(192)]
 }
 
-/// Returns all stages in order, with layers named `predictor.stem.{i}` and `predictor.block.{i}.branch.{branch}.{i}`.
+/// Returns all stages in order, with layers named `predictor.stem.{i}` and `predictor.block.{block}.branch.{branch}.{i}`.
 pub fn stages() -> Vec<InceptionStage> {
     let mut stages = vec![];
     let stem = |i: usize, inputs, outputs, side, stride, valid| {

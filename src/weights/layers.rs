@@ -1,5 +1,5 @@
-//! The layers of a network. The tensors of a file are checked against them, and F and T are built from them, both on the CPU
-//! and on CUDA.
+//! The layers of a network. The tensors of a file are checked against them, and the style predictor F and the transformer T are
+//! built from them, both on the CPU and on CUDA.
 use super::inception_v3::{InceptionLayers, InceptionStage, stages};
 use super::network::{
     AnyTransformer, EncoderBorder, INCEPTION_V3_LAST, MOBILENET_V2_LAST, MOBILENET_V2_STEM, Network, Predictor,
@@ -79,7 +79,7 @@ pub enum PredictorLayers {
 /// The layers of MobileNetV2's inverted residual block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockLayers {
-    /// The expanding pointwise convolution, with ReLU6; `None` if there are as many hidden channels as inputs.
+    /// The expanding pointwise convolution, with ReLU6; `None` if there are as many hidden channels as input channels.
     pub expand: Option<Layer>,
     /// The depthwise convolution, with ReLU6.
     pub depthwise: Layer,
@@ -102,7 +102,7 @@ pub struct TransformerLayers {
     pub expand: Vec<Layer>,
     /// The last layer, with its norm.
     pub head: Layer,
-    /// A convolution of the image, added to the head's with a gain per channel.
+    /// A convolution of the input image, whose output is added to the head's with a gain per channel.
     pub skip: Option<Layer>,
 }
 

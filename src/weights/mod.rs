@@ -1,4 +1,4 @@
-//! Weight files, read into named tensors. A model consists of the description of its network, and of the tensors that the
+//! Weight files, read into named tensors. A model is the description of a network, together with the tensors that the
 //! description names.
 pub mod adain;
 pub mod containers;

@@ -48,8 +48,8 @@ pub struct Model {
     pub network: Network,
     /// The weights, exactly those that `network` describes.
     pub tensors: Tensors,
-    /// The stored types of the tensors that were not float32 in the file; the id of the style space is a hash of the bytes as
-    /// stored.
+    /// The types in which the tensors are stored in the file, by name; empty for a model that was not read from a file. They
+    /// are needed because the id of the style space is a hash of the bytes as stored.
     stored: BTreeMap<String, Dtype>,
 }
 
@@ -146,8 +146,8 @@ impl Model {
         Ok(Self { name, space, licence, provenance, network, tensors, stored })
     }
 
-    /// Writes the model atomically: tensors read as float16 are stored as float16, which preserves the style space, all others
-    /// as float32.
+    /// Writes the model atomically: tensors read as float16 are stored as float16, which preserves the style space, and all
+    /// others as float32.
     ///
     /// # Errors
     /// The file cannot be written; or the model has been changed and is now invalid, or of another style space.
@@ -177,7 +177,8 @@ impl Model {
         write(path, &metadata, &tensors)
     }
 
-    /// Returns the type in which a tensor is written: that in the file it was read from, unless this would change its values.
+    /// Returns the type in which a tensor is written: float16 if it was read as float16 and its values still fit exactly,
+    /// otherwise float32.
     fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
         match self.stored.get(name) {
             Some(Dtype::F16) if tensor.is_half() => Dtype::F16,
@@ -185,10 +186,10 @@ impl Model {
         }
     }
 
-    /// Returns a tensor.
+    /// Returns the tensor `name`.
     ///
     /// # Errors
-    /// There is no tensor of this name.
+    /// There is no such tensor.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.tensors.get(name).ok_or_else(|| Error::weights(&self.name, format!("lacks the tensor {name:?}")))
     }
@@ -249,8 +250,8 @@ fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, 
     was
 }
 
-/// Returns the first 16 hexadecimal digits of the SHA-256 hash of the predictor's tensors, in the order of their names: of
-/// each, the name and then the bytes. Tensors of the zoom, which is fitted to an existing style space, are left out.
+/// Returns the first 16 hexadecimal digits of the SHA-256 hash of the predictor's tensors, in the order of their names: for
+/// each, its name and then its bytes. Tensors of the zoom, which is fitted to an existing style space, are left out.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {

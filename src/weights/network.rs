@@ -12,17 +12,17 @@ pub struct Network {
     pub transformer: AnyTransformer,
 }
 
-/// A transformer T of either kind; a description that does not state the kind is of the first.
+/// A transformer T of either kind; a description without a `kind` is of the first kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum AnyTransformer {
     /// T with conditional instance norms.
     Conditional(Transformer),
-    /// T of AdaIN.
+    /// AdaIN's T.
     Adain(Decoder),
 }
 
-/// T of AdaIN: a decoder of F's last feature map, after this is normalized to the means and standard deviations of the style.
+/// AdaIN's T: a decoder of F's last feature map, which is first normalized to the means and standard deviations of the style.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decoder {
@@ -105,8 +105,8 @@ pub enum Predictor {
         /// Length of a style vector z.
         dim: usize,
     },
-    /// 3x3 convolutions of stride 2; then a linear map of the channel means and standard deviations of the pixels and of every
-    /// stage.
+    /// 3x3 convolutions of stride 2; then a linear map of the channel means and standard deviations of the image and of every
+    /// stage's output.
     ///
     /// If `smallest` is set, images with sides between `smallest` and `size` are not resized, and z is `head + n zoom`, where
     /// head and zoom are the outputs of two linear maps and n is the number of doublings from the side of the image to `size`
@@ -126,7 +126,7 @@ pub enum Predictor {
     #[serde(rename = "inception_v3")]
     InceptionV3 {
         /// Length to which the shorter side of images is resized by TensorFlow 1's bilinear rule, as in Magenta; `None` if
-        /// images are not resized, and their sides must have at least 43 pixels.
+        /// images are not resized; their sides must then have at least 43 pixels.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shorter_side: Option<usize>,
         /// The activation after each convolution.
@@ -157,8 +157,8 @@ pub enum Predictor {
 pub enum EncoderBorder {
     /// Padding by reflection.
     Reflect,
-    /// Padding with zeros; the image is padded with the colour in the tensor `predictor.border`, which becomes zero by
-    /// normalization.
+    /// Padding with zeros; the image is padded with the colour in the tensor `predictor.border`, which its normalization maps
+    /// to zero.
     Zero,
 }
 
@@ -228,7 +228,7 @@ impl Predictor {
     }
 
     /// Returns how many times an input of this size would have to be doubled to reach the largest size, as the mean over both
-    /// axes.
+    /// axes; 0 for predictors other than [`Predictor::Cnn`].
     pub fn halvings(&self, (height, width): (usize, usize)) -> f32 {
         match self {
             Self::Cnn { size, .. } => ((size * size) as f32 / (height * width) as f32).log2() / 2.0,
@@ -247,7 +247,7 @@ impl Predictor {
     }
 }
 
-/// The smallest side of an image for which the input of InceptionV3's Mixed_6a is as large as its kernels.
+/// The smallest side of an image for which the input of InceptionV3's Mixed_6a is at least as large as its kernels.
 pub const INCEPTION_V3_SMALLEST: usize = 43;
 
 /// Number of channels of InceptionV3's Mixed_6e.
@@ -262,7 +262,7 @@ pub const MOBILENET_V2_LAST: usize = 1280;
 /// One of MobileNetV2's inverted residual blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvertedResidual {
-    /// Number of hidden channels divided by that of input channels.
+    /// Number of hidden channels divided by the number of input channels.
     pub expansion: usize,
     /// Output channels.
     pub channels: usize,
@@ -363,7 +363,7 @@ pub struct Head {
     pub upsample: bool,
     /// True for a depthwise and a pointwise convolution instead of a dense one.
     pub separable: bool,
-    /// True if a second convolution, with the same kernel size and on the input image, is added to the first with a gain per
+    /// True if a second convolution, of the input image and with the same kernel size, is added to the first with a gain per
     /// channel that is linear in z.
     pub skip: bool,
 }

@@ -1,4 +1,5 @@
-//! The safetensors format with float32, float16 and int64: a length, a JSON header, and the bytes of the tensors.
+//! The safetensors format, with tensors in float32, float16 and int64: the length of the header, a JSON header, and the
+//! tensors' bytes.
 //!
 //! <https://github.com/huggingface/safetensors#format>. Files are read into memory, so later changes to them have no effect.
 use crate::error::{Error, Result};
@@ -41,7 +42,7 @@ impl Dtype {
     }
 }
 
-/// An open file with a checked header.
+/// A file in memory, with a checked header.
 #[derive(Debug)]
 pub struct File {
     origin: PathBuf,
@@ -90,7 +91,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
     }
 }
 
-/// A tensor in an open file.
+/// A tensor of a [`File`], without a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The stored type.
@@ -162,7 +163,7 @@ impl File {
         &self.origin
     }
 
-    /// Returns the metadata in the header, which are strings by key.
+    /// Returns the header's metadata, strings by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -172,7 +173,7 @@ impl File {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Returns a tensor.
+    /// Returns the tensor `name`.
     ///
     /// # Errors
     /// There is no tensor of this name.
@@ -251,10 +252,10 @@ impl View<'_> {
         out
     }
 
-    /// Converts row `index` along the first axis to float32.
+    /// Converts row `index` along the first axis to float32. `out` must have the length of a row.
     ///
     /// # Panics
-    /// If there is no such row, or `out` does not have its length.
+    /// If there is no such row.
     pub fn copy_row(&self, index: usize, out: &mut [f32]) {
         let size = out.len() * self.dtype.size();
         self.copy(&self.bytes[index * size..(index + 1) * size], out);

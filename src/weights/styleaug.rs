@@ -1,10 +1,11 @@
-//! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our names: F is InceptionV3 up to
-//! Mixed_6e, and T is that of Ghiasi et al. 2017 with instance norms instead of batch norms.
+//! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our names: the style predictor F
+//! is InceptionV3 up to Mixed_6e, and the transformer T is that of Ghiasi et al. 2017 with instance norms instead of batch
+//! norms.
 //!
 //! Source: philipjackson/style-augmentation `{ghiasi, stylePredictor, styleAugmentor}.py`, torchvision `models/inception.py`.
-//! F's batch norms are folded into the preceding convolutions, with gamma / sqrt(variance + 1e-3), and so is the preprocessing
-//! of the image. T's convolutions have biases in the source, which are dropped because the instance norms after them cancel any
-//! bias.
+//! F's batch norms are folded into the preceding convolutions, with gamma / sqrt(variance + 1e-3), and the preprocessing of the
+//! image into the first one. T's convolutions have biases in the source, which are dropped because the instance norms after
+//! them cancel any bias.
 use super::containers::pth::StateDict;
 use super::network::{AnyTransformer, Contract, Expand, Head, Network, Predictor, Rectifier, Residual, Transformer};
 use super::{Tensor, Tensors};
@@ -43,7 +44,7 @@ const STEM: [Convolution; 5] = [
 /// `checkpoint_transformer.pth` and `checkpoint_stylepredictor.pth`, in any order.
 ///
 /// # Errors
-/// A file cannot be read or has other contents, one of the two files is missing, or there are more.
+/// A file is not one of these two or lacks a tensor, one of the two is missing, or there are more than two files.
 pub fn read(files: &[StateDict]) -> Result<Tensors> {
     for file in files {
         if !file.has(PREDICTOR_KEY) && !file.has(TRANSFORMER_KEY) {

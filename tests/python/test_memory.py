@@ -193,6 +193,9 @@ def test_the_largest_batch_fits_and_the_next_one_does_not():
     assert largest_batch(PRESETS["simclr"], 10**8) == 0
     with pytest.raises(ValueError, match=r'engine must be "native" or "torch", got .other.'):
         estimate(PRESETS["simclr"], engine="other")
+    for engine in ("native", "torch"):
+        with pytest.raises(ValueError, match="accumulate must be an integer >= 1, got 0"):
+            estimate(PRESETS["simclr"], engine=engine, accumulate=0)
     told = str(estimate(PRESETS["simclr"]))
     assert told.startswith("44.")
     assert "activations 4" in told
@@ -246,6 +249,7 @@ def torch_is_there():
         ("byol", {}, {"arch": "vgg11_bn"}),
         ("moco-v2", {}, {"splits": 4, "queue_size": 4096}),
         ("moco-v2", {"accumulate": 4}, {"splits": 4}),
+        ("simclr", {"accumulate": 4}, {"splits": 4}),
         ("simclr", {"checkpointing": True}, {"arch": "resnet50"}),
     ],
 )

@@ -507,7 +507,9 @@ def test_batches_of_others_are_what_the_settings_say(tmp_path):
     model = simclr(views={"normalize": "not known"}).fit([([images * 7 - 3] * 2, 0)], out=tmp_path / "run", **options)
     assert Config.load(tmp_path / "run" / "config.json").data.views["normalize"] == "not known"
     model = Pretraining.load(tmp_path / "run" / "checkpoint-00001-0000000.safetensors", threads=2)
-    with pytest.raises(ValueError, match="normalize is 'not known', as the model was trained on batches of others"):
+    with pytest.raises(
+        ValueError, match="normalize is 'not known', as the model was trained on batches from another loader"
+    ):
         evaluation.extract(model, as_bytes)
     rule = evaluation.Preprocessing(16, interpolation="bicubic", normalize=None, channels_last=True)
     found = evaluation.extract(model, as_bytes, preprocessing=rule).features

@@ -11,6 +11,7 @@ import pytest
 import sassl
 import transfer_layouts as layouts
 from conftest import need
+from PIL import Image
 from sassl import evaluation
 from sassl.cli import main
 from sassl.evaluation.comparison.intervals import paired, t_quantile, unpaired
@@ -283,7 +284,7 @@ def test_what_is_an_arm(tmp_path):
     [
         ("", r"a\.jsonl: holds no results"),
         ("\n \n", r"a\.jsonl: holds no results"),
-        ("[1]\n", r"line 1: is not a result of sassl eval transfer or sassl eval robustness: not a JSON object"),
+        ("[1]\n", r"line 1: is not a result of sassl eval: not a JSON object"),
         (json.dumps(line(1)) + "\n{", r"line 2: is not a result of .*: Expecting property name"),
         (b"\xff\n", r"line 1: is not a result"),
         (json.dumps({"checkpoint": "a", "set": "dtd"}), r"line 1: is not a result .*: 'school' is missing"),
@@ -468,3 +469,48 @@ def test_what_the_evaluation_writes_is_compared(tmp_path, capsys):
     assert said[0].split()[4:6] == [str(tmp_path / "3.safetensors"), str(tmp_path / "4.safetensors")]
     assert said[1].split()[:4] == ["dtd", "fold1", "knn", "top-1"]
     assert said[1].endswith("(unpaired, 1 and 1: no interval)")
+
+
+PROTOCOLS = {
+    "knn": ["--k", "3"],
+    "linear": ["--epochs", "2"],
+    "logistic": ["--c", "1", "10"],
+    "augmented": ["--epochs", "1", "--batch-size", "8", "--lr", "1"],
+}
+
+
+def test_results_of_each_protocol_are_compared(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 10), ("val", 4)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "photos" / split / name
+            folder.mkdir(parents=True)
+            for i in range(n):
+                Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8)).save(folder / f"{i}.png")
+    small = {"width": 0.125, "small_stem": True, "input_size": 16, "dim": 8, "hidden_dim": 8, "threads": 1}
+    files = {arm: tmp_path / f"{arm}.jsonl" for arm in ("without", "with")}
+    for arm, path in files.items():
+        for seed in (0, 1):
+            checkpoint = tmp_path / f"{arm}{seed}.safetensors"
+            sassl.SimCLR("resnet18", seed=seed, temperature=0.5 if arm == "with" else 0.1, **small).save(checkpoint)
+            for protocol, own in PROTOCOLS.items():
+                words = ["eval", protocol, str(checkpoint), "--data", str(tmp_path / "photos"), "--threads", "1", *own]
+                for _ in range(2):
+                    assert main([*words, "--results", str(path)]) == 0
+        # A result that is computed again takes the place of the first.
+        found = [json.loads(text) for text in path.read_text().splitlines()]
+        assert [one["protocol"] for one in found] == 2 * [*PROTOCOLS]
+        assert {one["set"] for one in found} == {"photos"}
+        assert all(one["value"] == one["top1"] and (one["train"], one["test"]) == (20, 8) for one in found)
+    compared = evaluation.compare([*files.values()])
+    assert [row.measurement.protocol for row in compared.rows] == [*PROTOCOLS]
+    assert all(row.differences["with"].is_paired for row in compared.rows), [row.differences for row in compared.rows]
+    words = ["eval", "knn", str(tmp_path / "with0.safetensors"), "--data", str(tmp_path / "photos"), "--k", "5"]
+    other = tmp_path / "other.jsonl"
+    assert main([*words, "--results", str(other)]) == 0
+    with pytest.raises(ValueError, match="settings"):
+        evaluation.compare([files["without"], other])
+    capsys.readouterr()
+    for path, error in ((tmp_path, "a folder"), (tmp_path / "none" / "a.jsonl", "there is no folder")):
+        assert main([*words, "--results", str(path)]) == 1
+        assert f"--results {path}: {error}" in capsys.readouterr().err

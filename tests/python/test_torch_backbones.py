@@ -200,7 +200,7 @@ def test_random_layers_draw_by_seed_step_and_rank():
     engine = sassl.MoCoV2("timm:vit_tiny_patch16_224", arch_settings=VIT, engine="torch", queue_size=16, **SMALL).engine
     before = {name: np.array(values) for name, values in engine.state().items()}
     others = {name: values + 1 if name == "method.queue" else values for name, values in before.items()}
-    with pytest.raises(ValueError, match="draws.steps must be integers"):
+    with pytest.raises(ValueError, match=r"draws.steps must be integers"):
         engine.load_state({**others, "draws.steps": np.array([0, 0.5], np.float32)})
     assert equal(engine.state(), before)
 

@@ -125,7 +125,7 @@ def test_a_model_of_others(root):
     found = transfer.evaluate(net, "dtd", root, counts="any", size=16)
     rule = {"size": 16, "resize": 16, "interpolation": "bicubic", "mean": None, "std": None}
     assert (found["value"], found["preprocessing"]) == (100, rule)
-    with pytest.raises(ValueError, match="size is required for a model of others"):
+    with pytest.raises(ValueError, match="size is required for a model that is not sassl's"):
         transfer.evaluate(net, "dtd", root, counts="any")
 
 
@@ -158,7 +158,7 @@ def test_a_file_of_other_lines_is_left_alone(checkpoint, root, tmp_path, capsys)
     out = tmp_path / "a.jsonl"
     out.write_text('{"epoch": 1}\n')
     assert main(["eval", "transfer", str(checkpoint), "--data", str(root), "--out", str(out), "--sets", "dtd"]) == 1
-    assert "line 1 is not a result of this command; give another file" in capsys.readouterr().err
+    assert "line 1 is not a result of sassl eval; give another file" in capsys.readouterr().err
     assert out.read_text() == '{"epoch": 1}\n'
 
 

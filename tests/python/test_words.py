@@ -55,9 +55,11 @@ def python_text(source: str) -> Iterator[tuple[int, str]]:
 
 def rust_text(source: str) -> Iterator[tuple[int, str]]:
     """Comments and strings of a Rust file up to its tests, line by line."""
-    for at, line in enumerate(source.partition("#[cfg(test)]")[0].split("\n"), 1):
-        for found in re.finditer(r'//.*|"(?:[^"\\]|\\.)*"', line):
-            yield at, re.sub(r"\{[^{}]*\}", "{}", found.group())
+    source = source.partition("#[cfg(test)]")[0]
+    for found in re.finditer(r'''//.*|'(?:\\.|[^'\\\n])'|"(?:[^"\\]|\\[\s\S])*"''', source):
+        # A string continues on the next line after a backslash.
+        text = re.sub(r"\\\n\s*", "", found.group())
+        yield source.count("\n", 0, found.start()) + 1, re.sub(r"\{[^{}]*\}", "{}", text)
 
 
 def lines() -> Iterator[tuple[str, str]]:

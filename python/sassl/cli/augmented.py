@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import evaluation
 from ..data import ImageFolder
 from ..terminal import say
-from . import folders, several
+from . import folders, results, several
 from .opened import models, opened_one
 from .options import reading
 
@@ -42,6 +42,7 @@ def add(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--out", type=Path, help="folder for checkpoints and the result, from which an interrupted run resumes"
     )
+    results.option(sub)
     reading(sub)
     several.sharing(sub)
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"--val {args.val}: there is no such folder")
     train, test = map(ImageFolder, folders.given(args))
     val = None if args.val is None else ImageFolder(args.val)
+    results.check(args)
     model = opened_one(args)
     found = evaluation.augmented_probe(
         model,
@@ -70,4 +72,7 @@ def run(args: argparse.Namespace) -> int:
         f"lr = {found['lr']:g}; {args.metric} {found[args.metric]:.4g}: {low:.4g} to {high:.4g} at 95 %, "
         f"{found['n']} images, {found['classes']} classes"
     )
+    settings = {name: found[name] for name in ("recipe", "epochs", "batch_size")}
+    own = {"train": train.root, "test": test.root, "known": found["train"]}
+    results.record(args, model, found, **own, protocol="augmented", settings=settings)
     return 0

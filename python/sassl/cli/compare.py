@@ -19,7 +19,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="RUN | RESULTS",
-        help="two runs or more: folders, log.csv or checkpoints; or .jsonl files of sassl eval transfer or robustness, each an "
+        help="two runs or more: folders, log.csv or checkpoints; or .jsonl files of results of sassl eval, each an "
         "arm; NAME=FILE sets the name of an arm, which may have several files",
     )
     sub.add_argument(

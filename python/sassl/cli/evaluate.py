@@ -13,13 +13,13 @@ from ..data.classes import numbered
 from ..data.ranks import by_first
 from ..models import OpenModel
 from ..terminal import say, tell
-from . import augmented, folders, robustness, several, strength, transfer
+from . import augmented, folders, results, robustness, several, strength, transfer
 from .opened import models, opened
 from .options import reading
 
 
 class Protocol(NamedTuple):
-    """A protocol of evaluation: a function of training and test features, its help text, and the options for its keywords."""
+    """An evaluation protocol: a function of training and test features, its help text, and an option for each keyword."""
 
     judge: Callable[..., dict[str, Any]]
     text: str
@@ -97,6 +97,7 @@ def add(sub: argparse.ArgumentParser) -> None:
         folders.add(own)
         for option, keywords in options.items():
             own.add_argument(f"--{option.replace('_', '-')}", **keywords)
+        results.option(own)
         reading(own)
         several.sharing(own)
         own.set_defaults(run=partial(several.begin, run))
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     known, asked = (ImageFolder(folder) for folder in folders.given(args))
     numbered(asked, known.classes)
+    results.check(args)
     for model in opened(args):
         _judge(model, known, asked, args)
     return 0
@@ -134,3 +136,6 @@ def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argpa
         f"{model.name}: {args.protocol}, top-1 {found['top1']:.1f} %, top-5 {found['top5']:.1f} %{chosen}; "
         f"{by}: {low:.4g} to {high:.4g} at 95 %, {found['n']} images, {found['classes']} classes"
     )
+    settings = {option: value for option, value in options.items() if option not in ("metric", "seed")}
+    own = {"train": known.root, "test": asked.root, "known": len(train.targets)}
+    results.record(args, model, found, **own, protocol=args.protocol, settings=settings)

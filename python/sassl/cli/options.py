@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..terminal import tell
 
 T = TypeVar("T")
-#: The options that have another name than their argument in Python, by that argument.
+#: Options whose name differs from that of the Python argument that they set, by the name of that argument.
 _SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles": "style"}
 
 
@@ -49,7 +49,7 @@ def exif(sub: argparse.ArgumentParser) -> None:
 
 
 def strengths(sub: argparse.ArgumentParser) -> None:
-    """Add the options that `transform` reads, such as alpha and beta."""
+    """Add the options that `styling.transform` reads, such as --alpha and --beta."""
     sub.add_argument(
         "--alpha", type=strength, default=(0.1, 0.3), metavar="A", help="feature blending, 0.2 or 0.1,0.3 (default)"
     )
@@ -103,7 +103,7 @@ def strength(text: str) -> tuple[float, float]:
 
 
 def check_out(out: Path, *suffixes: str) -> None:
-    """Check, before work begins, that `out` has one of these suffixes and can be written."""
+    """Check, before work begins, that `out` has one of these suffixes, is in an existing folder, and is not a folder."""
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must be a file whose name ends in {' or '.join(suffixes)}, got {out}")
     if not out.parent.is_dir():
@@ -120,14 +120,14 @@ def check_styles(option: str, given: str | None, *words: str) -> None:
 
 
 def checked_seed(seed: int) -> int:
-    """Return the seed, if it is at least 0."""
+    """Return the seed; raise a ValueError if it is negative."""
     if seed < 0:
         raise ValueError(f"--seed must be an integer >= 0, got {seed}")
     return seed
 
 
 def tell_left_out(left_out: Counter[str]) -> None:
-    """Report the number of files in folders that were left out since they are not images, by kind."""
+    """Report how many files in folders were left out, by kind."""
     if left_out:
         tell("left out: " + ", ".join(f"{n} {kind} files" for kind, n in left_out.items()))
 

@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def resumed(args: argparse.Namespace) -> str:
-    """Fill in --out and --data for a call with --resume; return a line that reports the data, or "" if it is as before.
+    """Fill in --out and --data for a call with --resume; return a line about the data, or "" if there is nothing to report.
 
     --resume RUN is short for --resume --out RUN; with --out, the word after --resume may be a preset's name.
     """
@@ -165,7 +165,7 @@ def learn(args: argparse.Namespace, model: pretraining.Pretraining) -> int:
 
 
 def started(args: argparse.Namespace) -> int:
-    """Return the number of processes to start for --devices; it is 1 in a process that a launcher has started."""
+    """Return the number of processes to start for --devices; it is 1 if a launcher has already started this process."""
     if args.engine == "native":
         raise ValueError(
             f"--devices must be 1 for the native engine, which is one process, got {args.devices}; give --engine torch"
@@ -185,7 +185,7 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 
 
 def maker(args: argparse.Namespace) -> Any:
-    """Return the name of the engine, or, if options of the engine are given, a function that builds it with these."""
+    """Return the name of the engine, or, if options of the engine are given, a function that builds it with them."""
     if args.views is not None and args.engine != "torch":
         raise ValueError(f"--views {args.views} is only for --engine torch, not for {args.engine}")
     if args.checkpointing and args.engine != "torch":
@@ -196,7 +196,7 @@ def maker(args: argparse.Namespace) -> Any:
 
 
 def run_demo(args: argparse.Namespace) -> int:
-    """Run `sassl pretrain --demo`; an error is raised for options other than --out and --threads."""
+    """Run `sassl pretrain --demo`; raise a ValueError for options other than --out and --threads."""
     own = ("demo", "out", "threads")
     given = [name for name, value in usual().items() if name not in own and getattr(args, name) != value]
     if given:
@@ -206,7 +206,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 
 def again(args: argparse.Namespace) -> list[str]:
-    """Return the command that resumes a run, in which all options are repeated except the settings, which its folder has."""
+    """Return the command that resumes a run; it repeats all options except the settings, which are in the run's folder."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")

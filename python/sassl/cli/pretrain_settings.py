@@ -17,7 +17,7 @@ from ..transforms.plain import SASSL
 
 
 def kept_styles(args: argparse.Namespace) -> Path | None:
-    """Return the file of styles next to --config, which is for settings that do not name their styles; None: no such file."""
+    """Return the file next to --config that holds the styles if the settings do not name any; None if it does not exist."""
     kept = None if args.config is None else args.config.parent / STYLES
     return None if kept is None or not kept.exists() else kept
 
@@ -93,7 +93,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Parse NAME=VALUE. A value such as 0.1, 3 or true is parsed as JSON, 0.3,0.5 becomes a list, anything else is text."""
+    """Parse NAME=VALUE. A value such as 0.1, 3 or true is parsed as JSON, 0.3,0.5 becomes a list, anything else is a string."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set must be NAME=VALUE, got {text}")

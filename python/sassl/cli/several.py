@@ -48,7 +48,7 @@ def begin(command: Command, args: argparse.Namespace) -> int:
 
 
 def count(asked: str, engine: str = "torch") -> int:
-    """Return the number of processes to start for --devices; it is 1 if this is a process that a launcher has started.
+    """Return the number of processes to start for --devices; it is 1 if a launcher has already started this process.
 
     Raises:
         ImportError: torch is not installed.
@@ -62,7 +62,7 @@ def count(asked: str, engine: str = "torch") -> int:
 
 
 def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
-    """Return keywords of `sassl.evaluation.read`, cache, ranks and progress, for a model with this checksum of its weights."""
+    """Return `cache`, `ranks` and `progress` for `sassl.evaluation.read`; `weights` is the checksum of the model's weights."""
     return {
         "cache": None if args.cache is None else Cache(args.cache, weights),
         "ranks": args.ranks,

@@ -16,7 +16,7 @@ from ..terminal import message, progress, say, tell
 from .options import checked_seed, model, part_of, shard, strengths, tell_left_out
 from .styling import transform
 
-#: The preset for which a view is the style network's output itself (alpha = beta = 1), by AdaIN.
+#: The preset in which every view is AdaIN's output itself (alpha = beta = p = 1).
 STYLIZED_IMAGENET = "stylized-imagenet"
 
 
@@ -110,7 +110,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
         inputs: images, folders or patterns.
         out: the folder for views.
         suffix: the suffix of views, without a dot; None: that of the image if it can be written, else png.
-        left_out: a count of the files in folders that are left out, by kind, which is increased.
+        left_out: a counter, to which the files in folders that are left out are added, by kind.
 
     Raises:
         ValueError: two views would have the same path, or a view would overwrite an image or be among the images.

@@ -6,25 +6,21 @@ A "school" is one of the published ways to split a data set into training, valid
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .._sassl import write_file
 from ..data.ranks import by_first
 from ..evaluation import datasets, transfer
 from ..models import OpenModel
 from ..terminal import message, say, tell
-from . import finetuning, several
+from . import finetuning, results, several
 from .opened import models, opened
 from .options import checked_seed, reading
 from .transfer_table import table
 
 TEXT = "Evaluate on the transfer data sets in DATA: linear probe, nearest neighbours or fine-tuning, by each set's own metric."
-#: The fields in which all lines about the same measurement agree.
-_KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
 
 def add(sub: argparse.ArgumentParser) -> None:
@@ -82,7 +78,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code, which is 1 if a set failed."""
     seeds = list(dict.fromkeys(map(checked_seed, args.seed)))
-    lines, schools = by_first(args.ranks, partial(_lines, args.out)), _schools(args)
+    lines, schools = by_first(args.ranks, partial(results.read, args.out, "--out")), _schools(args)
     judged = opened(args, baselines=args.baselines)
     failed, shown = [], []
     # Options of another protocol are rejected before anything is computed.
@@ -121,8 +117,7 @@ def _result(
         return {**known, **own}
     found = {**key, **_evaluated(model, args, key, title)}
     lines.append(found)
-    text = "".join(f"{json.dumps(line)}\n" for line in lines)
-    by_first(args.ranks, partial(write_file, args.out, text.encode()))
+    by_first(args.ranks, partial(results.write, args.out, lines))
     return found
 
 
@@ -135,8 +130,8 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Return whether a line is the result of a measurement; if `counts` is "published", only on the published set of images."""
-    same = all(line[field] == key[field] for field in _KEY) and line.get("finetuning", {}) == tuned
+    """Return whether a line is the result of a measurement and, if `counts` is "published", of the published images."""
+    same = all(line[field] == key[field] for field in results.KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 
 
@@ -179,8 +174,7 @@ def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], 
         tell(f"{title}: {text}")
     for image, why in found["left_out"].items():
         tell(f"{title}: left out, {why if image in why else f'{image}: {why}'}")
-    # JSON has no NaN.
-    return {field: None if value != value else value for field, value in found.items()}
+    return results.without_nan(found)
 
 
 def _names(text: str) -> list[str]:
@@ -200,26 +194,3 @@ def _school(text: str) -> tuple[str, str]:
     if school not in datasets.DATASETS[name].schools:
         raise argparse.ArgumentTypeError(f"{text!r}: {name} has {', '.join(datasets.DATASETS[name].schools)}")
     return name, school
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Return the results in a file; an empty list if the file does not exist.
-
-    Raises:
-        OSError: the path is a folder, or its folder does not exist.
-        ValueError: a line is not a result of this command.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"--out {path}: a folder; give a file's name")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"--out {path}: there is no folder {path.parent}; make it first")
-    found = []
-    for number, line in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
-        try:
-            result = json.loads(line)
-        except ValueError:
-            result = None
-        if not isinstance(result, dict) or not {*_KEY, "value", "metric"} <= result.keys():
-            raise ValueError(f"--out {path}: line {number} is not a result of this command; give another file")
-        found.append(result)
-    return found

@@ -31,7 +31,7 @@ def _of_one(groups: Any) -> list[tuple[str, ...]]:
 
 
 def _of_several(groups: list[list[_Result]], models: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return rows of each set's metric, and a last row of the mean over the sets that all models have, with kappa times 100."""
+    """Return a row for each set, and a last one with the mean over the sets that all models have; kappa counts times 100."""
     rows = [("set", "school", "metric", *models)]
     means: list[list[float]] = []
     for group in groups:

@@ -57,9 +57,9 @@ class Images:
     def name(self, index: int) -> str:
         """The name of an image, as in lightly's `LightlyDataset`: its path relative to the root, with forward slashes.
 
-        The root is the folder passed to the source, or the one that contains all shards or record files; an image inside such
-        a file is named "file#place". A list of files has no root: its paths are kept as given. Images of a dataset without
-        names are "source[0]", "source[1]" and so on.
+        The root is the folder passed to the source, or the one that contains all shards or record files; an image inside such a
+        file is named "file#place". A list of files has no root: its paths are kept as given. Images without names are numbered:
+        "source[0]", "source[1]" in a dataset, "arrays[0]" in an array, "files[0]" in a list of file contents.
         """
         return self.core.name(index)
 

@@ -46,7 +46,7 @@ class ImageFolder(Images):
 
 
 class Files(Images):
-    """Images in a list of paths, or of the bytes of files.
+    """Images given as a list of paths, or as a list of the contents of files.
 
     Args:
         files: paths or contents of JPEG, PNG, WebP, BMP, TIFF or PNM files; bytes are a path if such a file exists, otherwise
@@ -56,7 +56,7 @@ class Files(Images):
 
     Raises:
         ValueError: a number of classes that differs from the number of files; a class that is not an integer.
-        TypeError: neither paths nor bytes.
+        TypeError: files that are neither paths nor bytes; a list of both paths and contents.
     """
 
     def __init__(self, files: Sequence[File], targets: Sequence[int] | None = None, exif: bool = True) -> None:

@@ -37,8 +37,8 @@ class HalfViews:
         """Compute the views: bit-identical to those of a loader with another `output`, except styled views on a GPU.
 
         Args:
-            device: a CUDA device of torch: the views are computed on its current stream, and the pixels are copied on another
-                stream, without blocking if they are page-locked. None or the CPU: the views are computed by CPU threads.
+            device: a CUDA device, as torch takes it: the views are computed on its current stream, and the pixels are copied on
+                another stream, without blocking if they are page-locked. None or the CPU: CPU threads compute the views.
             threads: number of CPU threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Returns:

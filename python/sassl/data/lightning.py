@@ -17,7 +17,7 @@ from .sources import as_images
 
 
 def _lightning() -> Any:
-    """Import Lightning: the Trainer of one package does not accept a data module of the other."""
+    """Import the Lightning package in use: the Trainer of one does not accept a data module of the other."""
     for name in ("lightning.pytorch", "pytorch_lightning"):
         if name in sys.modules:
             return sys.modules[name]
@@ -43,8 +43,8 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
     contains the loader's state. A subclass may add `val_dataloader`.
 
     Raises:
-        ValueError: when training starts: invalid arguments of `TwoViewLoader`; a checkpoint of other data, another recipe or
-            another order.
+        ValueError: invalid arguments of `TwoViewLoader`, or a checkpoint of other data, another recipe or another order; raised
+            when training starts.
         ModuleNotFoundError: neither package is installed; `pip install pytorch-lightning`.
     """
 

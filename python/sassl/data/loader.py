@@ -23,7 +23,7 @@ class TwoViewLoader:
     """Batches of two views, or of as many as the transform has, prefetched by native threads.
 
     Args:
-        source: a source of this module; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
+        source: a source of `sassl.data`; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
             (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
         transform: a recipe of `sassl.transforms` or other `Views`, with its style. With `SASSL(styles="batch")`, each style is
             another image of the same global batch: images of other ranks are decoded and encoded on this rank too.
@@ -33,8 +33,9 @@ class TwoViewLoader:
         drop_last: leave out the last global batch if it is smaller; False: divide it among the ranks, and repeat images from
             the start of the epoch so that all ranks have the same number.
         seed: seed of the order and of all draws.
-        rank, world_size: which rows of each global batch this process has; ranks have consecutive rows. None: those of an
-            initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0 of 1.
+        rank, world_size: the process's rank and the number of ranks, which share the rows of each global batch in rank order.
+            None: those of an initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0
+            and 1.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
         prefetch: number of batches that are computed in advance, in addition to the next one.
         on_error: "raise": an image that cannot be read raises an error with its name, and iteration may continue after its
@@ -47,12 +48,13 @@ class TwoViewLoader:
         output: type of the views, "torch" or "numpy", neither of which needs a copy; None: that of the transform. "crops" or
             "images": `HalfViews` instead of views, to be finished on a GPU from crops or from decoded images, with the same
             draws and the same state.
-        pin_memory: put batches into page-locked memory of torch.
+        pin_memory: put batches into torch's page-locked memory.
 
     Raises:
+        TypeError: a transform that is not `Views`; an unsupported source.
         ValueError: a value outside its range (the message names it); a rank without a world size.
 
-    The batches of N loaders of `batch_size` B / N, concatenated, are bit-identical to those of one loader of `batch_size` B,
+    The batches of N ranks with `batch_size` B / N, concatenated, are bit-identical to those of one loader with `batch_size` B,
     including styles of the batch and replaced images. The first `iter` starts epoch 0, and each further one the next epoch;
     `set_epoch` selects another. Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are
     a list. Threads stop soon after the iteration ends, also after a break, an error or Ctrl-C, none of which waits for images

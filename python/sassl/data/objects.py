@@ -27,8 +27,8 @@ class Objects(Images):
 
     Names are those of lightly's `LightlyDataset` if the dataset knows its files: a `LightlyDataset`, torchvision's
     `DatasetFolder` or `ImageFolder`, or a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own `classes`
-    (torchvision), or the names of a Hugging Face `ClassLabel`. An exception of the dataset is the `__cause__` of an error that
-    names the image; KeyboardInterrupt and MemoryError are raised unchanged.
+    (torchvision), or the names of a Hugging Face `ClassLabel`. An exception that the dataset raises is the `__cause__` of an
+    error that names the image; KeyboardInterrupt and MemoryError are raised unchanged.
 
     Raises:
         TypeError: a dataset without `len` or `[index]`.

@@ -31,10 +31,10 @@ class Ranks(Protocol):
         """Return the values of all ranks, in rank order, on rank 0; an empty list on the others."""
 
     def fail(self, error: BaseException | None) -> None:
-        """Raise on all ranks the error that any of them passes; return if all pass None."""
+        """Raise, on all ranks, the error of the first rank that passes one; return if all pass None."""
 
     def lost(self, error: BaseException) -> None:
-        """Report an error that ends this process to the other ranks, which may be waiting for it."""
+        """Inform the other ranks, which may be waiting for this process, of an error that ends it."""
 
 
 class Alone:
@@ -138,6 +138,6 @@ def group() -> tuple[int, int] | None:
 
 
 def _set(name: str) -> int | str | None:
-    """An environment variable as an int; as text if it is not one, and None if it is empty or not set."""
+    """The value of an environment variable: an int, a string if it is not an integer, or None if it is empty or not set."""
     text = os.environ.get(name, "").strip()
     return int(text) if text.isdecimal() else text or None

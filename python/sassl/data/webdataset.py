@@ -56,7 +56,7 @@ class WebDataset(Images):
 
 
 def is_shard(path: Any) -> bool:
-    """Return whether an argument is the path of a tar file, compressed or not."""
+    """Return whether an argument is a path with the suffix of a tar file, compressed or not."""
     if not isinstance(path, (str, bytes, os.PathLike)) or (isinstance(path, bytes) and not is_path(path)):
         return False
     return os.fsdecode(path).lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))

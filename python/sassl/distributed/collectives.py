@@ -1,8 +1,8 @@
-"""Collectives of a step, under one convention: a run's loss is the sum over ranks of what each computes.
+"""Collectives of a training step, under one convention: a run's loss is the sum over ranks of what each computes.
 
-Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and the mean over a batch
-is a rank's sum divided by the rows of the *global* batch; no factor of the number of ranks appears anywhere. Differentiable
-values go through functional collectives: `torch.compile` silently zeroes the gradients of in-place ones.
+Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and for a mean over a
+batch, each rank divides its sum by the rows of the *global* batch; no factor of the number of ranks appears anywhere.
+Differentiable values go through functional collectives: `torch.compile` silently zeroes the gradients of in-place ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as functional
 
-#: Functional collectives: under their names in newer releases of torch if these exist, else under the older ones.
+#: Functional collectives, by their names in newer torch releases if these exist, else by their older names.
 _gather_rows = getattr(functional, "all_gather_single", None) or functional.all_gather_tensor
 _scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.reduce_scatter_tensor
 #: The maximum size, in bytes, of a bucket of tensors that are sent together.
@@ -54,7 +54,7 @@ class World:
 
     @torch.no_grad()
     def exchange(self, rows: Tensor, order: Tensor) -> Tensor:
-        """Permute the rows of the global batch, without a gradient: its output row i is its input row order[i].
+        """Permute the rows of the global batch, without a gradient: row i of the result is row order[i] of the batch.
 
         Args:
             rows: this rank's rows.
@@ -146,7 +146,7 @@ def all_sum(values: Tensor, group: Any) -> Tensor:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Group tensors of one dtype into buckets of at most `_BUCKET` bytes."""
+    """Group tensors by dtype into buckets of at most `_BUCKET` bytes; a larger tensor has its own."""
     found: dict[torch.dtype, list[list[Tensor]]] = {}
     sizes: dict[torch.dtype, int] = {}
     for tensor in tensors:

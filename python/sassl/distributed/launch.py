@@ -22,7 +22,7 @@ _PORTS = range(20_000, 32_000)
 
 
 class Place(NamedTuple):
-    """The rank of a process among those of a run, and the address of rank 0."""
+    """The rank of a process in a run, and the address of rank 0."""
 
     rank: int
     ranks: int
@@ -77,10 +77,10 @@ def _whole(environ: Mapping[str, str], name: str, names: tuple[str, ...]) -> int
 
 
 def first_host(hosts: str) -> str:
-    """The first host in a node list of Slurm, such as node03 in "node[03-05,9],other".
+    """The first host in a Slurm node list, such as node03 for "node[03-05,9],other".
 
     Raises:
-        ValueError: the list has no host.
+        ValueError: the list does not start with a host.
     """
     found = re.match(r"([^\[\],]+)(?:\[(\d+)[^\]]*\]([^,]*))?", hosts)
     if found is None:
@@ -92,7 +92,7 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
     """This process's device: the given one, else the GPU of its local rank (also for "cuda"), else the CPU.
 
     Raises:
-        ValueError: a machine has more ranks than GPUs.
+        ValueError: the machine has fewer GPUs than ranks, or none for "cuda".
     """
     if given is not None and given != "cuda":
         return torch.device(given)
@@ -156,7 +156,7 @@ _OWN: list[World] = []
 
 
 def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
-    """Create a gloo group, and on GPUs also an NCCL group, beside which the former is for control messages."""
+    """Create and return the default group, with gloo; on GPUs, gloo is for control messages, and an NCCL group is returned."""
     os.environ.setdefault("MASTER_ADDR", own.address)
     os.environ.setdefault("MASTER_PORT", str(own.port))
     dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks, timeout=patience)

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from .collectives import World, all_gather, all_sum
 
-#: timm's norms with dropout and an activation as children.
+#: timm's batch norms, which have dropout and an activation as children.
 _WITH_ACTIVATION = ("BatchNormAct2d", "SyncBatchNormAct")
 _T = TypeVar("_T")
 
@@ -217,7 +217,7 @@ def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
 
 
 def _check_known(norm: _BatchNorm) -> None:
-    """Raise a ValueError unless the norm's forward pass is torch's, or timm's with an activation, as `PartNorm` computes it."""
+    """Raise a ValueError unless `PartNorm` can compute the norm's forward pass: torch's, or timm's with an activation."""
     plain = type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
     if not plain and type(norm).__name__ not in _WITH_ACTIVATION:
         raise ValueError(
@@ -227,7 +227,7 @@ def _check_known(norm: _BatchNorm) -> None:
 
 
 def running(*modules: nn.Module) -> list[Tensor]:
-    """The running means and variances of all `PartNorm` in the modules."""
+    """The running means and variances of every `PartNorm` in the modules."""
     return [
         moment for norm in _norms(modules) for moment in (norm.running_mean, norm.running_var) if moment is not None
     ]
@@ -243,8 +243,10 @@ def unmoved(*modules: nn.Module) -> Iterator[None]:
     counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
     held = [*running(*modules), *counts]
     before = [one.clone() for one in held]
-    yield
-    _copy(held, before)
+    try:
+        yield
+    finally:
+        _copy(held, before)
 
 
 def moved_once(modules: Sequence[nn.Module], passes: Iterable[Callable[[], _T]]) -> list[_T]:

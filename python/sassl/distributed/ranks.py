@@ -91,7 +91,7 @@ class Processes(Ranks):
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Within the block, if a message fails since another rank has failed, raise a RuntimeError with that rank's error."""
+        """Within the block, if a message fails because another rank has failed, raise a RuntimeError with that rank's error."""
         try:
             yield
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Processes(Ranks):
 
 
 def _beside(group: Any, size: int) -> Any:
-    """A gloo group of the same ranks: the default group if it is one, else a group that is created once."""
+    """A gloo group of the same ranks: the default group if it is such a group, else one that is created once."""
     if dist.get_backend() == "gloo" and size == dist.get_world_size():
         return dist.group.WORLD
     name = group.group_name

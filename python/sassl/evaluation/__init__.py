@@ -6,25 +6,26 @@
     print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
-The model is one of sassl's, or one that `sassl.open_model` opens by name or file: timm's, torchvision's or any other weights.
-For any other function of float images, such as a torch module, state how its images are preprocessed:
+The model is one of sassl's, or one that `sassl.open_model` opens: a timm or torchvision model by its name, or weights from a
+file. For any other function of float images, such as a torch module, state how its images are preprocessed:
 
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
 
-`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report ImageNet: a head trained on features of
-random crops.
+`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report their accuracy on ImageNet: a head is trained
+on features of random crops.
 
-Classes of `test` and `train` are matched by name, or by index if one of the two has no names. Test images of classes that have
-no image in `train` count as wrong, and a warning reports their number.
+Classes of `test` and `train` are matched by name, or by index unless both have names. Test images of classes that have no image
+in `train` count as wrong, and a warning reports their number.
 
 `evaluation.finetune` trains the whole network on labelled images, by the published recipes for transfer and for 1 % and 10 % of
 ImageNet:
 
     print(evaluation.finetune(model, "photos/train", "photos/test", val="photos/val", lr=0.01, weight_decay=1e-5))
 
-`evaluation.robustness` measures shape bias and accuracy on corrupted, drawn or newly collected images; `evaluation.strength`
-measures how far views move in feature space with alpha and beta; `evaluation.compare` compares the results of several arms.
+`evaluation.robustness` measures shape bias, and accuracy on corrupted images, sketches and newly collected images;
+`evaluation.strength` measures how far views move in feature space as alpha and beta increase; `evaluation.compare` compares the
+results of several arms.
 """
 
 from . import comparison, datasets, finetuning, logistic, metrics, robustness, transfer

@@ -4,8 +4,8 @@
 
     augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
 
-This is the protocol by which MoCo, SimCLR and BYOL report ImageNet; `LINEAR_RECIPES` has their settings. The backbone,
-including its norms, stays frozen. Features dominate the cost, and so the heads of several learning rates share them.
+This is the protocol by which MoCo, SimCLR and BYOL report their accuracy on ImageNet; `LINEAR_RECIPES` has their settings. The
+backbone, including its norms, stays frozen. Features dominate the cost, and so the heads of several learning rates share them.
 """
 
 from __future__ import annotations
@@ -75,15 +75,15 @@ def augmented_probe(
 
     Args:
         model: see `extract`. Its weights do not change, and a torch module is in eval mode during training.
-        train: labelled images to train on: any source of a `TwoViewLoader`.
-        test: labelled images to classify, see `extract`: resized and cropped to the centre.
+        train: labelled images to train on, in any form that a `TwoViewLoader` takes.
+        test: labelled images to classify, see `extract`; they are resized and cropped to the centre.
         recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
-        epochs, batch_size: number of epochs, and images in a batch of all ranks together, at most all of train; None: those of
-            the recipe.
+        epochs, batch_size: number of epochs, and of images in a batch of all ranks together, which is reduced to all of train
+            if that has fewer; None: those of the recipe.
         lr: one learning rate or several; None: those of the recipe. If `LINEAR_RECIPES[recipe].per_256`, rates are those of a
             batch of 256 and scale with the batch size.
         val: labelled validation images, by which one of several rates is chosen; None: a tenth of train, 10,000 at most, drawn
-            with `seed` and not trained on.
+            with `seed` and not trained on. Not used with a single rate.
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None:
             `Preprocessing.of(model)` with the recipe's interpolation; required for models that do not know their own.
@@ -315,7 +315,7 @@ def _least(losses: NDArray[np.float64]) -> float:
 
 
 def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
-    """Return the classes of the images: from their names, or else by reading all images once."""
+    """Return the classes of the images: all those that have names, or else those found by reading all images once."""
     if images.classes is not None:
         return np.arange(len(images.classes))
     crops = Crops(images, 1, None, batch_size=256, threads=threads, rank=0, world_size=1, on_error=on_error)

@@ -5,7 +5,7 @@
 
 Any protocol, split, seed or number of shots that needs the same images with the same preprocessing finds their features there.
 An image file is identified by its path, its size and its modification time in whole seconds; an image that is not a separate
-file, by its pixels. Features are stored as they are computed, in files for some thousand images each, which are written
+file, by its pixels. Features are stored as they are computed, in files of several thousand images each, which are written
 atomically, so that an interrupted run can resume.
 """
 
@@ -29,7 +29,7 @@ from ..arguments import wrong
 from ..data import Images
 from .preprocessing import Preprocessing
 
-#: The tag, otherwise a 64-bit hash that identifies an image, of an image that cannot be read.
+#: The tag of an image that cannot be read. Other tags are 64-bit hashes that identify images.
 NONE = 0
 #: Number of images whose tags a thread computes at a time.
 _CHUNK = 256
@@ -40,7 +40,7 @@ class Cache:
 
     Args:
         folder: the folder, which several models may share.
-        weights: a text that identifies the model's weights, such as a checksum of its checkpoint.
+        weights: a string that identifies the model's weights, such as a checksum of its checkpoint.
 
     Raises:
         ValueError: `weights` is empty; `folder` is a file.
@@ -72,7 +72,7 @@ class _Index(NamedTuple):
     paths: list[Path]
 
     def places(self, tags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the position of each tag in `tags` of the index, and whether it is there."""
+        """Return the position of each of these tags in the index, and whether it is there."""
         at = np.minimum(np.searchsorted(self.tags, tags), max(0, len(self.tags) - 1))
         there = self.tags[at] == tags if len(self.tags) else np.zeros(len(tags), bool)
         return at, there & (tags != NONE)
@@ -99,7 +99,7 @@ class Shelf:
         return self._indexed().places(tags)[1]
 
     def add(self, tags: NDArray[np.uint64], features: list[NDArray[np.float32]]) -> None:
-        """Store the features of some thousand images, given as a list of batches.
+        """Store the features of the images with these tags, given as a list of batches.
 
         Raises:
             OSError: the files cannot be written.
@@ -115,7 +115,7 @@ class Shelf:
         self._index = None
 
     def read(self, tags: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Return the stored features (N, dim) of images; files are read one at a time.
+        """Return the stored features (N, dim) of the images with these tags, all of which must be stored.
 
         Raises:
             ValueError: a damaged file.

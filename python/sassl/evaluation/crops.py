@@ -19,7 +19,7 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Crops:
-    """Batches of a random part of each image, resized, flipped half of the time and normalized, by native threads.
+    """Batches of a random part of each image, resized, flipped half of the time and normalized, computed by native threads.
 
     This is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, with aspect ratios from 3/4 to 4/3, on PIL images, followed
     by `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image),
@@ -40,9 +40,10 @@ class Crops:
         interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
         min_scale: smallest area of a crop, as a fraction of the image's.
         drop_last: leave out a smaller last batch.
-        channels_last: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
-        rank, world_size: which rows of each batch this process has, as in a `TwoViewLoader`: ranks have consecutive rows. If
-            the ranks cannot divide the last batch evenly, its rows beyond `rows(batch)` repeat images of the epoch.
+        channels_last: True: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
+        rank, world_size: this process's rank and the number of ranks, which have consecutive rows of each batch, as in a
+            `TwoViewLoader`. If the ranks cannot divide the last batch evenly, its rows beyond `rows(batch)` repeat images of
+            the epoch.
         on_error: "raise": an image that cannot be read raises an error; "report": the next readable image replaces it, and
             `report` lists it.
 
@@ -109,7 +110,7 @@ class Crops:
         self._loader.set_epoch(epoch, batch)
 
     def rows(self, batch: int) -> int:
-        """Return the number of images in a batch of an epoch, given its index, on all ranks together, not counting repeats."""
+        """Return the number of images in the batch with this index in an epoch, over all ranks, not counting repeats."""
         return min(self.batch_size, self.images - batch * self.batch_size)
 
     @property

@@ -63,7 +63,7 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
 
 @contextmanager
 def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
-    """Yield the model as a function from a batch of images to features, both arrays.
+    """Yield the model as a function from an array of images to an array of features.
 
     Within the block, a torch module, or the module of which the model is a method, is in eval mode and records no gradients.
     """
@@ -107,7 +107,7 @@ def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
 
 
 def _checked(made: Any, n: int) -> Array:
-    """Return features as a float32 array on the host, from a tensor or array of any library and device.
+    """Return features as a float32 NumPy array, given a torch tensor on any device, or an object with `__array__`.
 
     Raises:
         TypeError: not an array.

@@ -1,4 +1,4 @@
-"""Features of images, with their classes, which are computed once, in batches, and passed to the probes."""
+"""Features of images, computed once, in batches, and passed to the probes with the images' classes."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class _Rows(NamedTuple):
 
 
 class Features(_Rows):
-    """Features (N, dim) float32 and their classes (N,) int64, as a tuple of the two, with the names of classes if known.
+    """Features (N, dim) float32 and their classes (N,) int64, as a tuple, with the names of the classes if known.
 
-    Classes are any integers that are not negative, such as 1440764 for ImageNet's n01440764. The probes reject images without a
-    class (-1): leave them out first.
+    Classes are any non-negative integers, such as 1440764 for ImageNet's n01440764. The probes reject images without a class
+    (-1): leave them out first.
 
     Args:
         features, targets: the two arrays.
-        classes: names of the classes, by index; None: unknown. If two sets have names, classes are matched by name, otherwise
-            by index.
+        classes: names of the classes, by index; None: unknown. Classes of two sets are matched by name if both sets have names,
+            otherwise by index.
         left_out: images that could not be read and are therefore missing here: name to reason.
     """
 
@@ -85,8 +85,8 @@ def extract(
             eval mode and without gradients, with tensors on the module's device and of its dtype; or any other function, which
             is called with float32 arrays. Modules and functions take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is
             channels-last, and return (N, dim).
-        data: any source of a `TwoViewLoader`. Class names are those of its folders, of a torch or torchvision dataset's
-            `classes`, or of a Hugging Face dataset's `ClassLabel`.
+        data: images, in any form that a `TwoViewLoader` takes. Class names are the names of its class folders, or those of a
+            torch or torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
         preprocessing: how to preprocess images; None: the model's own, `Preprocessing.of(model)`. Required for models that do
             not know their own, and for a model trained on batches whose normalization is "not known".
         batch_size: images in a batch.

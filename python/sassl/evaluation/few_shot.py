@@ -61,14 +61,15 @@ def few_shot(
     progress: Shown = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """Return accuracies from a few images per class, over several draws of them.
+    """Return the accuracies of a classifier fitted on a few images per class, over several draws of these images.
 
     Args:
         train: images to draw from, without replacement and for each class separately.
         test: images to classify; every draw is evaluated on all of them.
         shots: one or more numbers of images per class, for each of which there is a result.
         draws: number of draws.
-        seed: seed of the draws. A draw depends only on the seed, the number of shots, its own index, and the order of `train`.
+        seed: seed of the draws. A draw depends only on the seed, the number of shots, the index of the draw, and the order of
+            `train`.
         judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test features with a
             result like theirs.
         progress: see `extract`.

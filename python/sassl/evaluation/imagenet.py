@@ -99,7 +99,7 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(number for ends in ranges for number in range(ends[0], ends[-1] + 1))
 
 
-#: hendrycks/imagenet-r, eval.py: the 200 classes of ImageNet-R.
+#: The 200 classes of ImageNet-R, from eval.py of hendrycks/imagenet-r.
 IMAGENET_R = tuple(
     WNIDS[number]
     for number in numbers("""

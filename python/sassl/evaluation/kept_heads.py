@@ -15,19 +15,19 @@ from .._sassl import load_checkpoint, save_checkpoint
 from ..data.ranks import Ranks, by_first
 from .linear_heads import Heads
 
-#: Largest difference, relative to their magnitude, at which features count as those of the same model on another machine.
+#: Largest relative difference at which features still count as those of the same model, computed on another machine.
 _ROUNDING = 1e-2
 
 
 class KeptHeads:
-    """`heads.safetensors` in a folder: the heads, their velocities, and the number of completed epochs.
+    """The file `heads.safetensors` in a folder: the heads, their velocities, and the number of completed epochs.
 
     Only rank 0 reads and writes it.
 
     Args:
         folder: the folder, which is created if it is missing.
         settings: JSON values by name, which must equal those of the run in the folder if there is one.
-        sample: (n, dim) the model's features of fixed images, by which it is recognized.
+        sample: (n, dim) features of fixed images, by which the model is recognized.
         ranks: the processes of the run.
     """
 

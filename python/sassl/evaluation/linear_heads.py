@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .metrics import ranked
 
 Array = NDArray[np.float32]
-#: Maximum number of scores in memory at a time, in addition to those of a step.
+#: Maximum number of scores that `ranked` holds in memory at a time.
 _BLOCK = 1 << 24
 
 
@@ -39,11 +39,11 @@ class Heads:
 
         Args:
             features: (B, dim) float32.
-            places: (B,) index of each image's class, from 0 to classes - 1.
+            places: (B,) class index of each image, from 0 to classes - 1.
             rates: (count,) learning rates.
 
         Returns:
-            (count,) mean loss of each head before the step.
+            (count,) each head's mean loss on the batch, before the step.
         """
         count, classes, dim = self.weights.shape
         n = len(features)
@@ -93,11 +93,11 @@ class Heads:
         return np.array([np.isfinite(weights).all() and np.isfinite(bias).all() for weights, bias in pairs])
 
     def state(self) -> dict[str, Array]:
-        """Return the arrays from which training can resume, by name; they are not copied."""
+        """Return the arrays from which training can resume, by name, without copying them."""
         velocities = {f"velocity.{name}": one for name, one in self._velocities.items()}
         return {"weights": self.weights, "bias": self.bias, **velocities}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Restore a `state` of heads with the same count, classes and features."""
+        """Restore a state returned by `state`, of heads with the same count, number of classes and feature dimension."""
         for name, own in self.state().items():
             own[...] = state[name]

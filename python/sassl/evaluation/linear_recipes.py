@@ -54,8 +54,9 @@ class LinearRecipe:
         nesterov: use Nesterov's momentum.
         momentum: momentum coefficient.
         drops: epochs at which the learning rate falls to a tenth, as fractions of all epochs; empty: it decays along a cosine.
-        by: if there are no drops: "step", or "epoch" for a constant rate within an epoch.
-        last: the rate of the last step, as a fraction of the first one; None: the cosine reaches 0 one step after the last.
+        by: unit in which a cosine advances: "step"; or "epoch", with a constant rate within an epoch.
+        last: the rate of the last step, as a fraction of the first one, with a cosine by step; None: the cosine reaches 0 one
+            step (or epoch) after the last.
         init: initial weights and biases of the head, from a generator and the numbers of classes and of features.
         interpolation: interpolation of crops and of test images.
         drop_last: leave out the last images of an epoch that do not fill a batch.

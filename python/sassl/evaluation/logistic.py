@@ -3,14 +3,15 @@
     minimize   loss(W, b) + |W|^2 / (2 C n)        loss averaged over the n rows; C, with penalty 1 / C, as in scikit-learn
 
 The transfer protocol of Kornblith et al. 2019 names L-BFGS as the solver, but its results are meant to be those at the optimum.
-With its usual settings and a weak penalty, L-BFGS stops far from it. This module reaches the optimum by Newton's method. Each
+With the usual settings and a weak penalty, L-BFGS stops far from the optimum. This module reaches it by Newton's method. Each
 step is computed by conjugate gradients (Nocedal and Wright, algorithm 7.1), preconditioned in the eigenbasis of the features'
 covariance by an approximation of the Hessian:
 
     H ~ c covariance + 1 / (C n)                   c = mean of p (1 - p)
 
 The gradient is computed in float64, from residuals that keep all digits where p is almost 1; products with the Hessian, about
-ten in each step, are computed in float32. Each penalty starts from the solution for the previous, stronger one.
+ten in each step, are computed in float32, or in float64 once float32 makes no more progress. For each penalty, the search
+starts from the solution for the previous, stronger one.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from numpy.typing import NDArray
 
 from ..arguments import wrong
 
-#: Maximum number of passes over all features for each penalty; a tenth of it is typical.
+#: Maximum number of passes over all features for each penalty; a tenth of that is typical.
 MOST_PASSES = 5000
 
 _Floats = NDArray[np.float64]
-#: Maximum number of feature values that are converted, or of scores that are in memory, at a time.
+#: Maximum number of feature values that are converted to float64, or of scores that are in memory, at a time.
 _BLOCK = 1 << 24
 #: Up to this many feature values are also stored in float64; if there are more, they are converted in every pass.
 _KEPT = 1 << 27
@@ -56,14 +57,14 @@ class Logistic(NamedTuple):
     gradient: float
     #: True if the gradient is within the tolerance, or indistinguishable from zero in float64.
     reached: bool
-    #: Passes over all features, each a forward and a backward product.
+    #: Number of passes over all features; each consists of a forward and a backward product.
     passes: int
 
     def scores(self, features: NDArray[np.float32]) -> _Floats:
         """Return W f + b for each row: (rows, classes).
 
         Raises:
-            ValueError: features of another length, or not finite.
+            ValueError: features with another number of columns, or not finite.
         """
         features, dim = finite("queries", features), self.weight.shape[1]
         if features.shape[1] != dim:
@@ -103,10 +104,11 @@ def path(
         targets: (n,), with at least two classes.
         c: inverse penalties, > 0, in any order.
         max_iter: maximum number of passes over all features for each C.
-        tolerance: stop once |gradient| is below this fraction of |W| / (C n): the relative error of W is then about as large.
+        tolerance: stop once |gradient| <= tolerance |W| / (C n); the relative error of W is then at most about `tolerance`.
 
     Raises:
-        ValueError: features that are not finite; only one class; a C that is not positive.
+        ValueError: features that are not finite; features and targets of different lengths; only one class; a C that is not
+            positive.
     """
     for one in c:
         if not (one > 0 and np.isfinite(one)):
@@ -150,7 +152,7 @@ def finite(name: str, features: Any) -> NDArray[np.float32]:
 
 
 class _Place(NamedTuple):
-    """A point, with the objective and its gradient there."""
+    """A point (W, b), with the value and the gradient of the objective there."""
 
     #: W and b, (dim + 1, classes).
     at: _Floats
@@ -165,7 +167,7 @@ class _Place(NamedTuple):
 
 
 class _Problem:
-    """The objective on centred features: W f + b becomes W (f - mean) + b, which leaves W and its penalty unchanged."""
+    """The objective on centred features: W f + b becomes W (f - mean) + b, which changes b, but not W and its penalty."""
 
     def __init__(self, features: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
         self.features = features
@@ -278,7 +280,7 @@ def _minimize(
         moves = after.value < place.value * (1 - 1e-9) or after.norm < 0.9 * least
         stalled = 0 if moves else _STALLED if after is place else stalled + 1
         if stalled == _STALLED:
-            # Products in float32 gain no more, or not even those in float64 do.
+            # Products in float32 make no more progress, or not even those in float64 do.
             if dtype is np.float64:
                 return after, passes, False
             dtype, stalled = np.float64, 0

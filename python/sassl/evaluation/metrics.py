@@ -41,7 +41,7 @@ class _Measure(NamedTuple):
 
 
 def top1(targets: Any, answers: Any) -> float:
-    """Return the fraction of answers (n,) that are correct; of ranked answers (n, k), best first, only the first ones count."""
+    """Return the fraction of correct answers (n,); of ranked answers (n, k), best first, only the first column counts."""
     return _top(targets, answers, 1).value()
 
 
@@ -64,7 +64,8 @@ def kappa(targets: Any, answers: Any, classes: int) -> float:
     """Return the agreement of grades 0 to classes - 1 beyond chance, with quadratic weights (Cohen 1968).
 
     Raises:
-        ValueError: a grade out of range; no disagreement is expected by chance, because all images have the same grade.
+        ValueError: a grade out of range; no disagreement is expected by chance, because all targets and answers are the same
+            grade.
     """
     return value("kappa", targets, answers, classes)
 
@@ -73,7 +74,8 @@ def auc(targets: Any, scores: Any) -> float:
     """Return the area under the ROC curve.
 
     Args:
-        targets: (n,) classes, 0 or 1; or 0 to K - 1, for the mean of the areas of each class against all others.
+        targets: (n,) classes: 0 or 1; or 0 to K - 1, in which case the area is the mean over the K classes, each against all
+            others.
         scores: (n,) scores of class 1; (n, 2), of which the second column is used; or (n, K) probabilities.
 
     Raises:
@@ -101,12 +103,13 @@ def interval(
         metric: name of the metric.
         targets, answers, classes: arguments of the metric.
         level: confidence level.
-        draws: number of resamples, each of n images drawn with replacement. Resamples for which the metric is undefined,
-            because they lack a class, are left out.
+        draws: number of resamples, each of n images drawn with replacement. Resamples for which the metric is undefined, such
+            as those that lack a class, are left out.
         seed: seed of the resampling.
 
     Raises:
-        ValueError: as raised by the metric; a level outside (0, 1); the metric is undefined in all resamples.
+        ValueError: as raised by the metric; an unknown name; kappa without `classes`; a level outside (0, 1); the metric is
+            undefined in all resamples.
     """
     if not 0 < level < 1:
         raise wrong("level", level, "in (0, 1); 0.95 is usual")
@@ -140,7 +143,7 @@ def value(metric: str, targets: Any, answers: Any, classes: int | None = None) -
     """Return a metric by name; the arguments are those of the metric.
 
     Raises:
-        ValueError: as raised by the metric; an unknown name.
+        ValueError: as raised by the metric; an unknown name; kappa without `classes`.
     """
     found = _measure(metric, targets, answers, classes).value()
     if not np.isfinite(found):
@@ -232,7 +235,7 @@ def _auc(targets: Any, scores: Any) -> _Measure:
 
 
 def _area(places: _Labels, own: _Floats, others: _Floats) -> float:
-    """Return the fraction of pairs of an image of the class and one of another whose scores are in order; ties count half."""
+    """Return the fraction of pairs (own image, other image) in which the own one has the higher score; ties count half."""
     right, wrong_ones = np.bincount(places, own), np.bincount(places, others)
     pairs = right.sum() * wrong_ones.sum()
     return float(right @ (wrong_ones.cumsum() - wrong_ones / 2) / pairs) if pairs else float("nan")

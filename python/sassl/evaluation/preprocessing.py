@@ -17,7 +17,7 @@ from ..transforms.views import UNKNOWN
 
 #: Ratio of ImageNet's usual sizes, 256 and 224.
 _MARGIN = 256 / 224
-#: Images for views up to this side, such as CIFAR's, are not cropped further than to the centre square.
+#: For views up to this side in pixels, such as CIFAR's, images are cropped to the centre square only.
 _SMALL = 64
 #: Largest ratio of an image's sides; a longer image is cropped to it before resizing, which could otherwise need much memory.
 _LONGEST = 32
@@ -25,7 +25,7 @@ _LONGEST = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """A preprocessing rule: a function from an image (PIL, path, bytes, uint8) to (3, H, W) or (H, W, 3) float32.
+    """A preprocessing rule: a function from an image (PIL image, path, bytes or uint8 array) to (3, H, W) or (H, W, 3) float32.
 
     With `resize`, it is bit-identical to torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, followed by
     `ToTensor` and `Normalize`. `Preprocessing.of(model)` is the rule of one of sassl's models, from its training run.
@@ -89,7 +89,7 @@ class Preprocessing:
         """
         if isinstance(normalize, str):
             raise ValueError(
-                f"normalize is {UNKNOWN!r}, as the model was trained on batches of others; give "
+                f"normalize is {UNKNOWN!r}, as the model was trained on batches from another loader; give "
                 "preprocessing=Preprocessing(...) with what they were normalized by, or None, or give normalized floats to "
                 "encode_normalized"
             )
@@ -140,7 +140,7 @@ class Preprocessing:
             return F.resized_crop(image, top, left, side, side, (height, width), self.interpolation)
         rows, columns = (min(sides, _LONGEST * min(image.shape[:2])) for sides in image.shape[:2])
         top, left = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
-        # torchvision's `Resize` rounds the longer side down, and its `CenterCrop` a half to the even number.
+        # torchvision's `Resize` rounds the longer side down, and its `CenterCrop` rounds a half to the even number.
         shorter = min(rows, columns)
         resized = self.resize * rows // shorter, self.resize * columns // shorter
         whole_image = F.resized_crop(image, top, left, rows, columns, resized, self.interpolation)
@@ -148,7 +148,7 @@ class Preprocessing:
         return np.ascontiguousarray(whole_image[top : top + height, left : left + width])
 
     def is_normalized_as(self, normalize: Any) -> bool:
-        """Return whether the output is normalized by this dict, or not at all if it is None."""
+        """Return whether the output is normalized by this dict; for None, whether it is not normalized."""
         return self.normalize == _mean_and_std(normalize)
 
 

@@ -37,14 +37,14 @@ def knn(
         train: the neighbours.
         test: images to classify.
         k: number of neighbours; all, if there are fewer.
-        temperature: T of their weights, exp(cosine / T).
+        temperature: T in the weight of each neighbour, exp(cosine / T).
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         progress: see `extract`.
 
     Returns:
-        "top1" and "top5", ranked over the classes of the neighbours, which may be fewer than five; the metric's value under its
-        own name, this name as "metric", and its "interval"; "n", the number of test images; "classes", the number of training
-        classes; and the settings "k" and "temperature".
+        "top1" and "top5", ranked over the classes of the neighbours, which may be fewer than five; the metric's value under the
+        metric's name, this name as "metric", and the value's "interval"; "n", the number of test images; "classes", the number
+        of training classes; and the settings "k" and "temperature".
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class.
@@ -97,7 +97,8 @@ def linear_probe(
 #: The penalties of Kornblith et al. 2019, as printed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): 45 values, evenly
 #: spaced on a logarithmic scale, from the weakest to the strongest.
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
-#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) interprets the penalties: 1 / penalty, for the sum of the losses.
+#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) interprets the penalties: 1 / penalty, as a factor of the sum of
+#: the losses.
 GRID = tuple(1 / penalty for penalty in PENALTIES)
 
 
@@ -122,8 +123,8 @@ def logistic_probe(
         train: features to fit on.
         test: images to classify.
         c: inverse of the penalty, like scikit-learn's C: one value, or several to choose from.
-        val: features of validation images, on which the best of several `c` is chosen; None: a fifth of `train`, drawn with
-            `seed`. Ties go to the strongest penalty.
+        val: features of validation images, on which the best of several `c` is chosen (ties go to the strongest penalty); None:
+            a fifth of `train`, drawn with `seed`. Not used with a single `c`.
         metric: one of `metrics.NAMES`, by which `c` is chosen, and which is reported along with top-1 and top-5.
         seed: seed of the draw of validation images.
         max_iter: maximum number of passes over all features for each `c`.
@@ -135,8 +136,8 @@ def logistic_probe(
         whose optimum was not reached.
 
     Raises:
-        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
-            range.
+        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of range;
+            for "auc", a class without training images.
     """
     choice("metric", metric, metrics.NAMES)
     train, test = joined_classes(train, test)
@@ -211,7 +212,7 @@ def judged(
 
 
 def of_answers(metric: str) -> None:
-    """Reject a metric that needs class probabilities."""
+    """Raise a ValueError for an unknown metric, or for "auc", which needs class probabilities."""
     names = [name for name in metrics.NAMES if name != "auc"]
     if metric == "auc":
         raise wrong("metric", metric, f"one of {', '.join(names)}; auc needs probabilities, which logistic_probe has")
@@ -219,7 +220,7 @@ def of_answers(metric: str) -> None:
 
 
 def percent(metric: str) -> int:
-    """Return the factor of a metric in results: 100 for accuracies, which are in per cent; 1 for kappa and AUC."""
+    """Return the factor by which results scale a metric: 100 for accuracies, which are in per cent; 1 for kappa and AUC."""
     return 1 if metric in ("kappa", "auc") else 100
 
 
@@ -240,8 +241,8 @@ def result(
     Args:
         metric: one of `metrics.NAMES`.
         train, test: the two sets, with matched classes.
-        ranked: (n, up to 5) classes of each test image, best first.
-        answers: the targets and answers of the metric, from `judged`; None: those of `test` and `ranked`.
+        ranked: (n, up to 5) predicted classes of each test image, best first.
+        answers: the targets and answers that the metric compares, from `judged`; None: the targets of `test`, and `ranked`.
     """
     by, grades = percent(metric), grades_of(metric, train, test)
     truth, found = (test.targets, ranked) if answers is None else answers
@@ -260,9 +261,11 @@ def result(
 def joined_classes(train: Features, test: Features) -> tuple[Features, Features]:
     """Return both sets with the class indices of `train`, matched by name if both have names.
 
+    A warning reports test images whose class has no image in `train`.
+
     Raises:
-        ValueError: a number of classes that differs from the number of rows; a class below 0 or without a name; no class in
-            common.
+        ValueError: an empty set; targets that are not one integer for each feature; a class below 0 or without a name; no class
+            in common.
     """
     train, test = (
         Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))

@@ -11,7 +11,7 @@ from .preprocessing import Preprocessing
 
 
 class Encoder(Protocol):
-    """Protocol of backbones that know their own preprocessing, such as the objects of `sassl.pretraining`."""
+    """Protocol of backbones that know their own preprocessing, such as `sassl.SimCLR`."""
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
     @property
     def normalize(self) -> Any:
-        """The normalization of the model's images: a dict of "mean" and "std", None for none, or "not known"."""
+        """The normalization of the model's images: a dict of "mean" and "std"; None for none; or "not known"."""
 
     @property
     def threads(self) -> int:

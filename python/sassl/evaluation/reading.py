@@ -1,4 +1,4 @@
-"""Computation of features in spans of some thousand images: by one process or several, and cached if a cache is given."""
+"""Computation of features in spans of several thousand images, by one process or several, with an optional cache."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Reading(NamedTuple):
     def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
         """Yield the results for the images with these indices, in order: those of all ranks on rank 0, empty parts on others.
 
-        A span is some thousand images per rank, of which each rank takes a share of whole batches. Batches, and therefore
+        A span is several thousand images per rank; each rank takes a share of its whole batches. Batches, and therefore
         features, are bit-identical for any number of ranks.
         """
         ranks, size = self.ranks, self.batch_size

@@ -1,4 +1,4 @@
-"""Strength curves: how far views move in feature space with alpha and beta.
+"""Strength curves: how far views move in feature space as alpha and beta increase.
 
 d(alpha, beta) = mean of 1 - cos(f(image), f((1 - beta) image + beta T(image, (1 - alpha) F(image) + alpha z_style)))
 """
@@ -46,7 +46,7 @@ def strength(
     Args:
         model, preprocessing, batch_size, progress: see `sassl.evaluation.extract`; the preprocessed size has to be square.
         data: images, see `extract`.
-        style: a `sassl.transforms.SASSL`, whose own strengths and p are ignored, or its `styles`.
+        style: a `sassl.transforms.SASSL`, whose own strengths and p are ignored; or a value of its argument `styles`.
         alpha, beta: the strengths, in [0, 1].
         n: number of images to draw from the data; all of them, if there are fewer.
         seed: seed of the draw of images, and of the choice of a style for each image.
@@ -56,7 +56,8 @@ def strength(
         between the features of a view and of its image; "relative", this distance in units of "another_image"; "kept", the
         percentage of views whose nearest image is their own; "levels", the mean absolute change of a pixel in 8-bit levels;
         "another_image", the mean distance between two different images; "same_class", the mean distance between different
-        images of a class (None unless there are several classes); and "n", "size" (side in pixels), "style" and "seed".
+        images of a class (None unless there are several classes, and a class with two images); and "n", "size" (side in
+        pixels), "style" and "seed".
 
     Raises:
         ValueError: a strength outside [0, 1], fewer than two images, a size that is not square or below 8, images that all

@@ -63,12 +63,12 @@ def evaluate(
         name, root, school, seed, counts: see `datasets.load`.
         protocol: "linear"; "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1; or
             "finetune": the whole network is trained, by a published recipe.
-        size, normalize: side of the input in pixels, and normalization, as in `Preprocessing`, of a model that is not sassl's;
-            sassl's own models know both.
+        size, normalize: for a model that is not sassl's, the input side in pixels and the normalization, as in `Preprocessing`;
+            sassl's own models, and those of `sassl.open_model`, define both.
         batch_size, on_error: see `extract`.
         cache: a folder for features, shared by all protocols, schools, seeds and sets that have the same images; requires
             `weights`.
-        weights: a text that identifies the model's weights, such as a checksum of its checkpoint.
+        weights: a string that identifies the model's weights, such as a checksum of its checkpoint.
         ranks, progress: see `extract`; rank 0 computes the result, and all return it.
         finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine"; for ImageNet's 1 % and 10 % the recipe
             defaults to SimCLR's.
@@ -128,7 +128,7 @@ def evaluate(
 def _finetuned(
     model: Model, splits: Mapping[str, Split], rule: Preprocessing, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fine-tune the whole network with the cell of the recipe's grid that is best on `val`."""
+    """Fine-tune the whole network, with the cell of the recipe's grid that is best on "val"."""
     first, metric = splits["train"], splits["train"].dataset.metric
     found = finetune(model, first, splits["test"], val=splits.get("val"), metric=metric, preprocessing=rule, **settings)
     return {**found, **{split: len(images) for split, images in splits.items()}}
@@ -167,12 +167,12 @@ def rule_for(
             raise ValueError(f"the model's views must be square, got {known.size}; give a model of square views")
         return row.preprocessing(known.size, normalize=known.normalize, channels_last=known.channels_last)
     if size is None:
-        raise ValueError("size is required for a model of others; give the side of its images, such as 224")
+        raise ValueError("size is required for a model that is not sassl's; give the side of its images, such as 224")
     return rule_of(model, row.preprocessing(size, normalize=normalize))
 
 
 def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """Evaluate by logistic regression, with the penalty that is best on "val"."""
+    """Evaluate by logistic regression, with the penalty that is best on "val", or with `FIXED_C` if there is no "val"."""
     val = found.get("val")
     c = FIXED_C if val is None else GRID
     made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric, progress=progress)

@@ -19,7 +19,7 @@ from .rules import Known
 
 
 class Found(NamedTuple):
-    """The model that a name or a file refers to."""
+    """An opened model, before its preprocessing is decided."""
 
     #: The model's name in results.
     name: str
@@ -39,7 +39,7 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
         path: the folder or file.
         arch: the name of a state dict's network; None: as recorded in the file.
         device, threads: as in `open_model`.
-        untrained: whether the same network with random weights is opened instead.
+        untrained: open the same network with random weights instead.
 
     Raises:
         OSError: the file cannot be read; the folder has no checkpoint.

@@ -15,7 +15,7 @@ from ..pretraining.state_dicts import backbone_of
 from ..terminal import tell
 from .rules import Known
 
-#: Packages that provide models by name, in the order in which a bare name is looked up.
+#: Packages that provide models by name, in the order in which they are searched for a bare name.
 PUBLISHERS = ("torchvision", "timm")
 #: The seed of random weights.
 _SEED = 0
@@ -76,7 +76,7 @@ def build(backbone: Backbone) -> Any:
     """Build a torch module with the initial weights of a run with seed 0.
 
     Raises:
-        ImportError: torch, timm or torchvision is required, and not installed.
+        ImportError: torch, timm or torchvision is required but not installed.
         ValueError: the backbone's settings are invalid.
     """
     if find_spec("torch") is None:
@@ -109,7 +109,7 @@ def put(module: Any, tensors: Mapping[str, Any]) -> None:
 
 
 def with_weights_of(module: Any, source: Any, what: str) -> None:
-    """Load a file's weights into a module, also if their names have prefixes of other libraries; print a line about them.
+    """Load a file's weights into a module, even if other libraries have prefixed their names; report them in one line.
 
     Raises:
         OSError, ImportError, ValueError: as in `state_dicts.backbone_of`.
@@ -120,11 +120,12 @@ def with_weights_of(module: Any, source: Any, what: str) -> None:
 
 
 def published(arch: Arch) -> tuple[Arch, Any, Known]:
-    """Build a model of timm or torchvision with published weights; return its full name, module and preprocessing.
+    """Build a timm or torchvision model with published weights; return its full name, module and preprocessing.
 
     Raises:
         ImportError: torch, timm or torchvision is not installed.
-        ValueError: there is no such model, or no such weights; the weights could not be downloaded.
+        ValueError: there is no such model, or no such weights; the weights could not be downloaded; the preprocessing is not
+            supported.
     """
     # The name is checked first, without weights.
     Backbone.of(arch.full)
@@ -146,7 +147,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
 
 
 def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
-    """Complete a network's name by that of the weights that were loaded."""
+    """Complete a network's name with that of the weights that were loaded."""
     if arch.family == "torchvision":
         return arch._replace(weights=weights.name)
     told = getattr(module, "pretrained_cfg", None) or {}

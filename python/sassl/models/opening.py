@@ -18,7 +18,7 @@ from .files import Found, checksum, open_file
 from .opened import OpenModel
 from .rules import rule
 
-#: The prefix before a name or a file that stands for the same network with random weights.
+#: Prefix of a model's name or path that requests the same network with random weights.
 UNTRAINED = "untrained:"
 
 
@@ -36,7 +36,7 @@ def open_model(
     Args:
         source: one of
 
-            - a checkpoint of sassl, or a run's folder, whose newest checkpoint is taken;
+            - a sassl checkpoint, or a run's folder, whose newest checkpoint is taken;
             - a backbone that `export_backbone` wrote as .safetensors;
             - `timm:NAME`, such as "timm:resnet50.a1_in1k", or `torchvision:NAME`, such as "torchvision:resnet50" or
               "torchvision:resnet50:IMAGENET1K_V2": with published weights, without the classifier;
@@ -49,13 +49,13 @@ def open_model(
             `arch`. It is required for the state dict of a ResNet with a 3x3 stem.
         normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, or,
             for a state dict, that of the published weights of `arch`.
-        device: the device, such as "cuda" or "cpu", on which a checkpoint of sassl is then opened by the torch engine. None: a
+        device: where the model runs, such as "cuda" or "cpu"; a sassl checkpoint is then opened by the torch engine. None: a
             checkpoint is opened by the default engine of `Pretraining.load`, and other models are on the GPU if there is one.
         threads: the number of images preprocessed in parallel; None: all cores.
 
     Raises:
         OSError: the file or folder does not exist or cannot be read.
-        ImportError: torch, timm or torchvision is required, and not installed.
+        ImportError: torch, timm or torchvision is required but not installed.
         ValueError: there is no such model; the weights could not be downloaded, are missing or are those of another network;
             the image size or normalization is unknown and not given; the network does not accept images of this size.
     """

@@ -20,7 +20,7 @@ NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
 
 
 class Known(NamedTuple):
-    """The known preprocessing of a model; the fields are those of `Preprocessing`, and the caller has to give unknown ones."""
+    """What is known of a model's preprocessing: the fields of `Preprocessing`; the caller has to supply unknown ones."""
 
     #: Side in pixels, or (height, width); None: unknown.
     size: int | tuple[int, int] | None = 224
@@ -29,12 +29,12 @@ class Known(NamedTuple):
     #: As in `Preprocessing`, or "not known".
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
-    #: Whether the model was pretrained on views with this normalization, so that another one would be wrong.
+    #: True if the model was pretrained on views with this normalization, so that another one would be wrong.
     is_fixed: bool = False
 
     @classmethod
     def of_views(cls, sides: Any, interpolation: str, normalize: Any, *, channels_last: bool = False) -> Known:
-        """The preprocessing that matches the views of a run of sassl, given their size, interpolation and normalization."""
+        """The preprocessing that matches the views of a sassl run, given their size, interpolation and normalization."""
         usual = Preprocessing.of_views(tuple(sides) if isinstance(sides, list) else sides, normalize=None)
         return cls(usual.size, usual.resize, interpolation, normalize, channels_last, normalize != UNKNOWN)
 
@@ -58,7 +58,7 @@ def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str
         given = known.normalize if normalize is None else dict(normalize)
     if given == UNKNOWN:
         raise ValueError(
-            f"{name}: the model was trained on batches of others, whose normalization is not known; give normalize, "
+            f"{name}: the model was trained on batches from another loader, whose normalization is not known; give normalize, "
             f"one of {', '.join(NORMALIZATIONS)}, or mean and std"
         )
     if size is None and known.size is None:

@@ -1,6 +1,6 @@
-"""Checks on batches that the caller provides, before the first step.
+"""Batches that the caller provides: access to their views and classes, and checks before the first step.
 
-The recorded settings have to match the data that the run saw, since `sassl.evaluation` preprocesses images by them.
+The recorded settings have to match the data that the run saw, since `sassl.evaluation` preprocesses images by these settings.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def skip(batches: Iterable[Any], n: int) -> Iterator[Any]:
 
 
 def smaller(batches: Any, size: int) -> set[int]:
-    """The sizes of batches other than `size`, as far as they are known in advance, such as that of a smaller last batch."""
+    """The batch sizes other than `size` that are known in advance, such as that of a smaller last batch."""
     if isinstance(batches, (list, tuple)):
         return {len(pair(batch)[0]) for batch in batches} - {size}
     if isinstance(batches, TwoViewLoader):
@@ -123,8 +123,8 @@ def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None
         size: the settings' batch size.
 
     Raises:
-        ValueError: the batch has more images than `size`, views of another size, or values outside the range of images that
-            are normalized by `normalize`.
+        ValueError: the batch has more images than `size`; or its views do not have 3 channels, have another size, or have
+            values outside the range of images that are normalized by `normalize`.
     """
     for view in views(batch):
         if len(view) > size:
@@ -179,7 +179,7 @@ def half(batch: Any) -> HalfViews | None:
 
 
 def pair(batch: Any, threads: int | None = None) -> Any:
-    """The left and right views of a batch in the layout of lightly or solo-learn; half-finished views are completed.
+    """The left and right views of a batch in lightly's or solo-learn's layout; half-finished views are completed.
 
     Raises:
         ValueError: the batch has another layout.

@@ -10,7 +10,7 @@ from ..transforms.operations import size
 from .config import Config
 from .history import TITLES
 
-#: A view is too small if its shorter side is at most the first, in pixels, and the stride of the stem is at least the second.
+#: For views whose shorter side is at most `_SMALL` pixels, a stem is too coarse if its stride is at least `_COARSE` pixels.
 _SMALL, _COARSE = 64, 4
 #: Explanations of logged values that belong to no method or monitor.
 _WORDS = {
@@ -70,12 +70,12 @@ def unused_gpu(engine: str) -> str | None:
 
 
 def seconds_of_epoch(config: Config, batches: int, images_per_second: float) -> float:
-    """The duration of an epoch of this many batches in seconds, without monitors and checkpoints."""
+    """The duration in seconds of an epoch of `batches` batches, without monitors and checkpoints."""
     return batches * config.data.batch_size / images_per_second
 
 
 def duration(config: Config, batches: int, images_per_second: float, done: int) -> str:
-    """A line with the estimated duration of an epoch, and of the rest of the run after `done` of its batches."""
+    """A line with the estimated durations of an epoch, and of the rest of the run after its first `done` steps."""
     epoch, epochs = seconds_of_epoch(config, batches, images_per_second), config.schedule.epochs
     rest = epoch * (epochs - done / batches)
     return (
@@ -93,6 +93,6 @@ def prolonged(config: Config, before: int) -> str:
 
 
 def words(names: Iterable[str]) -> str:
-    """One line that explains the values of these names in a log."""
+    """One line that explains the logged values with these names; values without an explanation are left out."""
     known = {**TITLES, **_WORDS}
     return "; ".join(f"{name}: {known[name]}" for name in names if name in known)

@@ -53,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differing settings and the results of runs; as text, a table with a column for each run."""
+    """The differing settings and the results of runs; `str` returns a table with a column for each run."""
 
     runs: tuple[Run, ...]
 
@@ -109,7 +109,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
 
 
 def flat(nested: dict[str, Any]) -> dict[str, Any]:
-    """Flatten the nested settings of `config.json` to a single dict: `arch`, `lr`, `views.min_scale`, `style.alpha`.
+    """Flatten the nested settings of `config.json` to one dict with keys such as `arch`, `lr` and `views.min_scale`.
 
     Nothing is checked: a comparison also works with methods and operations that are not registered.
     """

@@ -68,10 +68,11 @@ class Config:
     def changed(self, **settings: Any) -> Config:
         """Return a copy with some settings replaced, under the names of `flat()`: `config.changed(arch="resnet18", lr=0.1)`.
 
-        A new `arch` or `optimizer` keeps the settings that it shares with the previous one.
+        A new `optimizer` keeps the settings that it shares with the previous one. So does a new `arch`, unless it is a model of
+        timm or torchvision, or a module.
 
         Raises:
-            TypeError: this method, backbone or optimizer has no such setting.
+            TypeError: this method, backbone or optimizer has no such setting; or `arch` is neither a name nor a module.
             ValueError: a setting is invalid.
         """
         made = self._with_parts(settings)
@@ -103,7 +104,7 @@ class Config:
         return replace(self, backbone=replace(self.backbone, module=arch))
 
     def _with_parts(self, settings: dict[str, Any]) -> Config:
-        """Return a copy with the backbone and the optimizer in `settings`, if they are there."""
+        """Return a copy with the backbone and the optimizer that `settings` name, if any."""
         made = self
         if "arch" in settings and settings["arch"] != made.backbone.name:
             backbone = Backbone.of(settings["arch"], settings.get("features"))
@@ -202,7 +203,7 @@ class Config:
             OSError: the file cannot be read.
             ValueError: the file is malformed, a setting is unknown or invalid, or the method is missing; the error names the
                 key.
-            ImportError: a YAML file needs PyYAML, or a TOML file on Python 3.10 needs tomli, and it is not installed.
+            ImportError: the package for the format is not installed: PyYAML for YAML; tomli for TOML on Python 3.10.
         """
         settings = config_files.read(path)
         try:
@@ -215,7 +216,7 @@ class Config:
 
         Raises:
             ValueError: the suffix is .toml, a format that has no null.
-            ImportError: PyYAML is not installed, and the suffix is one of YAML.
+            ImportError: the suffix is .yaml or .yml, and PyYAML is not installed.
         """
         write_file(path, config_files.text(self.nested(), Path(path).suffix).encode())
 
@@ -294,8 +295,8 @@ class Method(NamedTuple):
 
 #: All methods, by name; each file of `methods/` adds its own.
 METHODS: dict[str, Method] = {}
-#: The published settings of all methods, without style, by name; `style=` adds style. The presets that have the name of their
-#: method are meant for a single machine.
+#: The published settings of all methods, without style, by name; `style=` adds style. The presets named like their method are
+#: meant for a single machine.
 PRESETS: dict[str, Config] = {}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 #: The suffixes of YAML and TOML; files with any other suffix are JSON.
 _YAML, _TOML = (".yaml", ".yml"), (".toml",)
-#: The core schema of YAML 1.2, which agrees with JSON: 1e-4 is a number, and `off` a string. PyYAML follows YAML 1.1 instead.
+#: The core schema of YAML 1.2, which agrees with JSON: 1e-4 is a number, and `off` a string. PyYAML itself follows YAML 1.1.
 _SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -100,7 +100,7 @@ def _pyyaml() -> Any:
 
 
 def _with_schema(kind: Any) -> Any:
-    """Derive a class from a loader or dumper of PyYAML that resolves values by `_SCHEMA`."""
+    """Derive a class from a PyYAML loader or dumper; the new class resolves values by `_SCHEMA`."""
     made = type(kind.__name__, (kind,), {"yaml_implicit_resolvers": {}})
     for tag, (pattern, first) in _SCHEMA.items():
         made.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(rf"(?:{pattern})\Z"), first)  # type: ignore[attr-defined]

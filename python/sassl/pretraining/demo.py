@@ -16,9 +16,9 @@ from .methods.simclr import SimCLR
 from .monitor import Monitor
 from .patterns import patterns
 
-#: The number of images to train on and to evaluate on, of images per batch, and of neighbors of the kNN classifier.
+#: The numbers of training images, of test images, of images per batch, and of neighbors of the kNN classifier.
 _TRAIN, _TEST, _BATCH, _K = 1536, 512, 128, 20
-#: The number of images on the sheet of views, their height there in pixels, and the maximum size of its file in bytes.
+#: The number of images on the sheet of views, their height on it in pixels, and the maximum size of its file in bytes.
 _SHOWN, _HEIGHT, _MOST_BYTES = 8, 96, 600_000
 #: The two runs: the folder of each, and its style.
 ARMS: dict[str, SASSL | None] = {"without-style": None, "with-sassl": SASSL(p=0.8)}
@@ -63,7 +63,7 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
 
 
 def _simclr(style: SASSL | None, threads: int | None) -> Pretraining:
-    """Build a SimCLR model, which has the same initial weights, crops and colors with style and without."""
+    """Build a SimCLR model; its initial weights, crops and color changes are the same with and without style."""
     return SimCLR(
         "resnet18",
         preset="simclr-cifar10",

@@ -28,7 +28,7 @@ class Encoding:
 
     @property
     def normalize(self) -> Any:
-        """The views' normalization: a dict of "mean" and "std"; None: not normalized; or "not known", if the caller said so."""
+        """The views' normalization: a dict of "mean" and "std"; None: not normalized; "not known", if the settings say so."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
@@ -63,7 +63,7 @@ class Encoding:
         return evaluation.encode(self, images, batch_size=batch_size)
 
     def encode_normalized(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Backbone features, with the norms' running statistics, of float images normalized like the views.
+        """Backbone features of float images that are already normalized like the views.
 
         Args:
             images: an array or tensor of floats, (N, H, W, 3) or (N, 3, H, W).

@@ -1,7 +1,7 @@
 """Engines, which compute training steps. The loop and the models rely only on the protocol `Engine`; `Native` runs on CPUs.
 
-An engine is built from a `Config` and a number of threads. It is chosen by name, as in `sassl.SimCLR(engine="native")`, or by a
-callable that builds it. Several processes may form one engine: the global batch is that of all processes together.
+An engine is built from a `Config` and a number of threads. It is chosen by name, as in `sassl.SimCLR(engine="native")`, or
+given as a callable that builds it. Several processes may form one engine: the global batch is that of all processes together.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Report(NamedTuple):
     loss: SupportsFloat
     #: Other metrics of the global batch, by name.
     watched: Mapping[str, SupportsFloat]
-    #: The features (N, dim) of this process's left views, in training mode; any object that numpy converts to an array.
+    #: The features (N, dim) of this process's left views, computed in training mode; any object that numpy can convert.
     features: Any
 
 
@@ -82,7 +82,7 @@ class Engine(Protocol):
         """Raise a ValueError if this batch size, over all processes, is not supported."""
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """Further keywords for the `TwoViewLoader` of these views, such as those by which the engine completes the views."""
+        """Further keywords for the `TwoViewLoader` of these views, such as those that leave part of the work to the engine."""
         return {}
 
     def views(self, batch: Any) -> tuple[Any, Any]:
@@ -93,12 +93,12 @@ class Engine(Protocol):
         """Compute a training step on both views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
 
         Raises:
-            ValueError: the views do not match the settings; the loss is not finite: then the trained weights are unchanged, or a
-                state has to be loaded before the engine can be used again.
+            ValueError: the views do not match the settings; or the loss is not finite, in which case either the trained weights
+                are unchanged, or a state has to be loaded before the engine can be used again.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Backbone features (N, features) of images (N, H, W, 3) or (N, 3, H, W), with the norms' running statistics."""
+        """Backbone features (N, features) of images (N, H, W, 3) or (N, 3, H, W), computed in eval mode."""
 
     def backbone(self) -> State:
         """The backbone's tensors with torchvision's names and axis order."""
@@ -113,7 +113,7 @@ class Engine(Protocol):
         """Load the result of `state`; raise a ValueError, and change nothing, if its tensors do not fit this engine."""
 
     def save(self, path: str | os.PathLike[str], metadata: dict[str, str]) -> None:
-        """Write a checkpoint atomically. All processes call it, and rank 0 writes."""
+        """Write a checkpoint atomically. All processes have to call this; rank 0 writes."""
         state, error = self.state(), None
         if self.ranks.rank == 0:
             try:
@@ -125,7 +125,7 @@ class Engine(Protocol):
         self.ranks.fail(error)
 
     def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Load a checkpoint of any engine, and return its metadata."""
+        """Load a checkpoint, which any engine may have written, and return its metadata."""
         state, metadata = load_checkpoint(path)
         try:
             self.load_state(state)

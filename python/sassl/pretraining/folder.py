@@ -1,7 +1,8 @@
-"""A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints, styles; used by one process at a time, written atomically.
+"""A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints and styles.
 
-The folder may contain other files. The files of a run are recognized by their exact names and their contents; all others are
-left alone, and no run begins if another file has one of these names.
+One process at a time uses the folder, and its files are written atomically. It may contain other files: the files of a run are
+recognized by their exact names and their contents, and all others are left alone. No run begins if another file has one of the
+names that it needs.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _PART = re.compile(r"\.sassl-[0-9a-f]{16}\.part")
 
 #: The file for styles that the settings do not name, such as images in memory.
 STYLES = "styles.safetensors"
-#: The file for the location of the run's images, and for its extensions to more epochs.
+#: The file that records the location of the run's images, and each prolongation of the run to more epochs.
 RUN = "run.json"
 
 
 class Folder:
-    """A run's folder, which is created if necessary, and locked; if the run does not fit, its files are unchanged.
+    """A run's folder, which is created if necessary, and locked; if it holds another run, its files are left unchanged.
 
     Args:
         path: the folder.
@@ -51,7 +52,7 @@ class Folder:
     Raises:
         FileExistsError: the folder has a run and `resume` is false; another process uses it; or a name that the run needs is
             taken by another file.
-        ValueError: the run in the folder has other settings; a checkpoint is not that of its name.
+        ValueError: the run in the folder has other settings; a checkpoint's contents do not match its name.
         OSError: the folder cannot be created, read or written.
     """
 
@@ -112,7 +113,7 @@ class Folder:
             write_file(self.path / RUN, (json.dumps(told, indent=2) + "\n").encode())
 
     def _check_files(self, config: Config, has_styles: bool) -> None:
-        """Check that each file to be written does not exist, or is a run's."""
+        """Check that each file to be written does not exist yet, or was written by a run."""
         names: dict[str, Callable[[Path], bool]] = {"config.json": _is_settings, "log.csv": _is_log, KEPT: is_kept}
         if has_styles:
             names[STYLES] = lambda path: _is_kept(path, config)
@@ -131,7 +132,7 @@ class Folder:
         return self._checkpoints[-1] if self._checkpoints else None
 
     def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
-        """Write a checkpoint, and delete all but the newest `keep` checkpoints; symbolic links, which users create, stay."""
+        """Write a checkpoint, and delete all but the newest `keep`, except symbolic links, which only users create."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
         engine.save(self.path / name, metadata)
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
@@ -232,7 +233,7 @@ def _is_settings(path: Path) -> bool:
 
 
 def _is_kept(path: Path, config: Config) -> bool:
-    """Return whether a styles file belongs to these settings, or to those in the folder of a run that never started."""
+    """Return whether a styles file belongs to these settings, or to those in the `config.json` next to it."""
     try:
         found = style_sources.checksum(load_styles(path))
     except (OSError, ValueError):

@@ -27,12 +27,12 @@ TITLES = {
 
 
 class History(list[dict[str, float]]):
-    """A list of a dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
+    """A list with a dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
 
     The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for batches;
     `views_seconds`, the engine's mean time for completing the views of a batch; and `step_seconds`, its mean time for a step.
     An engine that works ahead may still compute the previous step while the loop waits for a batch: `data_wait` is then an
-    upper bound on the fraction in which the device is idle. `pandas.DataFrame(history)` converts the history to a table.
+    upper bound on the fraction of time that the device is idle. `pandas.DataFrame(history)` converts the history to a table.
     """
 
     @classmethod
@@ -61,7 +61,7 @@ class History(list[dict[str, float]]):
 
         Raises:
             ImportError: matplotlib is not installed.
-            ValueError: the history has no epoch yet; matplotlib does not write this format.
+            ValueError: the history has no epoch yet, or matplotlib does not write the format of the suffix.
             OSError: the file cannot be written.
         """
         if not self:
@@ -70,7 +70,7 @@ class History(list[dict[str, float]]):
 
 
 def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: str) -> Any:
-    """Plot the curves of runs, given by name, like `History.plot`; `who` names the caller in the error about matplotlib."""
+    """Plot named histories, like `History.plot`; `who` is the caller's name in the error if matplotlib is missing."""
     try:
         from ..figure import save
         from . import figure
@@ -83,13 +83,13 @@ def plot(runs: Mapping[str, History], path: str | os.PathLike[str] | None, who: 
 
 
 def shown(runs: Iterable[History]) -> list[str]:
-    """The names of the metrics of runs that are plotted and compared, in display order."""
+    """The names of the metrics to plot and to compare, collected from the histories `runs`, in display order."""
     found = list(dict.fromkeys(name for history in runs for row in history for name in row if name not in _LEFT_OUT))
     return [name for name in _FIRST if name in found] + [name for name in found if name not in _FIRST]
 
 
 def file_of(path: Path) -> Path:
-    """The file to read a history from: the path itself, or of a run's folder `log.csv`, else the newest checkpoint.
+    """The file with a history: in a folder, `log.csv` or else the newest checkpoint; the path of a file is returned as it is.
 
     Raises:
         FileNotFoundError: the folder has neither `log.csv` nor a checkpoint.
@@ -105,7 +105,7 @@ def file_of(path: Path) -> Path:
 
 
 def rows_of(path: Path, first: str) -> list[dict[str, float]]:
-    """The rows of a CSV table whose first column is named `first`, without an incomplete last row, as a killed process leaves.
+    """Read the rows of a CSV table whose first column is `first`, without an incomplete last row left by a killed process.
 
     Raises:
         ValueError: the file is not such a table.

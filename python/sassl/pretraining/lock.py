@@ -11,7 +11,7 @@ from pathlib import Path
 
 #: Error codes of file systems without locks: Lustre mounted without `-o flock`, some NFS and FUSE file systems.
 _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
-#: Do not follow links, and do not wait for a pipe.
+#: Flags of `os.open`: create the file if necessary, do not follow links, and do not wait for a named pipe.
 _FLAGS = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -23,7 +23,7 @@ class Lock:
             else None.
 
     Raises:
-        FileExistsError: another process holds the lock, or a file that is not a lock has its name.
+        FileExistsError: another process holds the lock, or there is a file at `path` that is not a lock.
         OSError: the file cannot be opened or locked.
     """
 

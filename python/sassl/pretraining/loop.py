@@ -33,7 +33,7 @@ _POINTS = 10
 
 
 class Learner(Encoder, Protocol):
-    """A protocol for the model that a run trains, such as an object of a class in `methods/`."""
+    """A protocol for the model that a run trains, such as an instance of a class in `methods/`."""
 
     history: History
     engine: Engine
@@ -81,11 +81,11 @@ class Loop:
         self._are_words_told = False
         # The engine of the checkpoint that the run resumes from.
         self._was: str | None = None
-        # The position and values of the last step, which have not been read yet.
+        # The epoch, the batch index and the values of the last step; None if the values have been read.
         self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
     def run(self, resume: bool) -> None:
-        """Run all epochs, or, to resume, those that remain after the last checkpoint."""
+        """Run all epochs, or, with `resume`, those that remain after the last checkpoint."""
         epochs, batch_size = self._config.schedule.epochs, self._config.data.batch_size
         self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
@@ -209,9 +209,10 @@ class Loop:
             raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """Take a step on the batch with index `done`; return its number of images over all ranks, and the values read so far.
+        """Take a step on the batch with index `done`; return its number of images over all ranks, and the latest values.
 
-        The values are those of this step, or, with an engine that works ahead, those of the previous one.
+        The values are those of this step. With an engine that works ahead, they are those of the previous step, if any, unless
+        this is the last step of an epoch or there is an `on_step`.
         """
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
@@ -236,7 +237,7 @@ class Loop:
         return images, told
 
     def _look(self) -> dict[str, float]:
-        """Read the values of the last step, if they have not been read yet, and add them to the epoch's totals."""
+        """Read the values of the last step, add them to the epoch's totals, and return them; {} if they were read before."""
         if self._ahead is None:
             return {}
         (epoch, done, values), self._ahead = self._ahead, None
@@ -315,7 +316,7 @@ class Loop:
         return values, features
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
-        """Write a checkpoint; a failure, such as a full disk, is only a warning if there are earlier and later checkpoints."""
+        """Write a checkpoint. A failure, such as a full disk, only causes a warning, except for the first and the last one."""
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
@@ -332,7 +333,7 @@ class Loop:
         self._tell_rows()
 
     def _tell_rows(self) -> None:
-        """Pass the rows of epochs that a checkpoint includes to the loggers."""
+        """Pass the waiting rows of epochs to the loggers; if there is a folder, only after a checkpoint contains the rows."""
         rows, self._rows = self._rows, []
         for row in rows:
             self._loggers.epoch(int(row["epoch"]), row)
@@ -360,7 +361,7 @@ class Loop:
 
 
 def rates(config: Config, step: int, batches: int) -> Rates:
-    """The scheduled rates of a step, counted from 0 over the run, with `batches` steps per epoch.
+    """The scheduled rates of the step with index `step`, counted from 0 over the run, if an epoch has `batches` steps.
 
     A smaller last batch has the same rates as the others.
     """

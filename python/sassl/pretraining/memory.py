@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from ..arguments import whole
 from ..transforms.operations import size
 from .config import Config
 from .engines import Engine
@@ -51,7 +52,7 @@ class Memory:
 
     @property
     def of_step(self) -> int:
-        """The bytes that a step needs in addition to those of the engine, which exist already."""
+        """The bytes that a step needs in addition to those that the engine has allocated already."""
         return self.gradients + self.activations + self.views
 
     def __str__(self) -> str:
@@ -83,8 +84,9 @@ def estimate(
         ranks: the number of processes that form the engine.
 
     Raises:
-        ValueError: there is no estimate for the engine or the backbone.
+        ValueError: there is no estimate for the engine or the backbone; `accumulate` is below 1.
     """
+    whole("accumulate", accumulate, 1)
     rows = -(-config.data.batch_size // ranks)
     sides = size(config.data.input_size, "input_size")
     image = sides[0] * sides[1] * 3 * _VALUE
@@ -110,7 +112,7 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
     slots = 2 if isinstance(config.optimizer, AdamW) else int(getattr(config.optimizer, "momentum", 0) > 0)
     follows = isinstance(method, MomentumSettings)
     learnt = method.views_learnt * -(-rows // pieces)
-    # A pass without gradients holds a layer's input, its convolution and its norm.
+    # A pass without gradients holds a layer's input, and the outputs of its convolution and its norm.
     passing = 3 * _VALUE * max(one.values for one in known) if follows and method.views_learnt == 2 else 0
     kept = learnt * sum(one.kept for one in known) + -(-rows // pieces) * passing
     pairs = method.similarities(rows if method.similarities(2) != 2 * method.similarities(1) else -(-rows // pieces))
@@ -130,8 +132,8 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
 def largest_batch(config: Config, limit: int, **how: Any) -> int:
     """The largest batch size, over all ranks, that needs at most `limit` bytes in each process; 0 if none fits.
 
-    It is found to within about 3 %, among the multiples of the number of ranks and of `splits`, with at least 2 images for each
-    of the latter's parts.
+    The search is accurate to about 3 %. It considers common multiples of the number of ranks and of `splits`, with at least 2
+    images in each of the `splits` parts of the batch.
 
     Args:
         config: the settings, whose `batch_size` is ignored.
@@ -187,8 +189,8 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
     """Warn if a step needs more memory than is free on the engine's device.
 
     Returns:
-        The estimate, or None: the engine's memory is not estimated, the estimate has failed, or it is left out, because it
-        takes seconds (engine "torch") and the batch is certain to fit.
+        The estimate. None if the engine's memory is not estimated, or the estimate has failed; also for engine "torch", whose
+        estimate takes seconds, if the batch is certain to fit.
 
     Raises:
         ValueError: the run needs more than the total memory; raised on all ranks.
@@ -197,7 +199,7 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
     if how is None:
         return None
     free, total = engine.room() or machine()
-    # Even the widest backbones need less per pixel.
+    # Even the widest backbones need less than 32 KiB per pixel.
     pixels = 2 * config.data.batch_size // how.get("ranks", 1)
     height, width = size(config.data.input_size, "input_size")
     if how["engine"] == "native" or (total and pixels * height * width * (32 << 10) > free):

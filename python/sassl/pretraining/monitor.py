@@ -15,8 +15,8 @@ from ..data import as_images
 from ..data.classes import numbered
 from ..data.ranks import Ranks
 
-#: The minimum ratio of training images to encoded images, by default: encoding an image takes one forward pass, a training step
-#: forward and backward passes of two views.
+#: The default minimum ratio of training images to encoded images. It keeps monitoring cheap: encoding an image takes one
+#: forward pass, whereas a training step takes forward and backward passes of two views.
 _RATIO = 10
 
 
@@ -33,7 +33,7 @@ class Monitor:
             images, and are matched by name if both have names. Training images without a class (-1) are not used.
         every: the interval between measurements in epochs; the last epoch is always measured. None: the shortest interval at
             which the encoded images are at most a tenth of the training images.
-        bank: the maximum number of stored features, the newest of the epoch.
+        bank: the maximum number of stored features; the newest ones of the epoch are stored.
         k: the number of neighbours; all stored features if there are fewer.
         probe_epochs: epochs of the linear probe; 0: no linear probe.
         on_error: the policy for unreadable images of `data`, as in `sassl.evaluation.extract`; None: that of the training
@@ -65,7 +65,7 @@ class Monitor:
         self._rows = 0
 
     def is_due(self, epoch: int, epochs: int, images: int) -> bool:
-        """Return whether to measure after this epoch, counted from 0, which had `images` images."""
+        """Return whether to measure after the epoch with index `epoch`, counted from 0, in which `images` images were seen."""
         every = self.every or max(1, -(-_RATIO * len(self.data) // images))
         return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
@@ -86,7 +86,7 @@ class Monitor:
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
-        """The class indices of a batch of n images; None if the batch has no classes.
+        """The class indices of a batch of n images; None if the batch has no classes although an earlier one had some.
 
         Raises:
             ValueError: the first batch of the run has no classes.
@@ -110,14 +110,14 @@ class Monitor:
     def measure_on(self, model: evaluation.Encoder, ranks: Ranks) -> tuple[dict[str, float], list[str]]:
         """Measure `knn_top1` and `linear_top1`; return the accuracies, and lines to print about failures and warnings.
 
-        The stored features are discarded.
-
-        Each rank encodes its share of the images; rank 0 measures on the features of all ranks, and broadcasts the result.
+        Each rank encodes its share of the images; rank 0 measures on the features of all ranks, and broadcasts the result. The
+        stored features are discarded.
 
         Raises:
             OSError, ValueError: an image cannot be read, and `on_error` is "raise".
         """
-        # In the order of a single process: by steps, of which all ranks have the newest, and within a step by global rows.
+        # The order of a single process: by step, and within a step by global row. Ranks may have discarded different numbers of
+        # old steps, so steps are matched from the newest.
         steps = list(zip(*(reversed(kept) for kept in ranks.gather(list(self._kept))), strict=False))
         self.forget()
         kept = [part for step in reversed(steps) for part in step]

@@ -14,7 +14,7 @@ _PATIENCE = timedelta(days=1)
 
 
 def ranks() -> Ranks:
-    """The ranks of torch's default process group if there is one, else those that torchrun or srun started, with this process.
+    """The ranks of torch's default process group if there is one, else those of the processes that torchrun or srun started.
 
     On a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a module there.
 

@@ -24,7 +24,9 @@ _BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
 @dataclass(frozen=True)
 class DryRun:
-    """The results of a dry run; `str` returns the settings and a few lines.
+    """The results of a dry run.
+
+    `str` returns the settings followed by a summary of the engine, memory, speed and estimated duration.
 
     Attributes:
         config: the settings of the run.
@@ -32,7 +34,7 @@ class DryRun:
         batches: the number of batches per epoch.
         steps: the number of measured steps, without the warm-up steps.
         images_per_second: the throughput of all ranks.
-        data_wait: the fraction of the time spent waiting for a batch.
+        data_wait: the fraction of the measured time that was spent waiting for batches.
         views_per_second: images per second of sassl's loader without training steps; None: not measured, since the caller
             provided the batches, or there are too few batches.
         estimate: the estimated memory of each process, without its libraries; None: there is no estimate.
@@ -73,9 +75,9 @@ class DryRun:
 def dry_run(
     model: Any, data: Any, epochs: int | None = None, *, batch_size: int | None = None, on_error: str = "raise"
 ) -> DryRun:
-    """Take the first 25 steps of `model.fit(data, epochs, batch_size=...)`, or at least 3 if they take two minutes or more.
+    """Take the first 25 steps of `model.fit(data, epochs, batch_size=...)`, or all steps of a shorter run.
 
-    The steps change the model's weights: create a new model for the run.
+    After two minutes, 3 steps are enough. The steps change the model's weights: create a new model for the run.
 
     Args:
         model: a `Pretraining`.

@@ -14,7 +14,7 @@ from ..arguments import choice, flag, number, plain, whole, wrong
 
 
 class Checked:
-    """A base class for dataclasses, which checks the types of their fields, and their values by `check`."""
+    """A base class for dataclasses: it checks the types of the fields, and then calls `check` for their values."""
 
     def __post_init__(self) -> None:
         for name, kind in ((one.name, one.type) for one in fields(self)):  # type: ignore[arg-type]
@@ -37,7 +37,7 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodSettings(Checked):
-    """The base class of a method's settings. The native trainer has settings of the same names.
+    """The base class of a method's settings. The native trainer's settings have the same names.
 
     Attributes:
         name: the method's name.
@@ -48,7 +48,7 @@ class MethodSettings(Checked):
     watches: ClassVar[dict[str, str]] = {}
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the heads and the queue, keyed by the names of the settings that determine it.
+        """The sizes of the heads and the queue: a dict from names of settings to the number of values that these determine.
 
         Args:
             features: the feature dimension of the backbone.
@@ -57,7 +57,7 @@ class MethodSettings(Checked):
 
     @property
     def views_learnt(self) -> int:
-        """The number of views per image whose activations are in memory for the backward pass at the same time."""
+        """The number of views of an image that have their activations in memory for the backward pass at the same time."""
         return 2
 
     def similarities(self, rows: int) -> int:
@@ -69,7 +69,7 @@ class MethodSettings(Checked):
         return None
 
     def momentum(self, step: int, total: int) -> float | None:
-        """The EMA coefficient of the momentum encoder at a step, counted from 0, of `total`; None: there is no such encoder."""
+        """The EMA coefficient of the momentum encoder at `step`, from 0 to `total` - 1; None: there is no momentum encoder."""
         return None
 
 
@@ -78,7 +78,7 @@ class MomentumSettings(MethodSettings):
     """The settings of methods with a momentum encoder.
 
     Attributes:
-        encoder_momentum: the initial EMA coefficient, m in MoCo, tau in BYOL.
+        encoder_momentum: the initial EMA coefficient (m in MoCo, tau in BYOL).
         encoder_momentum_schedule: "constant", or "cosine", which raises the coefficient to 1 over the run.
     """
 
@@ -98,9 +98,9 @@ class MomentumSettings(MethodSettings):
         return cosine_momentum(self.encoder_momentum, total, step)
 
 
-#: Backbones for engines other than the native one, by name. Each is a function from the given settings to a dict of "features",
-#: "stem_stride" and "least_side", which are properties of `Backbone`, and "settings" with all defaults filled in. Other
-#: packages may add theirs.
+#: Backbones for engines other than the native one, by name. Each is a function that maps the given settings to a dict:
+#: "features", "stem_stride" and "least_side", the values of these properties of `Backbone`; and "settings", the settings with
+#: all defaults filled in. Other packages may add their own.
 BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 #: Families of backbones, such as "timm" in "timm:vit_small_patch16_224": functions like those in `BACKBONES`, whose first
 #: argument is the name after the colon.
@@ -111,7 +111,7 @@ _FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_fe
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone and its settings, which default to torchvision's.
+    """A backbone and its settings, whose defaults give torchvision's architecture.
 
     Attributes:
         name: one of `sassl._sassl.backbone_names()` or `BACKBONES`, or FAMILY:NAME, such as "timm:vit_small_patch16_224".
@@ -158,7 +158,7 @@ class Backbone:
 
     @property
     def family(self) -> str | None:
-        """The part of the name before the colon, or None without a colon."""
+        """The part of the name before the colon; None if there is no colon."""
         family, colon, _ = str(self.name).partition(":")
         return family if colon else None
 
@@ -237,7 +237,8 @@ class Schedule(Checked):
 
     Attributes:
         epochs: total epochs of the run.
-        lr: the peak learning rate before scaling: for a batch of 256 images if `scaling` is "linear", of one image if "sqrt".
+        lr: the peak learning rate before scaling: that for a batch of 256 images if `scaling` is "linear", of one image if
+            "sqrt", of any size if "none".
         scaling: how the rate grows with the batch size: "linear", "sqrt" or "none".
         warmup_epochs: epochs of linear warm-up, in which the rate rises at each step; a cosine decay follows.
         schedule_by: "step" or "epoch", the interval at which the cosine decay advances.

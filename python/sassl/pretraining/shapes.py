@@ -31,12 +31,12 @@ class Layer(NamedTuple):
     @property
     def kept(self) -> int:
         """The bytes of activations that are kept for the backward pass, for one image."""
-        # A pooling keeps its output, and a byte for the position of each maximum.
+        # A pooling layer keeps its output, and a byte for the position of each maximum.
         return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
 
 
 def layers(backbone: Backbone, size: tuple[int, int]) -> list[Layer] | None:
-    """The layers for images of this (height, width), or None if the native engine does not have the backbone."""
+    """A backbone's layers, for images of size (height, width); None if the native engine does not have the backbone."""
     if backbone.name in _RESNETS:
         own = backbone.settings
         return list(_resnet(*_RESNETS[backbone.name], bool(own["small_stem"]), int(64 * own["width"]), size))

@@ -12,12 +12,12 @@ from .folder import Folder
 
 
 def shared(ranks: Ranks, make: Callable[[], Folder]) -> Folder:
-    """Create a run's folder by `make`, which only rank 0 calls if there are several ranks; errors are raised on all ranks."""
+    """Create a run's folder by calling `make`; with several ranks, only rank 0 calls it, and all ranks raise its errors."""
     return make() if ranks.world_size == 1 else SharedFolder(ranks, make)
 
 
 class SharedFolder(Folder):
-    """A run's folder that rank 0 manages for all ranks, which call the same methods in the same order."""
+    """A run's folder that rank 0 manages for all ranks; all ranks have to call its methods in the same order."""
 
     def __init__(self, ranks: Ranks, make: Callable[[], Folder]) -> None:
         self._ranks = ranks

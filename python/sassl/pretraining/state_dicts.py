@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Prefixes of a backbone's names in other libraries: lightly and solo-learn; MoCo; MoCo v3; SimSiam and Lightning Bolts; two
-#: BYOLs (lucidrains/byol-pytorch, Bolts); each also behind DistributedDataParallel's "module.".
+#: Prefixes of a backbone's tensor names: none; in lightly and solo-learn; in MoCo; in MoCo v3; in SimSiam and Lightning Bolts;
+#: in two BYOLs (lucidrains/byol-pytorch, Bolts). Each may follow DistributedDataParallel's "module.".
 _BEFORE = ("", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "online_encoder.net.", "online_network.encoder.")
 PREFIXES = tuple(f"{outer}{inner}" for inner in _BEFORE for outer in ("", "module."))
-#: The first part of the names of heads and of modules that are only used in training.
+#: First parts of tensor names that belong to a head, or to a module that is only used in training.
 HEADS = {
     "fc",
     "head",
@@ -40,7 +40,7 @@ _KEPT_AS = ("state_dict", "model_state_dict", "model", "online_network_state_dic
 _NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 #: Suffixes of weight files.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
-#: Counts of batches, which old files lack; PyTorch starts them at 0 too.
+#: The suffix of batch counts, which old files lack; a missing count becomes 0, its initial value in PyTorch.
 _COUNTS = "num_batches_tracked"
 _DTYPES = {
     "F64": "<f8",
@@ -59,7 +59,7 @@ Tensors = dict[str, NDArray[np.float32]]
 
 
 def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -> tuple[Tensors, str]:
-    """Select a backbone's tensors; return them, with a line about their prefix and the tensors left aside.
+    """Select a backbone's tensors; return them, and a line that states their prefix and the tensors that were left out.
 
     Args:
         source: a .safetensors file, a PyTorch file (.pth, .pt, .tar, .bin), or a state dict.
@@ -108,7 +108,7 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
 
 
 def _told(aside: list[str], prefix: str) -> str:
-    """Summarize the tensors left aside: the first part of their names, and their counts."""
+    """Summarize the tensors that were left out: the first parts of their names, with the number of tensors for each."""
     groups: Counter[str] = Counter()
     for other in aside:
         before = next(one for one in (prefix, "module.", "") if other.startswith(one))
@@ -133,7 +133,7 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
 
 
 def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Replace the numbers of a ResNet's children after this prefix, such as "4", by their names, such as "layer1"."""
+    """After this prefix, replace the numbers of a ResNet's children, such as "4", by their names, such as "layer1"."""
     named = {}
     for name, tensor in found.items():
         part, dot, rest = name.removeprefix(prefix).partition(".")
@@ -143,8 +143,10 @@ def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def read(source: Any) -> tuple[str, Mapping[str, Any]]:
-    """Read a file or a state dict; return its name for errors and its tensors. Arguments and errors are those of
-    `backbone_of`."""
+    """Read a file or a state dict; return its name for error messages, and its tensors.
+
+    `source` and the errors are as in `backbone_of`.
+    """
     name = "init"
     if isinstance(source, (str, os.PathLike)):
         name, file = os.fspath(source), Path(source)
@@ -167,7 +169,7 @@ def _torch(file: Path) -> Any:
     with file.open("rb") as opened:
         try:
             return torch.load(opened, map_location="cpu", weights_only=True)
-        # Its readers raise various types.
+        # torch's readers raise various types.
         except Exception as error:
             raise ValueError(f"{file}: torch cannot read it as weights only: {str(error).splitlines()[0]}") from error
 
@@ -205,7 +207,7 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
 
 
 def _safetensors(file: Path) -> dict[str, NDArray[Any]]:
-    """All tensors, memory-mapped."""
+    """All tensors of a .safetensors file: memory-mapped, except bfloat16, which is converted to float32."""
     entries, start = _header(file)
     body = np.memmap(file, np.uint8, "r", start) if file.stat().st_size > start else np.empty(0, np.uint8)
     tensors = {}

@@ -22,12 +22,12 @@ from ..data.ranks import Ranks
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
 #: The reasons for an interruption, as named in messages, after which a run should be resumed.
 REQUEUES = ("SIGUSR1", "its time limit")
-#: The number of recent durations considered for each activity, so that a slow first step, which compiles, drops out.
+#: How many of the newest durations are kept for each activity; a slow first step, which compiles, thus drops out.
 _LAST = 50
 
 
 class Requeue(KeyboardInterrupt):
-    """Raised after a checkpoint when the time limit or SIGUSR1 interrupts a run, which can be started again with `resume`.
+    """Raised when the time limit or SIGUSR1 interrupts a run, which can then resume from the last checkpoint in its folder.
 
     Attributes:
         exit_code: the exit code for a process that ends by this exception: 75, EX_TEMPFAIL in sysexits.h.
@@ -117,7 +117,7 @@ class Stopping:
 
 
 def seconds_of(limit: Any) -> float | None:
-    """A time limit in seconds, given as a `timedelta` or a string in Slurm's format; None: no limit.
+    """Convert a time limit, a `timedelta` or a string in Slurm's format, to seconds; None, for no limit, stays None.
 
     Raises:
         ValueError: the limit has another format, or is not positive.

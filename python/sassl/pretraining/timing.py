@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: The number of warm-up steps, which compile and allocate and are not measured, and of measured steps.
+#: The number of warm-up steps, which are not measured, since they compile and allocate; and the number of measured steps.
 _FIRST, _STEPS = 5, 20
 #: The time in seconds after which three steps are enough.
 _SECONDS = 120
@@ -57,7 +57,7 @@ class EpochSoFar:
     """The running totals of an epoch: images, times and metrics. An epoch that is resumed midway continues them.
 
     Args:
-        images, seconds, waited, stepped, viewed, sums: the values of `state`; `sums` has the sum of each metric.
+        images, seconds, waited, stepped, viewed, sums: the entries of `state`, of which `sums` has the sum of each metric.
 
     Attributes:
         images, waited: the number of images, and the seconds spent waiting for batches.
@@ -79,7 +79,7 @@ class EpochSoFar:
         self._last = (images, seconds, waited)
 
     def go_on(self) -> None:
-        """Start the clock before the next batch."""
+        """Start the clock, or restart it after a resume, before the next batch."""
         self._began = time.perf_counter() - self._seconds
 
     def batches(self, given: Iterable[Any]) -> Iterator[Any]:
@@ -130,7 +130,7 @@ class EpochSoFar:
         return _speed(self.images - images, self._seconds - seconds, self.waited - waited)
 
     def row(self, epoch: int, batches: int) -> dict[str, float]:
-        """The row for the history of an epoch, counted from 0, with `batches` batches."""
+        """The history's row for the epoch with index `epoch`, counted from 0, which had `batches` batches."""
         means = {name: value / batches for name, value in self._sums.items()}
         speed = _speed(self.images, self._seconds, self.waited)
         each = {"views_seconds": self._viewed / batches, "step_seconds": self._stepped / batches}

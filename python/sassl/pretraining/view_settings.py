@@ -15,9 +15,9 @@ from ..transforms.style_sources import Source
 from ..transforms.views import STYLE, UNKNOWN, Views
 from .config import METHODS, Config
 
-#: The key that marks `Data.views` as a description of `Views` rather than a recipe's keywords.
+#: The key whose presence marks `Data.views` as a description of `Views`, rather than keywords of a recipe.
 LISTS = "views"
-#: The output format of views that engines take.
+#: The output format that engines require of views.
 _FORM: dict[str, Any] = {"output": "numpy", "dtype": "float32", "channels_last": True}
 
 
@@ -27,9 +27,10 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
     Args:
         config: the settings of the run.
         style: a `SASSL` for the recipe; None: the style that the settings describe, if any.
-        styles: the styles, if the settings do not name them, such as the file `styles.safetensors` in the run's folder.
-        bare: whether to omit style and unregistered operations, such as functions, for uses that only need the deterministic
-            part of the views.
+        styles: the styles, or the path of their file, such as `styles.safetensors` in the run's folder, if the settings do not
+            name them or the file that they name no longer exists.
+        bare: whether to leave out style and unregistered operations, such as functions. This suffices where only the
+            deterministic part of the views is needed.
 
     Raises:
         TypeError: the recipe, an operation or `SASSL` has no such setting.
@@ -59,7 +60,7 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
 
 
 def told(transform: Views, config: Config) -> Config:
-    """Return a copy of the settings in which the views are those of a transform.
+    """Return a copy of the settings that describes the views of `transform`.
 
     Raises:
         ValueError: the transform does not yield two views of the same size.
@@ -93,7 +94,7 @@ def with_styles(config: Config, transform: Views) -> Config:
 
 
 def compared(config: Config) -> dict[str, Any]:
-    """The settings to compare two runs by: under flat names, with checksums instead of paths, since files may have moved."""
+    """The settings by which runs are compared, in a flat dict; checksums replace paths, since files may have moved."""
     flat = config.flat()
     if config.data.style is not None:
         flat["style"] = identity(config.data.style)
@@ -108,7 +109,7 @@ def compared(config: Config) -> dict[str, Any]:
 def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
     """Find the first operation in which two descriptions of views differ; return its place and both operations.
 
-    Returns None if all operations agree, or if either of the two has no lists of operations.
+    Returns None if all operations agree, or if either description has no lists of operations.
     """
     if LISTS not in here or LISTS not in there:
         return None
@@ -122,7 +123,7 @@ def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, 
 
 
 def unnamed(transform: Views) -> Source:
-    """The style source without a name, such as images in memory, which is stored in a run's folder; None if all have names.
+    """The style source that has no name, such as images in memory, and is thus stored in a run's folder; None if there is none.
 
     Raises:
         ValueError: there are several such sources.
@@ -144,5 +145,5 @@ def kept(config: Config) -> set[str]:
 
 
 def _told(error: TypeError) -> str:
-    """The error of an unexpected keyword, reworded for keywords from a dict."""
+    """The message of an error about an unexpected keyword, reworded because the keyword was a key of a dict."""
     return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))

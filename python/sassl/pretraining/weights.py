@@ -20,7 +20,7 @@ from .config import Config
 from .engines import Engine
 from .state_dicts import backbone_of
 
-#: Lines of Python that replace the stem of `net`, a ResNet of torchvision, by that of `small_stem`.
+#: Lines of Python that replace the stem of `net`, a torchvision ResNet, by that of `small_stem`.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
 #: Functions that build a model by name.
@@ -78,7 +78,7 @@ class Weights:
 
         The metadata of a .safetensors file describes how to use the backbone: "arch" and "stem" ("imagenet" or "cifar"); and as
         JSON, "input_size" (a side or [height, width]), "interpolation", "normalize" (an object of "mean" and "std"; null; or
-        "not known", if the caller provided the batches), "arch_settings" of a model of timm or torchvision, and "features" of a
+        "not known", if the caller provided the batches), "arch_settings" of a timm or torchvision model, and "features" of a
         module. A .pth file is a state dict without metadata.
 
         Raises:
@@ -100,7 +100,7 @@ class Weights:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
-        """Load the backbone's weights, such as those of torchvision, timm, MoCo or another run, also into a momentum encoder.
+        """Load weights of torchvision, timm, MoCo, another run or the like into the backbone and its momentum encoder, if any.
 
         The loaded tensors are reported in a printed line, and `config.init` records their source. The tensors' names may have
         one of these prefixes, with or without `module.` in front: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`,
@@ -155,7 +155,7 @@ def named(init: dict[str, Any]) -> str:
 
 
 def is_small(config: Config) -> bool:
-    """Return whether the backbone has CIFAR's stem."""
+    """Return whether the backbone has the small stem for CIFAR."""
     return bool(config.backbone.settings.get("small_stem"))
 
 
@@ -176,7 +176,7 @@ def about(model: Any) -> dict[str, str]:
 
 
 def usage(model: Any, file: Path) -> list[str]:
-    """Lines for users of an exported file: the images that it takes, and the changes that torchvision's network needs."""
+    """Lines for users of an exported file: the images that the backbone takes, and how to load the file into other networks."""
     told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
     family, _, name = model.config.backbone.name.partition(":")
     normalize, size = told["normalize"], told["input_size"]

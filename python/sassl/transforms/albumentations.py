@@ -1,4 +1,4 @@
-"""SASSL as a transform of albumentations."""
+"""SASSL as an albumentations transform."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class SASSL(A.ImageOnlyTransform):
     """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) with the paper's defaults.
 
     Args:
-        alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles of the batch are not supported.
+        alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles="batch" is not supported.
         p: probability for each call, drawn by albumentations.
 
     Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
 
     Draws use albumentations' generator, and therefore the seed of `Compose(seed=...)`. The images of one call share a draw, as
-    in every transform of albumentations, and `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs have
+    in every albumentations transform, and `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs have
     different draws, unlike albumentations' own transforms; with a seed, they repeat each other's draws.
 
     Raises:
-        ValueError: a value outside its range; styles of the batch.
+        ValueError: a value outside its range; styles="batch".
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SASSL(A.ImageOnlyTransform):
             )
 
     def should_apply(self, force_apply: bool = False) -> bool:
-        """Decide as albumentations does, but with a separate generator in each DataLoader worker."""
+        """Decide as albumentations does, but, without a seed, with a separate generator in each DataLoader worker."""
         worker = worker_seed()
         if self.seed is None and worker != self._worker:
             seed = [worker or 0, int(self.random_generator.integers(2**63 - 1))]

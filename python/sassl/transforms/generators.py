@@ -1,4 +1,4 @@
-"""Random generators of transforms: drawing seeds that differ between processes, and pickling generators."""
+"""Random generators for transforms: drawing seeds that differ between processes, and pickling generators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def draw_seed(generator: Any) -> int:
-    """Draw a 64-bit seed from a torch or numpy generator, or from the global one if it is None.
+    """Draw a 64-bit seed from a torch or numpy generator; None: from torch's global one if torch is imported, else numpy's.
 
     Seeds differ between workers and ranks.
     """
@@ -33,12 +33,12 @@ def draw_seed(generator: Any) -> int:
     return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
 
 
-#: The rank of the process that spawned this one. Forked processes inherit their parent's group.
+#: The rank of the process that spawned this one; None if it had none. Forked processes inherit their parent's group instead.
 _parents_rank: int | None = None
 
 
 def _rank() -> int | None:
-    """The rank of this process, or of the process that started it, in torch's process group; None if there is one rank."""
+    """The rank in torch's process group, or in that of the parent process; None without a group, or with a single rank."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return _parents_rank
@@ -57,7 +57,7 @@ def _child() -> list[int]:
 
 
 def worker_seed() -> int | None:
-    """DataLoader's seed of this worker process, which differs between workers and epochs; None outside a worker."""
+    """DataLoader's seed for this worker process, which differs between workers and epochs; None outside a worker."""
     data = sys.modules.get("torch.utils.data")
     worker = data.get_worker_info() if data is not None else None
     return None if worker is None else worker.seed
@@ -85,7 +85,7 @@ def packed_generator(generator: Any) -> Any:
 
 
 def unpacked_generator(packed: Any) -> Any:
-    """Restore a generator from `packed_generator`."""
+    """Restore a generator from what `packed_generator` returned."""
     if isinstance(packed, _Spawned):
         global _parents_rank
         _parents_rank, packed = packed.rank, packed.generator
@@ -101,7 +101,7 @@ def check_generator(generator: Any) -> None:
 
     Raises:
         TypeError: neither a torch nor a numpy generator.
-        ValueError: a torch generator on another device than the CPU.
+        ValueError: a torch generator on a device other than the CPU.
     """
     torch = sys.modules.get("torch")
     if generator is None or is_numpys(generator):

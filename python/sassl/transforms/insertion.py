@@ -1,4 +1,4 @@
-"""Insert SASSL into third-party pipelines: `Compose` of torchvision and timm, and multi-view transforms of many projects."""
+"""Insert SASSL into third-party pipelines: torchvision's and timm's `Compose`, and multi-view transforms of many projects."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _BY_HAND = "insert SASSL by hand, after the left view's random crop"
 
 
 def with_style(pipeline: Any, style: Any) -> Any:
-    """Copy a pipeline and insert style after its random crop; with several views, in the left view only.
+    """Return a copy of a pipeline with `style` inserted after its random crop; with several views, in the left view only.
 
     Args:
-        pipeline: a `Compose` of torchvision (v1, v2) or timm (`timm.data.create_transform`, also its tuple with
-            `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` and its subclasses, or an
-            object that computes views by calling pipelines stored in its attributes, each any number of times: solo-learn's
-            `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
-            `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO`, Barlow Twins' `Transform`.
+        pipeline: torchvision's `Compose` (v1, v2) or timm's (from `timm.data.create_transform`, also the tuple that it returns
+            with `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` or a subclass, or an
+            object that computes views by calling pipelines stored in its attributes, each any number of times, such as
+            solo-learn's `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
+            `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO` and Barlow Twins' `Transform`.
         style: a `SASSL`, or any other module or function of an image.
 
     Returns:
-        The copy, with style; of the same type as the pipeline if possible.
+        A copy of the same type; or, for an object that calls one pipeline for several views, a `LeftStyled` around the copy.
 
     Raises:
-        TypeError: a style that is not callable.
+        TypeError: a style that is not callable, or is a class.
         ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline; an object that is neither a pipeline nor calls one.
 
-    The left view is the first, `views[0]`; lightly's own examples for MoCo use `views[1]` as the query. An object that is not
-    a `Compose` is called once with a gray image, to find out which of its pipelines computes the first view.
+    The left view is the first, `views[0]`; lightly's own examples for MoCo use `views[1]` as the query. An object that computes
+    views from its attributes is called once with a gray image, to find out which pipeline computes the first view.
     """
     if not callable(style) or isinstance(style, type):
         raise TypeError(f"style must be a SASSL or another function of an image, got {style!r}")
@@ -37,7 +37,7 @@ def with_style(pipeline: Any, style: Any) -> Any:
 
 
 def _styled(pipeline: Any, style: Any) -> Any:
-    """Insert style into the pipeline in place, and return it or its replacement."""
+    """Insert style into a pipeline, in place where possible; return the pipeline or its replacement."""
     if isinstance(pipeline, (list, tuple)) and pipeline:
         # The views may be one object, as in lightly: change only the first.
         rest = copy.deepcopy(pipeline[1:])
@@ -62,7 +62,7 @@ def _styled(pipeline: Any, style: Any) -> Any:
 
 
 def _styled_maker(maker: Any, style: Any) -> Any:
-    """Insert style into an object that computes views with pipelines in its attributes."""
+    """Insert style into an object that computes views by calling pipelines in its attributes."""
     parts = _parts(maker)
     calls = _calls(maker, parts) if callable(maker) else []
     if not calls:
@@ -79,7 +79,7 @@ def _styled_maker(maker: Any, style: Any) -> Any:
 
 
 class LeftStyled:
-    """Views from an object that calls one of its attributes several times, with another pipeline for the first call.
+    """Views from an object that calls one of its attributes several times; the first call uses another pipeline instead.
 
     Args:
         views: the object.
@@ -100,7 +100,7 @@ class LeftStyled:
 
 
 def _calls(maker: Any, names: Any) -> list[str]:
-    """The names of the attributes that an object calls for its views, one for each view, in order."""
+    """The names of the attributes that an object calls to compute its views, one for each view, in order."""
     import PIL.Image
 
     calls: list[tuple[str, Any]] = []
@@ -125,7 +125,7 @@ def _calls(maker: Any, names: Any) -> list[str]:
 
 
 def _with(maker: Any, attributes: dict[str, Any]) -> Any:
-    """Copy an object shallowly and replace attributes, bypassing the check of torch modules that these are modules too."""
+    """Return a shallow copy with replaced attributes, bypassing torch's check that a submodule is replaced by a module."""
     copied = copy.copy(maker)
     vars(copied).update(attributes)
     return copied
@@ -148,7 +148,10 @@ def _is_pipeline(value: Any) -> bool:
 
 
 def _transforms(pipeline: Any) -> Any:
-    """The transforms of a Compose or of several views; None for albumentations, which takes no third-party transforms."""
+    """The transforms of a `Compose` or of several views.
+
+    None for any other object, for torchvision's random choices, and for albumentations, which takes no third-party transforms.
+    """
     transforms = getattr(pipeline, "transforms", None)
     kind = type(pipeline)
     others = kind.__name__.startswith("Random") or kind.__module__.startswith("albumentations.")

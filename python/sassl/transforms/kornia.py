@@ -1,4 +1,4 @@
-"""SASSL as an augmentation of kornia."""
+"""SASSL as a kornia augmentation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class RandomSASSL(IntensityAugmentationBase2D):
     """Style augmentation (SASSL, arXiv 2312.01187, Algorithm 1) of a batch, with the paper's defaults.
 
     Args:
-        p, alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles of the batch are supported.
+        p, alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles="batch" is supported.
         same_on_batch: use one draw for all images.
-        keepdim: return (C, H, W) for an input of (C, H, W).
+        keepdim: return (C, H, W) for an input of (C, H, W); False: (1, C, H, W).
 
     Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has its own draw, from torch's generator. Images
-    are stylized on the device of the batch; those that are not drawn are not computed. `aug(x, params=aug._params)` replays a
-    call. Unlike kornia's own augmentations it is not differentiable: a batch that requires a gradient causes a warning.
+    are stylized on the device of the batch; only those that the draw selects are computed. `aug(x, params=aug._params)` replays
+    a call. Unlike kornia's own augmentations it is not differentiable: a batch that requires a gradient causes a warning.
 
     Raises:
         ValueError: a value outside its range; floats outside [0, 1].
@@ -45,7 +45,7 @@ class RandomSASSL(IntensityAugmentationBase2D):
         self._sassl = SASSL(p, alpha, beta, styles, model)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, torch.Tensor]:
-        """Draw apply, alpha, beta and style of each image, as tensors."""
+        """Draw `apply`, `alpha`, `beta` and `style` for each image, as tensors."""
         return uncompiled(self._drawn, batch_shape[0])
 
     def _drawn(self, n: int) -> dict[str, torch.Tensor]:

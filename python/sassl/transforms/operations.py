@@ -89,7 +89,7 @@ class RandomResizedCrop:
         size: side of the view in pixels, or (height, width).
         scale: range of the region's area, as a fraction of the image's.
         ratio: range of the region's aspect ratio, width / height.
-        interpolation: "bilinear" or "bicubic", or a constant of Pillow or torchvision.
+        interpolation: "bilinear" or "bicubic", or Pillow's or torchvision's constant for one of these.
         name: unique name in the view.
     """
 
@@ -121,7 +121,7 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class HorizontalFlip(Operation):
-    """Flip left and right, like torchvision's `RandomHorizontalFlip`."""
+    """Flip horizontally, like torchvision's `RandomHorizontalFlip`."""
 
     kind: ClassVar[str] = "horizontal_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -129,7 +129,7 @@ class HorizontalFlip(Operation):
 
 @dataclass(frozen=True)
 class VerticalFlip(Operation):
-    """Flip top and bottom, like torchvision's `RandomVerticalFlip`."""
+    """Flip vertically, like torchvision's `RandomVerticalFlip`."""
 
     kind: ClassVar[str] = "vertical_flip"
     p: Probability = field(default=0.5, kw_only=True)
@@ -228,8 +228,8 @@ class GaussianBlur(Operation):
     """Blur with a Gaussian of random standard deviation.
 
     Args:
-        kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`; None: the box blur of Pillow's
-            `GaussianBlur`, as in MoCo v2's code.
+        kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`; None: Pillow's `GaussianBlur`, which
+            repeats a box blur, as in MoCo v2's code.
         sigma: range of the standard deviation in pixels.
     """
 
@@ -246,7 +246,7 @@ class GaussianBlur(Operation):
 
 @dataclass(frozen=True)
 class Solarize(Operation):
-    """Invert values >= `threshold`, which is from 0 to 255, like torchvision's `RandomSolarize`."""
+    """Invert values >= `threshold`, an integer in [0, 255], like torchvision's `RandomSolarize`."""
 
     kind: ClassVar[str] = "solarize"
     threshold: int = 128

@@ -30,21 +30,23 @@ class SASSL:
 
     Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W) with C = 1 or 3, uint8 or floats, or a list of
     single images of any sizes, each side at least 8 pixels. Each image of a batch or list has its own draw. The result has the
-    type, dtype, size and device of the input; images that are not stylized are returned unchanged, as are empty inputs.
-    Floats must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel,
-    except that P becomes RGB (RGBA if it has transparency) and 1 becomes L, since neither can hold the result.
+    type, dtype, size and device of the input; images that are not stylized are returned unchanged, as are empty inputs. Floats
+    must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel, except
+    that P and PA become RGB (RGBA with transparency) and 1 becomes L, since none of them can hold the result; I;16B and other
+    variants of I;16 become I;16.
 
     Tensors on an NVIDIA GPU are stylized there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
-    floats are not checked. Arrays of CuPy and JAX, (..., H, W, C), are exchanged by DLPack. A list of tensors is stylized on
-    the CPU. The result has no gradient: a tensor that requires one causes a warning. torch.compile calls the transform outside
-    the graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an error.
+    floats are not checked. CuPy and JAX arrays there, (..., H, W, C), are exchanged by DLPack. Tensors in a list are stylized
+    on the CPU, wherever they are. The result has no gradient: a tensor that requires one causes a warning. torch.compile calls
+    the transform outside the graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an
+    error.
 
-    In a torch.distributed process group, each draw is mixed with the rank, so that ranks with equal seeds differ. A forked or
-    spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process started by
-    multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`) mixes in its index among its parent's children, so that children
-    that inherit one generator differ; which of them gets which item is the pool's choice. Other copies of a transform
-    with a `generator` (pickles, the closure of a Ray task or actor) repeat its draws, because the generator is part of the
-    copy: give each its own, `transform.generator = numpy.random.default_rng([seed, i])`.
+    In a torch.distributed process group, the seed of each draw is mixed with the rank, so that ranks with equal seeds differ. A
+    forked or spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process
+    started by multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`) mixes in its index among its parent's children, so that
+    children that inherit one generator differ; the pool decides which of them gets which item. Other copies of a transform with
+    a `generator` (pickles, the closure of a Ray task or actor) repeat its draws, because the generator is part of the copy:
+    give each copy its own, `transform.generator = numpy.random.default_rng([seed, i])`.
     """
 
     def __init__(
@@ -64,11 +66,11 @@ class SASSL:
         Args:
             p: probability of stylizing an image. In `Views` used by a loader, also a list of pairs (epoch, probability) with
                 increasing epochs, linearly interpolated in between.
-            alpha: coefficient of feature blending, in [0, 1]: a range from which it is drawn for each image, or a value.
-            beta: coefficient of pixel interpolation, in [0, 1]: a range from which it is drawn for each image, or a value.
+            alpha: coefficient of feature blending, in [0, 1]: a range from which it is drawn for each image, or a constant.
+            beta: coefficient of pixel interpolation, in [0, 1]: a range from which it is drawn for each image, or a constant.
             styles: "default" (the bank inside the package), "batch" (another image of the same batch; a single image is its own
-                style), a folder of images or one image file, a file of a bank or of a Gaussian, a `StyleBank`, a `Gaussian`,
-                vectors (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
+                style), a folder of images or one image file, a bank or Gaussian file, a `StyleBank`, a `Gaussian`, vectors
+                (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
             model: "lite", a .safetensors file, or a `Stylizer`.
             generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`. None: torch's global generator if
                 torch has been imported, else numpy's. It is pickled as its state. DataLoader workers, forked or spawned, start
@@ -80,7 +82,7 @@ class SASSL:
         Raises:
             ValueError: p, alpha or beta outside [0, 1], or a reversed range; an unknown model; styles of another style space.
             TypeError: styles or a generator of an unsupported type.
-            OSError: the folder has no style image, or one that cannot be read.
+            OSError: a missing folder or file; a folder without images; a file that cannot be read.
         """
         super().__init__()
         for name, value in (("threads", threads), ("precision", precision)):
@@ -182,7 +184,7 @@ class SASSL:
         return restore(self.on(batch.device).apply(batch, params), params.apply)
 
     def on(self, device: Any) -> Any:
-        """Load the kernels and styles on a GPU, as a `sassl.cuda.Kernels`; later calls return the same object.
+        """Return the `sassl.cuda.Kernels` for a GPU, with the styles; they are loaded by the first call, and then kept.
 
         Raises:
             RuntimeError: no driver, no NVRTC, or an unsupported GPU.
@@ -200,7 +202,7 @@ class SASSL:
         return self._kernels[device]
 
     def _apply_list(self, images: list[tuple[Array, Restore]], params: StyleParams) -> list[Any]:
-        """Stylize the images of each size as a batch; with styles="batch", styles are drawn from the whole list."""
+        """Stylize a list, one batch for each size and dtype; with styles="batch", styles are drawn from the whole list."""
         if len(params) != len(images):
             raise ValueError(f"params must have length {len(images)}, one for each image, got {len(params)}")
         sizes: dict[Any, list[int]] = {}
@@ -249,7 +251,8 @@ class SASSL:
             generator: as in the constructor.
 
         Raises:
-            ValueError: other styles than those described; a model of another style space.
+            ValueError: the styles are not described and not passed, or differ from those described; a model of another style
+                space.
             OSError: a missing file or folder.
             TypeError: an unknown setting.
         """
@@ -319,5 +322,5 @@ def as_style(style: Any) -> SASSL | None:
 
 
 def identity(described: dict[str, Any]) -> dict[str, Any]:
-    """The part of a `SASSL`'s description that identifies the style, without the names of files."""
+    """The entries of a description that identify the style: all except "styles" and "model", which may name files."""
     return {name: value for name, value in described.items() if name not in ("styles", "model")}

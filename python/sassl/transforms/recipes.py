@@ -1,4 +1,4 @@
-"""Recipes of two views as in MoCo v2, SimCLR and BYOL, with style on the left view, under lightly's keyword names.
+"""Recipes of two views as in MoCo v2, SimCLR and BYOL, with style on the left view and lightly's keyword names.
 
     from sassl.transforms import SASSL, MoCoV2Transform
 
@@ -75,7 +75,8 @@ class TwoViewTransform(Views):
 
     Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
     or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
-    batches there; each image has its own draws, with which the CPU computes the same pixels.
+    batches there; each image has its own draws. The CPU computes the same pixels from them, except that stylized pixels may
+    differ by one level of 255.
 
     Args:
         input_size: side of the views in pixels, or (height, width).
@@ -92,7 +93,7 @@ class TwoViewTransform(Views):
         kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: as in the
             recipe's method.
         sigmas: range of the blur's sigma in pixels.
-        interpolation: "bilinear" or "bicubic", antialiased, or a constant of Pillow or torchvision.
+        interpolation: "bilinear" or "bicubic", antialiased, or Pillow's or torchvision's constant for one of these.
         normalize: a dict of "mean" and "std"; None: values stay in [0, 1] or, with dtype="uint8", in [0, 255].
         style: a `SASSL`, whose own generator is then not used, or its `styles`, such as "default" or a folder; None: no style.
             All other draws are the same with and without style.
@@ -100,7 +101,7 @@ class TwoViewTransform(Views):
             of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]`, the left view, as the query;
             lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap them there.
         style_position: "after_crop"; or "before_crop", which stylizes the whole image and is slower.
-        dtype: "float32", "float16", or "uint8" if `normalize` is None; or such a dtype of numpy or torch.
+        dtype: "float32", "float16", or "uint8" if `normalize` is None; or the numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
@@ -180,7 +181,7 @@ class TwoViewTransform(Views):
         ]
 
     def _named(self, probability: str, make: Callable[..., Any], *settings: Any, which: int = 0) -> Any:
-        """Build an operation with the probability of this keyword, for one of the two views."""
+        """Build an operation with the probability that a keyword sets for the left (0) or right (1) view."""
         p, either = getattr(self, probability), "a probability, or one for the left view and one for the right"
         if probability in ("gaussian_blur", "solarization_prob"):
             p = pair(probability, p, either)[which] if np.ndim(p) == 1 else number(probability, p, either)

@@ -21,7 +21,8 @@ def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
     """Convert the argument `styles` of a `SASSL` to a source.
 
     Returns:
-        The source; its name in a configuration ("default", "batch", a folder or a file), or None; and its text in `repr`.
+        The source; its name in a configuration ("default", "batch", a folder or a file), or None; and its text in the
+        `repr` of the `SASSL`.
     """
     if isinstance(styles, StyleBank):
         return styles, styles.source, repr(styles)

@@ -1,4 +1,4 @@
-"""SASSL as a transform of torchvision, v1 and v2."""
+"""SASSL as a torchvision transform, v1 and v2."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _are_images(values: list[Any]) -> bool:
-    """Return whether all values are images; tensors must have equal numbers of channels, as some may otherwise be masks."""
+    """Return whether all values are PIL images, arrays, or plain tensors with equal numbers of channels, 1 or 3.
+
+    Among tensors with different numbers of channels, some may be masks.
+    """
     tensors = [value for value in values if _is_pure_tensor(value)]
     channels = {value.shape[-3] if value.ndim >= 3 else None for value in tensors}
     others = all(isinstance(value, (PIL.Image.Image, np.ndarray)) or _is_pure_tensor(value) for value in values)
@@ -35,12 +38,12 @@ class SASSL(plain.SASSL, v2.Transform):
     applies it to the left view only, after the crop. `sassl.transforms.plain.SASSL` describes images, devices and processes.
 
     Beyond single images and batches it takes the inputs of `v2`: nested structures and `Image` and `Video` tv_tensors; masks,
-    boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is an image, and only if the sample
-    has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images of a batch
-    (..., C, H, W) have one each, and so do the images of a list that is the only argument and contains only PIL images, arrays,
-    and tensors with equal numbers of channels, 1 or 3. The frames of a video share a draw. Arrays are treated as images only if
-    they are the only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose` and
-    `nn.Sequential` it behaves as any other module.
+    boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is treated as an image, and only if
+    the sample has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images
+    of a batch (..., C, H, W) have one each, and so do the images of a list that is the only argument and contains only PIL
+    images, arrays, and tensors with equal numbers of channels, 1 or 3. The frames of a video share a draw. Arrays are treated
+    as images only if they are the only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose`
+    and `nn.Sequential` it behaves like any other module.
     """
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
@@ -63,7 +66,7 @@ class SASSL(plain.SASSL, v2.Transform):
         return super().forward(*inputs)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Raise an error for a sample whose only images are arrays, which v2 would silently leave unchanged."""
+        """Raise a TypeError for a sample whose only images are arrays, which v2 would silently leave unchanged."""
         arrays = [value for value in flat_inputs if isinstance(value, np.ndarray) and value.ndim >= 3]
         if arrays and not any(self._needs_transform_list(flat_inputs)):
             raise TypeError("sample must not contain numpy arrays, which torchvision ignores; apply v2.ToImage() first")

@@ -29,7 +29,7 @@ from .plain import SASSL
 #: The value of `normalize` for third-party views, whose mean and std are unknown.
 UNKNOWN = "not known"
 
-#: The name of the draws of SASSL in a view's parameters.
+#: The name of a `SASSL`'s draws in a view's parameters.
 STYLE = "sassl"
 
 
@@ -40,7 +40,7 @@ class Views:
         views: a list for each view, the left view first: optionally a `SASSL`; one `RandomResizedCrop`; any operations of
             `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8, in any order; optionally a `Normalize`,
             followed by operations on normalized values, such as `Erasing`. An operation that appears twice needs a name.
-        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or such a dtype of numpy or torch.
+        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no side
@@ -51,9 +51,10 @@ class Views:
         ValueError: a list that does not form a view; a value outside its range (the message names it).
         TypeError: a list item that is not an operation.
 
-    Call it with an image to get a list of views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array
-    (H, W, 3) or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU
-    gives a batch for each view there; each image has its own draws, with which the CPU computes the same pixels.
+    Call it with an image to get a list of views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
+    or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives a
+    batch for each view there; each image has its own draws. The CPU computes the same pixels from them, except that stylized
+    pixels may differ by one level of 255.
 
     The multi-crop of SwAV and DINO has two lists of one size and six of another: `Views(*[large] * 2, *[small] * 6)`.
     """
@@ -149,7 +150,7 @@ class Views:
         """Draw the parameters of each view for an image of this size in pixels, seeded by the generator.
 
         Raises:
-            ValueError: a `SASSL` with styles of the batch, which an image alone does not have.
+            ValueError: a `SASSL(styles="batch")`, which takes its styles from other images.
         """
         if self.core.needs_batch:
             raise ValueError(
@@ -190,7 +191,7 @@ class Views:
         return known[device]
 
     def finish_on(self, device: Any, images: bool = False) -> Any:
-        """Load the kernels that compute views from crops, or from decoded `images`, on a `torch.device` of type "cuda".
+        """Return the kernels that compute views from crops, or from decoded images if `images`, on a CUDA `torch.device`.
 
         Raises:
             ValueError: an operation without CUDA kernels; the message names it.
@@ -308,7 +309,7 @@ def _operation(one: Any) -> Any:
 
 
 def _lowered(view: Sequence[Any]) -> Any:
-    """Compile a view: its steps, its size, and its mean and standard deviation."""
+    """Return a view's compiled steps, its size, and its mean and standard deviation (None without `Normalize`)."""
     sizes = [size(one.size) for one in view if isinstance(one, RandomResizedCrop)]
     normalize = [i for i, one in enumerate(view) if isinstance(one, Normalize)]
     if len(normalize) > 1:
@@ -344,7 +345,7 @@ def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) ->
 
 
 def _dtype_name(value: Any) -> Any:
-    """The name of a dtype of torch or numpy."""
+    """The name of a torch or numpy dtype."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.dtype):
         value = str(value).removeprefix("torch.")

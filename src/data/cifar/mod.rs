@@ -28,11 +28,11 @@ pub struct Cifar {
 }
 
 impl Cifar {
-    /// Reads batch files and concatenates them. The layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`], of which the fine
-    /// classes are used.
+    /// Reads batch files and concatenates them. The layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`]; the classes of
+    /// CIFAR-100 are the fine ones.
     ///
     /// # Errors
-    /// A file cannot be read, is incomplete or has other contents, or a class is outside the layout's range.
+    /// A file cannot be read or is not a complete batch of this layout, or a class is outside the layout's range.
     pub fn new(layout: Layout, paths: Vec<PathBuf>) -> Result<Self> {
         let mut batches = Self { layout, files: vec![], colors: vec![], targets: vec![] };
         for path in paths {

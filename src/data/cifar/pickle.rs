@@ -1,8 +1,8 @@
 //! A reader of Python's pickle, limited to the operations in CIFAR's files.
 //!
-//! Nothing is imported or called: a file is a dict of text, integers, lists of integers, and one array of bytes as pickled by
-//! numpy. An operation creates a single value or refers to a slice of the file, so memory is bounded by the file's size, and
-//! there is no recursion.
+//! Nothing is imported or called: a file is a dict whose values are text, integers, lists of integers or text, and one array of
+//! bytes as pickled by numpy. An operation creates a single value or refers to a slice of the file, so memory is bounded by the
+//! file's size, and there is no recursion.
 use std::collections::HashMap;
 
 /// Limit of the number of operations in a file; those of CIFAR-100 have 300,000.
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Reads an integer of `BYTES` bytes.
+    /// Reads an unsigned little-endian integer of `BYTES` bytes.
     fn number<const BYTES: u64>(&mut self) -> Parsed<u64> {
         Ok(self.take(BYTES)?.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
@@ -221,7 +221,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Creates a tuple of the last `count` values, all of them after the last mark.
+    /// Creates a tuple of the last `count` values, all of which must have been pushed since the last mark.
     fn short_tuple(&mut self, count: usize) -> Parsed<()> {
         let least = self.marks.last().copied().unwrap_or_default();
         let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets the state of an array, (version, shape, dtype, Fortran order, bytes), or ignores that of a dtype.
+    /// Sets the state of an array, (version, shape, dtype, Fortran order, bytes); the state of a dtype is ignored.
     fn build(&mut self, state: u32) -> Parsed<()> {
         let target = self.top()?;
         let made = match (&self.values[target as usize], &self.tuple(state)?[..]) {

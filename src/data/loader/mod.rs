@@ -115,8 +115,8 @@ impl Loader {
         Epoch::start(self.clone(), epoch, batch, threads, prefetch)
     }
 
-    /// Decodes the image at position `place` of the order, or its replacement. `region` maps the image's height and width to
-    /// the region that is needed.
+    /// Decodes the image at position `place` of the order, or its replacement, and returns (index, image, class). `region` maps
+    /// the image's height and width to the region that is needed.
     fn image(
         &self,
         order: &[u32],
@@ -141,7 +141,7 @@ impl Loader {
         }
     }
 
-    /// Returns an image from which views can be computed, or, as inner error, the reason for which it is to be replaced.
+    /// Returns an image from which views can be computed, or, as the inner error, the reason why it is to be replaced.
     fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);

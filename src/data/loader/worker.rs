@@ -1,5 +1,5 @@
 //! The state shared by an epoch's threads, and their work: each thread repeatedly takes an image of the first batch that still
-//! has some, and computes its views.
+//! has any to process, and computes the image's views.
 use super::{Batch, Loader, Makes, Memory};
 use crate::data::regions::cut;
 use crate::data::sampler::Share;
@@ -35,7 +35,7 @@ pub(super) struct State {
 pub(super) struct Open {
     job: Arc<Job>,
     stages: Stages,
-    /// The error of the image at the lowest position in the batch, with that position.
+    /// Of the errors so far, the one of the image at the lowest position in the batch, with that position.
     error: Option<(usize, Error)>,
 }
 
@@ -67,7 +67,7 @@ struct Finished {
     name: OsString,
     /// The drawn parameters, if operations remain to be applied.
     params: Vec<ViewParams>,
-    /// The image and its region, if the views remain to be computed.
+    /// The pixels of the decoded region and its location in the image, if the views remain to be computed.
     region: Option<(Arc<RgbImage>, Crop)>,
 }
 
@@ -97,7 +97,7 @@ impl Job {
 
 impl Open {
     /// Creates a rank's share of a batch, with memory for its views; `others` are rows of other ranks that must also be
-    /// encoded. With in-batch styles, each image has two stages.
+    /// encoded, or `None` without in-batch styles. With in-batch styles, each image has two stages.
     pub(super) fn new(share: Share, memory: Memory, others: Option<Vec<usize>>) -> Self {
         let own = share.rows.len();
         let all = own + others.as_ref().map_or(0, Vec::len);
@@ -120,7 +120,7 @@ impl Open {
         self.stages.done == self.stages.n
     }
 
-    /// Returns the complete batch.
+    /// Returns the complete batch, or its error.
     pub(super) fn batch(self) -> Result<Batch> {
         if let Some((_, error)) = self.error {
             return Err(error);
@@ -286,7 +286,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Stores the region of an image that its views need, as its result.
+    /// Stores, as the result for an image, the region that its views need.
     fn keep(&self, job: &Job, place: usize, slot: Slot) -> Result<()> {
         let Slot { index, target, image, params, .. } = slot;
         let part = self.loader.views.region(self.key(&job.share, job.row(place)), (image.height, image.width));
@@ -312,7 +312,7 @@ impl Shared {
 }
 
 impl Stages {
-    /// Takes the next image, with its stage.
+    /// Takes the next image that may be processed now, as (stage, position).
     fn take(&mut self) -> Option<(usize, usize)> {
         let stage = usize::from(self.taken[0] == self.n[0]);
         let free = self.taken[stage] < self.n[stage] && (stage == 0 || self.done[0] == self.n[0]);

@@ -1,9 +1,9 @@
 //! The orientation of an image: that in EXIF or, if EXIF has none, that in XMP, as in Pillow's `ImageOps.exif_transpose`.
 //!
-//! The tag is read from the first directory of EXIF, with any type and count, in either byte order, after zero, one or two
-//! prefixes; if the directory is damaged, the entries before the damage still count. If it has no such tag, the first
-//! `tiff:Orientation` in XMP is used. There is one difference: where Pillow raises an error (EXIF that is not a TIFF directory,
-//! an empty tag, a text that is not hexadecimal), the image is taken to have no orientation.
+//! The tag is read from the first directory of EXIF, with any numeric type and any count, in either byte order, after zero, one
+//! or two `Exif` prefixes; if the directory is damaged, the entries before the damage are still used. If it has no such tag,
+//! the first `tiff:Orientation` in XMP is used. There is one difference: where Pillow raises an error (EXIF that is not a TIFF
+//! directory, an empty tag, EXIF in a PNG text that is not hexadecimal), the image is taken to have no orientation.
 use super::Refused;
 use crate::image::{Crop, RgbImage};
 use std::borrow::Cow;
@@ -183,7 +183,8 @@ impl<'a> Directory<'a> {
         self.entries.get(&tag).map(|entry| entry.value)
     }
 
-    /// Returns a copy of the file in which a tag with a single value has the value `value`.
+    /// Returns a copy of the file in which the single value of this tag is replaced with `value`; unchanged if there is no such
+    /// tag.
     pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
         let mut file = self.numbers.bytes.to_vec();
         if let Some(entry) = self.entries.get(&tag) {
@@ -195,7 +196,8 @@ impl<'a> Directory<'a> {
         file
     }
 
-    /// Returns the first value of a tag as a number; NaN for text and undefined bytes.
+    /// Returns the first value of a tag as a number; NaN for the types BYTE, ASCII and UNDEFINED, which Pillow reads as text or
+    /// bytes.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
         self.entries.get(&tag).map(|entry| self.numbers.value(entry.kind, entry.at))
     }
@@ -209,7 +211,7 @@ impl<'a> Directory<'a> {
 }
 
 impl Numbers<'_> {
-    /// Reads a value of one of TIFF's types.
+    /// Reads a value of the TIFF type `kind`; NaN if that type is not numeric.
     fn value(self, kind: u16, at: usize) -> f64 {
         let unsigned = |at, size| self.unsigned(at, size).unwrap_or_default();
         match kind {

@@ -1,6 +1,6 @@
 //! PNG, decoded as strictly as in Pillow: the checksums of the chunks before the pixels are checked, and so is the checksum of
-//! the compressed pixels as a whole, but not those of the single pixel chunks. Chunks after the pixels may be missing, but not
-//! truncated.
+//! the compressed pixels as a whole, but not those of the individual pixel chunks. Chunks after the pixels may be missing, but
+//! not truncated.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, fits, three_colors};
 use crate::image::{Decoded, RgbImage};
@@ -114,7 +114,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns the size, the name and the remaining bytes of the next chunk; `None` at the end, or without a name.
+/// Returns the size and the name of the next chunk, and the bytes after its name; `None` at the end, or if the name is not
+/// valid.
 fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
     let (size, after) = bytes.split_first_chunk()?;
     let (name, data) = after.split_first_chunk::<4>()?;

@@ -23,8 +23,9 @@ const PROFILE: u16 = 34675;
 
 /// The version number of BigTIFF; that of TIFF is 42.
 const BIG: u8 = 43;
-/// A photometric interpretation (PhotometricInterpretation), and a kind of extra sample (ExtraSamples).
+/// The value of the tag PhotometricInterpretation for colours that are indices into a palette.
 const PALETTE: f64 = 3.0;
+/// The value of the tag ExtraSamples for premultiplied alpha.
 const PREMULTIPLIED: f64 = 1.0;
 /// The maximum number of samples per pixel that Pillow supports.
 const MOST_SAMPLES: f64 = 6.0;
@@ -116,7 +117,7 @@ impl<'a> Page<'a> {
         Ok(most)
     }
 
-    /// Creates a decoder, after a check that it sees the same values of tags.
+    /// Creates a decoder, and checks that it sees the same tag values as the directory.
     fn decoder(&self) -> Result<Decoder<Cursor<Cow<'a, [u8]>>>, Refused> {
         // The decoder does not support palettes, so it reads a copy that declares their indices as gray levels.
         let file = match self.is_palette() {
@@ -199,8 +200,8 @@ struct Samples {
     plane: Option<usize>,
 }
 
-/// A function that converts a sample to a byte; its arguments are the bytes from a row on, and the index of the sample in the
-/// row.
+/// A function that converts a sample to a byte; its arguments are the bytes from the start of a row on, and the index of the
+/// sample in the row.
 type ToByte = fn(&[u8], usize) -> Result<u8, Refused>;
 
 impl Samples {
@@ -257,7 +258,7 @@ fn rgb(
     }))
 }
 
-/// Extracts a sample of less than eight bits; the first sample of a byte is in its highest bits.
+/// Extracts a sample of fewer than eight bits; the first sample of a byte is in its highest bits.
 fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     let byte = line[i * BITS / 8];
     Ok(byte << (i * BITS % 8) >> (8 - BITS))

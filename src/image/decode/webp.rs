@@ -1,4 +1,4 @@
-//! WebP: only one image chunk is decoded, for an animation that of the first frame; other chunks are only searched for
+//! WebP: only one image chunk is decoded (in an animation, that of the first frame); other chunks are only searched for
 //! metadata.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, three_colors};
@@ -12,7 +12,7 @@ const XMP: u8 = 4;
 const EXIF: u8 = 8;
 const PROFILE: u8 = 32;
 
-/// Iterates over the chunks as (name, data); the last may be truncated.
+/// Iterates over the chunks as (name, data), up to the first truncated one.
 fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (name, after) = rest.split_first_chunk()?;

@@ -20,7 +20,8 @@ impl Frame {
     /// Finds the frame.
     ///
     /// # Errors
-    /// There is no frame before the first scan, or the frame does not have 8 bits per sample and one, three or four components.
+    /// There is no frame before the first scan; the frame is invalid, lossless, or does not have 8 bits per sample and one,
+    /// three or four components; or a segment before the scan is invalid.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
         const CUT: &str = "its JFIF or Adobe segment is truncated";
         let mut frame = None;
@@ -63,7 +64,7 @@ impl Frame {
         Ok(Self { height, width, blocks: factors.iter().map(blocks).sum(), in_bits: mark < 0xC9 })
     }
 
-    /// Returns `true` if this many bytes can hold all blocks.
+    /// Returns `true` if this many bytes can hold all blocks, or if that is unknown, as in arithmetic coding.
     pub fn fits(&self, bytes: usize) -> bool {
         !self.in_bits || self.blocks <= 8 * bytes as u64
     }
@@ -73,7 +74,7 @@ fn broken(what: &str) -> String {
     format!("{what}; {BROKEN}")
 }
 
-/// Iterates over the segments of a JPEG: marker and contents.
+/// Iterates over the segments of a JPEG as (marker, contents).
 pub(in crate::image) struct Segments<'a> {
     bytes: &'a [u8],
     at: usize,

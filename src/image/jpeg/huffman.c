@@ -74,7 +74,7 @@ static inline void take(stream *s, unsigned bits) {
   s->left -= bits;
 }
 
-/* Reads a value of `size` bits, at least 1. */
+/* Reads a value of `bits` bits, at least 1. */
 static inline int value(stream *s, unsigned bits) {
   int x = (int)(s->bits >> (64 - bits));
   take(s, bits);

@@ -1,6 +1,6 @@
 //! JPEG decoding, bit-identical to libjpeg-turbo, so that training here and with torchvision or Pillow sees the same pixels.
 //! The decoder is that of mozjpeg, a fork of libjpeg-turbo that can be built with only a C compiler; the parts that
-//! libjpeg-turbo implements in assembler are replaced by kernels of our own, with the same arithmetic on each platform
+//! libjpeg-turbo implements in assembly are replaced by kernels of our own, with the same arithmetic on each platform
 //! ([`crate::kernels::image::jpeg`]).
 mod header;
 mod reader;
@@ -19,7 +19,7 @@ const MOST_SCANS: i32 = 500;
 const SMALL: usize = 1 << 22;
 
 /// Decodes a JPEG without rotating it, or returns the reason for the failure. `region` is called with the height and width
-/// after the reduction, of which none is below `least`.
+/// after the reduction that `least` allows; a region beyond these is ignored.
 pub(super) fn decode(
     bytes: &[u8],
     isa: Isa,
@@ -48,7 +48,8 @@ pub(super) fn decode(
     Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
-/// Returns the denominator that PIL's `Image.draft` chooses so that `side` is reduced to no less than `least`.
+/// Returns the denominator that PIL's `Image.draft` chooses so that `side` is reduced to no less than `least`; 1 if there is
+/// none.
 fn denominator(side: usize, least: usize) -> usize {
     [8, 4, 2].into_iter().find(|n| side / least >= *n).unwrap_or(1)
 }

@@ -33,8 +33,8 @@ unsafe extern "C" {
     fn sassl_read_jpeg(request: *const Request) -> c_int;
 }
 
-/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and returns the first warning. Pixels outside
-/// `rows` and `columns` may be left unwritten.
+/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and returns the first warning, if any. Pixels
+/// outside `rows` and `columns` may be left unwritten. `limits` are the memory in bytes and the number of scans.
 ///
 /// # Errors
 /// libjpeg rejects the file, the bytes end too early, or memory is exhausted.

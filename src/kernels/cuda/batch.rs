@@ -44,8 +44,8 @@ pub struct Row {
     pub of: At,
 }
 
-/// Computes `z = (1 - alpha) z_c + alpha z_s` for each image, where `z_c` and `z_s` are its rows of `content` and `style`;
-/// `alpha` is `[images]`, and `z` is `[images][dim]`.
+/// Computes `z = (1 - alpha) z_c + alpha z_s` for each image, where `z_c` and `z_s` are the image's rows of `content` and
+/// `style`; `alpha` is `[images]`, and `z` is `[images][dim]`.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
         kernel: Arc::new(Kernel { name: "blend", source: &SOURCE, defines: vec![] }),

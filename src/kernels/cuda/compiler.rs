@@ -35,7 +35,7 @@ pub fn version() -> Result<(i32, i32)> {
     // SAFETY: points to two integers.
     unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor) }
         .result()
-        .map_err(|e| error(format!("NVRTC does not tell its version: {e}")))?;
+        .map_err(|e| error(format!("NVRTC does not report its version: {e}")))?;
     Ok((major, minor))
 }
 
@@ -54,7 +54,7 @@ fn known(arch: u32) -> Result<u32> {
             sys::nvrtcGetSupportedArchs(archs.as_mut_ptr()).result().map(|()| archs)
         })
     };
-    let archs = found.map_err(|e| error(format!("NVRTC does not tell its architectures: {e}")))?;
+    let archs = found.map_err(|e| error(format!("NVRTC does not report its architectures: {e}")))?;
     let fits = |&known: &u32| known / 10 == arch / 10 && known <= arch;
     archs.into_iter().map(i32::cast_unsigned).filter(fits).max().ok_or_else(|| {
         error(format!("this NVRTC does not know compute capability {}.{}; a newer one does", arch / 10, arch % 10))
@@ -122,7 +122,7 @@ pub fn cached(kernel: &Kernel, arch: u32, folder: Option<&Path>) -> Result<Code>
 /// Reads machine code from a cache file; returns `None` if the file does not exist or is damaged.
 ///
 /// # Errors
-/// The file or its folder is a symbolic link, belongs to another user, or is writable by others.
+/// The file or its folder is a symbolic link, belongs to another user (other than root), or is writable by others.
 fn read(file: &Path) -> Result<Option<Vec<u8>>> {
     for path in file.parent().into_iter().chain([file]) {
         match path.symlink_metadata() {

@@ -1,7 +1,7 @@
 //! A GPU: its kernels, loaded once, and launches on the caller's stream.
 //!
 //! This code is a guest in the process: it works in the device's primary context, which it shares with PyTorch, allocates no
-//! device memory, never synchronizes, and restores the current context of the caller.
+//! device memory, never synchronizes, and restores the caller's current context.
 #![allow(unsafe_code)]
 use super::{At, Kernel, Launch, Space, compiler};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub fn driver_version() -> Result<i32> {
     // SAFETY: points to an integer.
     unsafe { sys::cuDriverGetVersion(&raw mut version) }
         .result()
-        .map_err(error("the driver does not tell its version"))?;
+        .map_err(error("the driver does not report its version"))?;
     Ok(version)
 }
 
@@ -62,7 +62,8 @@ fn arch(device: sys::CUdevice) -> Result<u32> {
     };
     let of = |attribute| {
         // SAFETY: a device returned by the driver.
-        unsafe { result::device::get_attribute(device, attribute) }.map_err(error("a device does not tell what it is"))
+        unsafe { result::device::get_attribute(device, attribute) }
+            .map_err(error("a device does not report its attributes"))
     };
     Ok((10 * of(MAJOR)? + of(MINOR)?).cast_unsigned())
 }

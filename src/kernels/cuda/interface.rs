@@ -1,6 +1,5 @@
-//! The interface between Rust and kernels: structs and enums that are defined only in Rust, and whose definitions for the
-//! kernels' compiler are generated. A kernel that uses an unknown field or constant, or a field as the wrong type, does not
-//! compile.
+//! The interface between Rust and kernels: structs and enums. They are defined only in Rust; their definitions for the kernels'
+//! compiler are generated. A kernel that uses an unknown field or constant, or a field as the wrong type, does not compile.
 use super::{At, Space};
 use bytemuck::{Pod, Zeroable};
 use std::fmt::{Debug, Write};
@@ -165,7 +164,8 @@ impl<T: Pointee> From<At> for Out<T> {
     }
 }
 
-/// Number of bits of an encoded position's byte offset; the bits above it hold the index of its memory region, counted from 1.
+/// Number of low bits of an encoded position, which hold its byte offset; the bits above them hold the index of its memory
+/// region, counted from 1.
 const BYTES: u32 = 56;
 
 fn encode(at: At) -> u64 {

@@ -181,7 +181,7 @@ pub const IMAGES: usize = 65_535;
 const BLOCK: u32 = 256;
 
 impl Launch {
-    /// Creates a launch with one thread for each of `threads` items of each of `images` images.
+    /// Creates a launch with `threads` threads, rounded up to whole blocks, for each of `images` images.
     pub(super) fn each(kernel: &Arc<Kernel>, threads: usize, images: usize, args: Vec<Arg>) -> Self {
         let blocks = threads.div_ceil(BLOCK as usize);
         Self { kernel: kernel.clone(), grid: [count(blocks), 1, count(images)], block: BLOCK, shared: 0, args }
@@ -220,12 +220,13 @@ impl Number {
     }
 }
 
-/// Returns the number of channels of a map in memory, padded so that four can be read or eight multiplied at once.
+/// Returns the number of channels of a map in memory, padded to 4 or to a multiple of 8, so that four can be read, or eight
+/// multiplied, at once.
 pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Feature maps of a batch, `[image][row][column][channel]`; or, as the output of a convolution that upsamples,
+/// Feature maps of a batch, `[image][row][column][channel]`; or, for the output of an upsampling convolution,
 /// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
@@ -249,12 +250,13 @@ impl Map {
         (self.height, self.width)
     }
 
-    /// Pixels of one image.
+    /// Number of pixels of one image.
     pub fn pixels(&self) -> usize {
         self.height * self.width
     }
 
-    /// Rows, columns and channels of the memory layout: for a phased map, those of its 2x2 cells.
+    /// Rows, columns and channels of the memory layout, in which each 2x2 cell of a phased map is one pixel with four times the
+    /// channels.
     pub fn cells(&self) -> (usize, usize, usize) {
         match self.phased {
             true => (self.height / 2, self.width / 2, 4 * self.channels),
@@ -263,15 +265,16 @@ impl Map {
     }
 }
 
-/// Rows and columns of the pixels that one block of a convolution computes, and over which one block of [`Moments`] is taken.
+/// Rows and columns of a tile of pixels. One thread block of a convolution computes a tile, and one block of [`Moments`] covers
+/// a tile.
 pub(super) const TILE: (usize, usize) = (8, 16);
 
-/// Means and sums of squared deviations of each channel over each block of 8x16 pixels, `[image][block][2][channel]`.
+/// Mean and sum of squared deviations of each channel over each block of 8x16 pixels, `[image][block][2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
     /// Address of the moments of the first image.
     pub at: At,
-    /// Number of blocks of an image.
+    /// Number of blocks in an image.
     pub blocks: usize,
     /// The map they describe.
     pub of: Map,
@@ -286,7 +289,7 @@ impl Moments {
     }
 }
 
-/// The weights of a network's kernels, concatenated.
+/// A network's weights for the GPU, concatenated.
 #[derive(Clone, Debug, Default)]
 pub struct Weights {
     /// The bytes as they are stored on the device.
@@ -297,7 +300,7 @@ impl Weights {
     /// Alignment of every tensor, in bytes.
     const ALIGN: usize = 256;
 
-    /// Appends a tensor, converted to this type, and returns its position.
+    /// Appends a tensor of values `numbers`, converted to type `number`, and returns its position.
     pub(super) fn push(&mut self, number: Number, numbers: impl IntoIterator<Item = f32>) -> At {
         let bytes = self.bytes.len().next_multiple_of(Self::ALIGN);
         self.bytes.resize(bytes, 0);

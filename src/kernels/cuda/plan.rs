@@ -11,7 +11,7 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// Element type of the maps.
     pub number: Number,
-    /// The allocated workspace.
+    /// The allocator of the workspace.
     pub room: Room,
     /// Contents of [`Space::Words`].
     words: Vec<u32>,
@@ -23,7 +23,7 @@ impl Plan {
         Self { launches: vec![], number, room: Room::default(), words: vec![] }
     }
 
-    /// Size in bytes of [`Space::Workspace`] and of the [`Space::Words`] that follow it.
+    /// Total size in bytes of [`Space::Workspace`] and the [`Space::Words`] that follow it.
     pub fn workspace(&self) -> usize {
         self.words_at() + 4 * self.words.len()
     }
@@ -33,8 +33,8 @@ impl Plan {
         self.room.most
     }
 
-    /// Adds 4-byte values, which are written before any other launch runs and are not overwritten. Returns their position, a
-    /// multiple of 16 bytes.
+    /// Adds 4-byte values, which the plan writes to the device before any other launch, and which are not overwritten. Returns
+    /// their position, a multiple of 16 bytes.
     pub fn put(&mut self, words: &[u32]) -> At {
         let at = At { space: Space::Words, bytes: 4 * self.words.len() };
         self.words.extend(words);
@@ -69,7 +69,7 @@ impl Room {
         Map { at, images, height, width, channels, phased: false }
     }
 
-    /// Allocates maps of `channels` channels, with the usual padding.
+    /// Allocates maps of `channels` channels, padded in memory as the function [`stored`] does.
     pub fn stored(&mut self, number: Number, images: usize, size: (usize, usize), channels: usize) -> Map {
         self.map(number, images, size, stored(channels))
     }

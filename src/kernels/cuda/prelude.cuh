@@ -83,7 +83,7 @@ DEVICE u32 fused(u32 a, u32 b, u32 c) {
     return c;
 }
 
-// A product and a sum that are not fused to one operation.
+// A product and a sum that are not fused into one operation.
 DEVICE float times(float a, float b) { return __fmul_rn(a, b); }
 DEVICE float add(float a, float b) { return __fadd_rn(a, b); }
 

@@ -3,7 +3,7 @@ use super::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 
 impl Planes {
-    /// Flips left and right.
+    /// Swaps left and right.
     pub fn flip_horizontally(&mut self) {
         let width = self.width();
         if width > 0 {
@@ -11,7 +11,7 @@ impl Planes {
         }
     }
 
-    /// Flips top and bottom.
+    /// Swaps top and bottom.
     pub fn flip_vertically(&mut self) {
         let (height, width) = (self.height(), self.width());
         for color in self.colors_mut() {
@@ -26,7 +26,7 @@ impl Planes {
 /// Writes the mirror image of interleaved `pixels`, `[height][width][3]`, to `out`.
 ///
 /// # Panics
-/// If `out` has another length, or `pixels` does not consist of whole rows of `width` pixels.
+/// If `out` and `pixels` differ in length, `width` is 0, or `pixels` does not consist of whole rows of `width` pixels.
 pub fn mirror(isa: Isa, width: usize, pixels: &[u8], out: &mut [u8]) {
     assert_eq!(pixels.len(), out.len(), "bytes of a mirror image");
     assert!(width > 0 && pixels.len().is_multiple_of(3 * width), "rows of {width} pixels");

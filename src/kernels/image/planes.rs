@@ -1,7 +1,7 @@
-//! An image of bytes, stored as colour planes, so that a vector holds neighbours of one colour.
+//! An image of bytes, stored as colour planes, so that a vector holds neighbouring values of one colour.
 //!
 //! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for
-//! each instruction set, and because rounding does not depend on it, all of them give the same bytes.
+//! each instruction set, and all of these copies round alike, so they give the same bytes.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 

@@ -1,11 +1,10 @@
-//! Inputs and outputs of convolutions: float32, or bytes on the paths that multiply bytes.
+//! Inputs and outputs of convolutions: float32, or bytes on kernel paths that multiply bytes ("byte paths").
 use crate::kernels::inference::feature_map::{Border, FeatureMap, MapView, Pad};
 use crate::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
-/// A feature map that a convolution can read, in the type that its path multiplies; see
-/// [`super::spare_maps::SpareMaps::take_any`].
+/// A feature map in the type that convolutions multiply on a kernel path; see [`super::spare_maps::SpareMaps::take_any`].
 #[derive(Debug)]
 pub enum AnyMap {
     /// float32 values.
@@ -17,9 +16,9 @@ pub enum AnyMap {
 /// A feature map, for reading.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// float32 values. A path in bytes quantizes them first.
+    /// float32 values. A byte path quantizes them first.
     Floats(MapView<'a>),
-    /// Bytes; only for paths in bytes.
+    /// Bytes; only for byte paths.
     Bytes(QuantizedView<'a>),
 }
 
@@ -28,7 +27,7 @@ pub enum Input<'a> {
 pub enum Output<'a> {
     /// float32 values.
     Floats(&'a mut FeatureMap),
-    /// Bytes, quantized over the range that was set before; only for paths in bytes.
+    /// Bytes, quantized over the range that was set before; only for byte paths.
     Bytes(&'a mut Quantized),
 }
 
@@ -88,11 +87,11 @@ impl AnyMap {
         }
     }
 
-    /// Copies all rows of `from` to the rows from `first` on. Both maps have the same type and width, and no padding above and
-    /// below.
+    /// Copies all rows of `from` to this map, starting with row `first`. Both maps must have the same type and row layout, and
+    /// no padding above or below.
     ///
     /// # Panics
-    /// If the types or the widths differ.
+    /// If the types or the lengths of the rows differ, or this map has too few rows.
     pub fn copy_rows(&mut self, first: usize, from: Input) {
         match (self, from) {
             (Self::Floats(map), Input::Floats(from)) => {
@@ -126,7 +125,7 @@ impl AnyMap {
 }
 
 impl<'a> Input<'a> {
-    /// Returns the map in bytes, quantized on this grid if necessary.
+    /// Returns the map in bytes; a float32 map is quantized on this grid.
     pub(super) fn in_bytes(self, isa: Isa, grid: Grid, scratch: &'a mut QuantizeScratch) -> QuantizedView<'a> {
         match self {
             Self::Bytes(bytes) => bytes,

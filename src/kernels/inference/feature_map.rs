@@ -25,8 +25,8 @@ impl Pad {
         Self { top: n, left: n, bottom: n, right: n }
     }
 
-    /// TensorFlow's SAME padding: the output size is `ceil(n / stride)`, and an odd pixel of padding is added below and to the
-    /// right.
+    /// TensorFlow's SAME padding: the output size is `ceil(n / stride)`, and if the total padding is odd, the extra pixel is
+    /// below or to the right.
     pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
         let total = |n: usize| ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
         let (rows, columns) = (total(height), total(width));
@@ -102,7 +102,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         self.range
     }
 
-    /// Sets the range of the values. It is cleared by calls after which values may be outside.
+    /// Sets the range of the values. Methods that may change the range, such as [`FeatureMap::row_mut`], clear it.
     pub fn set_range(&mut self, range: Extent) {
         self.range = Some(range);
     }
@@ -193,15 +193,15 @@ impl<T: Copy + Default> FeatureMap<T> {
         start..start + self.width * self.channels
     }
 
-    /// Moves the last `n` rows to the top of a map that has no padding above and below. A call of [`FeatureMap::reshape`] that
-    /// only changes the height keeps them there.
+    /// Moves the last `n` rows to the top of a map that has no padding above or below. A call to [`FeatureMap::reshape`] that
+    /// changes only the height keeps them there.
     pub fn keep_last_rows(&mut self, n: usize) {
         let (stride, len) = (self.stride(), self.len());
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding to the left and right of the rows `sides`, and the rows `whole` completely, with `zero`: one value, or
-    /// one for each channel. Like [`FeatureMap::keep_last_rows`], for a map without padding above and below.
+    /// Fills the padding to the left and right of the rows `sides`, and all of the rows `whole`, with `zero`: one value, or one
+    /// for each channel. As for [`FeatureMap::keep_last_rows`], the map must have no padding above or below.
     pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
@@ -286,7 +286,7 @@ impl<T> MapView<'_, T> {
         Self { data: &self.data[first..], pad, ..self }
     }
 
-    /// Selects rows of a map without padding above and below.
+    /// Selects rows of a map without padding above or below.
     ///
     /// # Panics
     /// If the map has such padding, or the rows are out of range.

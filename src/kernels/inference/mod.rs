@@ -1,8 +1,8 @@
 //! Layers on the feature maps of one image, from which the style predictor F and the transformer T are built, with weights
-//! packed once for a path.
+//! packed once for a kernel path (an instruction set and a precision).
 //!
 //! - [`feature_map`]: height x width x channels, channels innermost, with padding.
-//! - [`any_map`]: a map in float32 or in bytes, depending on the path.
+//! - [`any_map`]: a map in float32 or in bytes, depending on the kernel path.
 //! - [`spare_maps`]: maps kept for reuse.
 //! - [`layer_shape`]: inputs, outputs, kernel, stride, and activation.
 //! - `upsampling`: nearest x2 upsampling before a convolution, without computing the upsampled map.

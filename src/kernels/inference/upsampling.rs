@@ -1,5 +1,5 @@
-//! Nearest x2 upsampling before a convolution, without computing the upsampled map: each of the four output phases is a
-//! separate small convolution.
+//! Nearest x2 upsampling before a convolution, without computing the upsampled map: each of the four output phases, which are
+//! the pixels at one position of every 2x2 cell, is a separate small convolution.
 //!
 //! Tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the small
 //! map's cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel, nine
@@ -45,7 +45,7 @@ impl Cells {
 }
 
 /// Rewrites an upsampling convolution to `outputs` channels as a convolution over the cells of the small map. Its output
-/// channels are `[row phase][column phase][outputs]`, a pixel shuffle away from the upsampled map.
+/// channels are `[row phase][column phase][outputs]`, which a pixel shuffle would turn into the upsampled map.
 ///
 /// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side in cells and the weight
 /// `[4 outputs, inputs, side, side]`.

@@ -1,7 +1,7 @@
 //! Ranges of values: of a whole sequence, and of each lane.
 use super::lanes::{Lanes, MOST_LANES};
 
-/// The minimum and the maximum of a sequence of values and 0.
+/// The minimum and the maximum of a sequence of values, extended to include 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Extent {
     /// At most 0.
@@ -17,7 +17,7 @@ impl Extent {
     }
 }
 
-/// The minimum and the maximum of each lane.
+/// The minimum and the maximum of each lane, extended to include 0.
 #[derive(Clone, Copy)]
 pub(crate) struct LaneExtents<L> {
     low: L,
@@ -40,7 +40,7 @@ impl<L: Lanes> LaneExtents<L> {
         self.high = x.max(self.high);
     }
 
-    /// Returns the ranges that cover both, lane by lane.
+    /// Returns the ranges that cover both `self` and `other`, lane by lane.
     #[inline(always)]
     pub(crate) fn or(self, other: Self) -> Self {
         Self { low: self.low.min(other.low), high: self.high.max(other.high) }

@@ -4,7 +4,7 @@ use crossbeam_utils::atomic::AtomicCell;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, DerefMut};
 
-/// Memory that another call can reuse whatever it contains.
+/// Memory that another call can reuse regardless of its contents.
 pub trait Reusable: Default {
     /// Size in bytes; memory larger than [`MOST_KEPT`] is not kept.
     fn bytes(&self) -> usize;
@@ -13,8 +13,8 @@ pub trait Reusable: Default {
 /// Maximum number of calls whose memory is kept.
 const KEPT: usize = 256;
 
-/// A store of memory left by finished calls: at most as much as concurrent calls have used at once. It has no lock, because a
-/// lock that is held when the process is forked would stay locked for ever in the child.
+/// A store of memory left by finished calls, at most as much as concurrent calls have used at once. It has no lock, because a
+/// lock that is held when the process is forked would stay locked forever in the child.
 pub struct Idle<T>([AtomicCell<Option<Box<T>>>; KEPT]);
 
 impl<T: Reusable> Idle<T> {
@@ -23,15 +23,15 @@ impl<T: Reusable> Idle<T> {
         Self([const { AtomicCell::new(None) }; KEPT])
     }
 
-    /// Takes memory that a finished call has left, or creates new memory; it is returned to the store when the guard is
-    /// dropped.
+    /// Takes memory that a finished call has left, or creates new memory; when the guard is dropped, the memory returns to the
+    /// store, unless it is too large to keep or the thread is panicking.
     pub fn take(&self) -> Lent<'_, T> {
         let memory = self.0.iter().find_map(AtomicCell::take).unwrap_or_default();
         Lent { memory: Some(memory), owner: self }
     }
 
-    /// Puts memory in the first place, and moves the memory that is kept there and in the following places on by one, up to the
-    /// first free place.
+    /// Puts memory in the first place. Memory kept there moves to the second place, and so on up to the first free place; if no
+    /// place is free, the last memory is freed.
     fn put(&self, memory: Box<T>) {
         let mut moving = Some(memory);
         for place in &self.0 {

@@ -63,8 +63,8 @@ pub(super) fn look_for(it_is_so: impl Fn() -> bool) {
     }
 }
 
-/// Passes each item to `work` once, on this thread and on up to `threads - 1` others; on no more threads than there are items,
-/// if the upper bound of their iterator is known.
+/// Passes each item to `work` once, on this thread and on up to `threads - 1` others; never on more threads than there are
+/// items, if `items` has a known upper bound.
 pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
     each_with(threads, items, || (), |(), item| work(item));
 }
@@ -93,7 +93,7 @@ struct Pool {
     process: u32,
     queue: Mutex<Queue>,
     offered: Condvar,
-    /// Number of shares in the queue, for threads that look without the lock.
+    /// Number of shares in the queue, for threads that check it without the lock.
     pending: AtomicUsize,
 }
 
@@ -110,7 +110,7 @@ struct Share {
     call: Arc<Call>,
 }
 
-/// State of a call, for which its caller waits.
+/// State of a call of [`run`], which waits for it to finish.
 #[derive(Default)]
 struct Call {
     /// Number of threads working on this call; decremented under the lock of `panic`, so that the caller does not miss the last
@@ -118,7 +118,7 @@ struct Call {
     running: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,
-    /// Set when nobody waits for the results any more.
+    /// Set when the caller has panicked, so that nobody needs the results.
     over: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,4 @@
-//! Work in rounds, for steps too short to hand each over to the pool.
+//! Work in rounds, for steps that are too short to be handed to the pool one by one.
 use super::pool;
 use crate::interrupt::poll;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -52,7 +52,8 @@ impl Adain {
         self.form.dim
     }
 
-    /// Plans the computation of the style vectors of `count` images, selected by `rows`, written to `z` as `[count][dim]`.
+    /// Plans the computation of the style vectors of the `count` images that `rows` selects; they are written to `z` as
+    /// `[count][dim]`.
     pub(super) fn z(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let map = self.run_encoder(images, (rows, count), Pad::NONE, z, plan);
         plan.room.give(map.at);
@@ -78,8 +79,8 @@ impl Adain {
         Encoded { map, own, z }
     }
 
-    /// Plans the feature map of relu4_1, of images with the padding `more` by reflection; its channel means and standard
-    /// deviations are written to `z`.
+    /// Plans the feature map of relu4_1, of images that are first padded by `more`, with reflection; its channel means and
+    /// standard deviations are written to `z`.
     fn run_encoder(&self, images: &DeviceImages, (rows, count): (At, usize), more: Pad, z: At, plan: &mut Plan) -> Map {
         let frame = self.form.colour.map_or(Frame::Reflect, Frame::Colour);
         let size = (images.height + more.bottom + 2, images.width + more.right + 2);

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Row, Space, blend};
 use crate::style::{Drawn, StyleParams};
 
-/// Consecutive images among those to be stylized: the start of each array of their parameters.
+/// A run of consecutive images among those to be stylized, given by the start of each array of their parameters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chosen {
     pub(super) count: usize,
@@ -15,7 +15,7 @@ pub(super) struct Chosen {
     pub(super) style: Row,
     /// The images' own z, if they are known because the whole batch was encoded.
     pub(super) content: Option<Row>,
-    /// The indices 0, 1, 2 and so on: rows of arrays that have one row per image to be stylized.
+    /// The indices 0, 1, 2 and so on, for arrays whose rows are only the images of this run.
     pub(super) places: At,
 }
 
@@ -24,7 +24,7 @@ impl Chosen {
     /// the z of the whole batch.
     ///
     /// # Errors
-    /// The index of a style is out of range, or a vector has another length.
+    /// The index of a style is out of range, a vector has another length, or some styles are indices and others vectors.
     pub(super) fn new(
         params: &[StyleParams],
         chosen: &[usize],
@@ -77,7 +77,7 @@ impl Chosen {
         Ok(Self { count: chosen.len(), rows, alpha, beta, style, content, places })
     }
 
-    /// Returns the images from position `first`, at most `most` of them.
+    /// Returns at most `most` of the images, starting at position `first`.
     pub(super) fn part(&self, first: usize, most: usize) -> Self {
         let row = |row: Row| Row { of: row.of.plus(first), ..row };
         Self {

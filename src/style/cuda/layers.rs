@@ -32,7 +32,8 @@ pub(super) fn biased(
 }
 
 /// Creates a convolution without bias; a separable one consists of a depthwise and a pointwise convolution with no activation
-/// in between. A layer with upsampling has `room` for the outputs of each phase.
+/// in between. In a layer with upsampling, each phase (the pixels at one position of the 2x2 cells) has room for `room`
+/// outputs.
 pub(super) fn convolution(
     model: &Model,
     number: Number,
@@ -80,7 +81,8 @@ pub(super) struct LinearInZ {
 }
 
 impl LinearInZ {
-    /// Appends the linear map `name`, with room for this many outputs, and returns the offset of its outputs in the whole.
+    /// Appends the linear map `name`, with room for this many outputs, and returns the offset of its outputs in the
+    /// concatenated output.
     pub(super) fn push(&mut self, model: &Model, name: &str, room: usize) -> Result<usize> {
         let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
         let (at, dim) = (self.bias.len(), weight.len() / bias.len());

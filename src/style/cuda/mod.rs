@@ -1,7 +1,7 @@
 //! Algorithm 1 on CUDA: a batch is lowered to a [`Plan`], a sequence of kernel launches.
 //!
-//! Images to be stylized are read from the batch where they are, processed in parts of the batch, so that the size of the
-//! workspace is bounded, and written to their place in the output.
+//! Images to be stylized are read directly from the batch, without being gathered first, and written to their place in the
+//! output. They are processed in parts, so that the size of the workspace is bounded.
 mod adain;
 mod chosen;
 mod inception_v3;
@@ -83,7 +83,8 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans the computation of the style vectors of `count` images, written to [`Space::Out`] as `[count][dim]` float32.
+    /// Plans the computation of the style vectors of `count` images; they are written to [`Space::Out`] as `[count][dim]`
+    /// float32.
     ///
     /// # Errors
     /// Images are too small for F or exceed the limits of the kernels.
@@ -99,7 +100,8 @@ impl DeviceStylizer {
     /// Plans Algorithm 1 for a batch of `params.len()` images; those not to be stylized are copied.
     ///
     /// # Errors
-    /// Images are too small for F or exceed the limits of the kernels, or the index of a style is out of range.
+    /// Images are too small for F or exceed the limits of the kernels; the index of a style is out of range; a style vector has
+    /// the wrong length; or some styles are indices and others vectors.
     pub fn apply(
         &self,
         images: &DeviceImages,
@@ -148,7 +150,7 @@ impl DeviceStylizer {
         Ok(())
     }
 
-    /// Plans the style vectors of `count` images, selected by `rows`, in new memory.
+    /// Plans the style vectors of the `count` images that `rows` selects, in new memory.
     fn contents(&self, images: &DeviceImages, (rows, count): (At, usize), plan: &mut Plan) -> At {
         let z = plan.room.take(count * self.dim());
         self.run_predictor(images, (rows, count), z, plan);

@@ -94,7 +94,8 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Plans the computation of the style vectors of `count` images, selected by `rows`, written to `z` as `[count][dim]`.
+    /// Plans the computation of the style vectors of the `count` images that `rows` selects; they are written to `z` as
+    /// `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);
@@ -120,8 +121,8 @@ impl Predictor {
     }
 }
 
-/// Plans the computation of the means and standard deviations of a map's channels, written at offset `at` of each row of
-/// `found`, and frees the map; returns the next offset.
+/// Plans the means and standard deviations of a map's channels, which are written to each row of `found` at offset `at`, and
+/// frees the map and its moments. Returns the next offset.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);

@@ -84,7 +84,7 @@ impl Transformer {
         Ok(Self { contract, residual, expand, head, skip, in_z })
     }
 
-    /// Plans T for `count` images, selected by `rows`, up to the norm of its last layer; `z` holds their style vectors,
+    /// Plans T for the `count` images that `rows` selects, up to the norm of its last layer; `z` holds their style vectors,
     /// `[images][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
         let pitch = self.in_z.outputs();

@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// Maximum size of an index in bytes; valid ones are smaller.
 const MOST_INDEX: u64 = 16 << 20;
-/// Maximum size in bytes of all tensors that are read together; InceptionV3 and the transformer have 44 MB.
+/// Maximum size in bytes of all tensors that are read together; InceptionV3 and the transformer take 44 MB.
 const MOST_BYTES: u64 = 256 << 20;
 /// Maximum size of a string tensor in bytes.
 const MOST_TEXT: u64 = 16 << 20;
@@ -82,7 +82,7 @@ impl Bundle {
         self.members.origin()
     }
 
-    /// Returns the keys of all tensors, sorted. Those of slices of tensors, which are not text, are left out.
+    /// Returns the keys of all tensors, sorted. The keys of slices of tensors, which are not text, are left out.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }
@@ -113,10 +113,10 @@ impl Bundle {
         Ok(tensors)
     }
 
-    /// Returns the text in a scalar string tensor, or `None` if there is no tensor with this key.
+    /// Returns the bytes of the string in a scalar tensor, or `None` if there is no tensor with this key.
     ///
     /// # Errors
-    /// The tensor is of another type, or damaged.
+    /// The tensor is not a scalar string, is too large, or is damaged.
     pub fn string(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.entries.get(key.as_bytes()) else { return Ok(None) };
         if entry.dtype != STRING || !entry.shape.is_empty() || entry.size > MOST_TEXT {
@@ -260,7 +260,8 @@ fn sides(shape: &[u8]) -> std::result::Result<Vec<u64>, Damaged> {
     Ok(sides)
 }
 
-/// Extracts the string of a scalar tensor: its length as a varint, a checksum of the length, then the bytes.
+/// Extracts the string from the bytes of a scalar tensor (its length as a varint, a checksum of the length, then the string),
+/// after a check of both checksums.
 fn unpacked(mut bytes: &[u8], crc: u32) -> std::result::Result<&[u8], Damaged> {
     let length = varint(&mut bytes)?;
     let sum = take(&mut bytes, 4)?;

@@ -49,7 +49,7 @@ pub(super) fn locate(path: &Path) -> Result<(Members, String)> {
     }
 }
 
-/// Returns the common prefix of the names of a bundle's files.
+/// Returns the prefix of a bundle, given the name of one of its files; any other name is returned unchanged.
 fn prefix(file: &str) -> &str {
     let ending = [".index", ".meta"].iter().find_map(|ending| file.strip_suffix(ending));
     let data = || file.rsplit_once(".data-").filter(|(_, rest)| rest.contains("-of-")).map(|(prefix, _)| prefix);
@@ -70,7 +70,7 @@ fn none(members: &Members) -> Result<Error> {
     Ok(Error::weights(members.origin(), reason))
 }
 
-/// Returns `true` if a file ends like an index although it is not named like one, as a checkpoint of the first version does.
+/// Returns `true` if a file ends like an index. A checkpoint of the first version (V1) does, although it is not named like one.
 fn is_table(members: &Members, name: &str) -> Result<bool> {
     let mut end = [0; MARK.len()];
     members.visit(&[name], |_, stream| match stream.size().checked_sub(end.len() as u64) {

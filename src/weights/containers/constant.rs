@@ -85,7 +85,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// Returns the values; `None` if there are more than `most`.
+    /// Returns the values; `None` if there are more than `most`, or the last one is truncated.
     fn few(&self, most: usize) -> Option<Vec<f64>> {
         // A varint has at most 10 bytes.
         let few = self.bytes.len() <= most.saturating_mul(10) && self.count().is_some_and(|n| n <= most);
@@ -116,19 +116,19 @@ impl Constant<'_> {
         self.numbers.bytes.len()
     }
 
-    /// Returns the values if they are integers and at most `most`, `None` otherwise.
+    /// Returns the values if they are unquantized integers and there are at most `most` of them; `None` otherwise.
     pub(super) fn integers(&self, most: usize) -> Option<Vec<i64>> {
         let integers = self.numbers.is_integer() && self.quantization.is_none();
         let numbers = if integers { self.numbers.few(most) } else { None };
         numbers.map(|numbers| numbers.into_iter().map(|n| n as i64).collect())
     }
 
-    /// Returns the values if they are floats and at most `most`, `None` otherwise.
+    /// Returns the values if they are floats and there are at most `most` of them; `None` otherwise.
     pub(super) fn floats(&self, most: usize) -> Option<Vec<f64>> {
         if self.numbers.is_integer() { None } else { self.numbers.few(most) }
     }
 
-    /// Returns the number of values; the error states the reason for a failure.
+    /// Returns the number of values, after a check that it matches the shape; the error states the reason for a failure.
     pub(super) fn count(&self) -> Result<usize, String> {
         let count = self.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let count = count.filter(|&n| n > 0 && self.numbers.count() == Some(n));

@@ -3,7 +3,7 @@
 //! <https://flatbuffers.dev/internals/>. A missing field has its default value; an offset or a length beyond the end of the
 //! file is an error, never a default. Allocations are bounded by a small multiple of the file's size.
 
-/// The error of an offset or a length beyond the end of the file or of its table, or of a list that exceeds its limit.
+/// The error for an offset or a length beyond the end of the file or of its table, or for a list that exceeds its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
@@ -85,8 +85,8 @@ impl<'a> Table<'a> {
         self.field(number, 4)?.map(|at| Self::at(self.bytes, follow(self.bytes, at)?)).transpose()
     }
 
-    /// Returns a list of at most `most` elements of `N` bytes, with its offset in the file; an empty list if the field is
-    /// missing.
+    /// Returns a list of at most `most` elements of `N` bytes each, and the offset of its first element in the file; an empty
+    /// list if the field is missing.
     fn vector<const N: usize>(&self, number: usize, most: usize) -> Result<(usize, &'a [[u8; N]])> {
         let Some(field) = self.field(number, 4)? else { return Ok((0, &[])) };
         let at = follow(self.bytes, field)?;
@@ -114,7 +114,7 @@ impl<'a> Table<'a> {
         Ok(self.vector(number, most)?.1.iter().map(|&bytes| read(bytes)).collect())
     }
 
-    /// Returns the bytes of a list of elements of `N` bytes, without a copy.
+    /// Returns the bytes of a list of elements of `N` bytes each, without a copy.
     pub(super) fn bytes<const N: usize>(&self, number: usize) -> Result<&'a [u8]> {
         Ok(self.vector::<N>(number, usize::MAX)?.1.as_flattened())
     }

@@ -46,7 +46,8 @@ pub(super) struct Slot<'a> {
     pub(super) constant: std::result::Result<Constant<'a>, String>,
     /// The index of the operator that computes the tensor.
     pub(super) maker: Option<usize>,
-    /// The values that its smallest and its largest integer represent, if it is an input that the graph quantizes.
+    /// The values that the smallest and the largest quantized integer represent, if the tensor is an input that the graph
+    /// quantizes.
     pub(super) range: Option<(f64, f64)>,
 }
 
@@ -92,7 +93,7 @@ impl<'a> Graph<'a> {
         self.tensors.get(tensor).map_or("", |slot| slot.name)
     }
 
-    /// Returns the operator that computes a tensor.
+    /// Returns the operator that computes a tensor, if there is one.
     pub fn maker(&self, tensor: usize) -> Option<&Operator> {
         self.tensors.get(tensor).and_then(|slot| slot.maker).and_then(|i| self.operators.get(i))
     }
@@ -102,7 +103,8 @@ impl<'a> Graph<'a> {
         self.operators.iter().filter(move |operator| operator.inputs.contains(&tensor))
     }
 
-    /// Returns the values that the smallest and the largest integer represent, for an input that the graph quantizes.
+    /// Returns the values that the smallest and the largest quantized integer represent, for an input that the graph quantizes;
+    /// `None` for other tensors.
     pub fn range(&self, input: usize) -> Option<(f64, f64)> {
         self.tensors.get(input).and_then(|slot| slot.range)
     }
@@ -110,7 +112,8 @@ impl<'a> Graph<'a> {
     /// Returns a constant tensor as float32.
     ///
     /// # Errors
-    /// The tensor is not a constant, is of an unsupported type, or has a size that does not match its shape.
+    /// The tensor is not a constant, is of an unsupported type, has a size that does not match its shape, or overlaps other
+    /// tensors; or there is not enough memory.
     pub fn constant(&self, tensor: usize) -> Result<Tensor> {
         poll();
         let wrong = |reason: &str| Error::weights(&self.origin, format!("tensor {}: {reason}", self.called(tensor)));
@@ -178,7 +181,7 @@ impl<'a> Graph<'a> {
 
 /// Methods for the readers of containers.
 impl<'a> Graph<'a> {
-    /// Adds a tensor.
+    /// Adds a tensor, and returns its index.
     pub(super) fn add(&mut self, slot: Slot<'a>) -> usize {
         self.tensors.push(slot);
         self.tensors.len() - 1
@@ -189,12 +192,12 @@ impl<'a> Graph<'a> {
         self.tensors.get_mut(tensor)
     }
 
-    /// Returns a constant of the graph.
+    /// Returns the stored constant of a tensor, if it has one.
     pub(super) fn stored(&self, tensor: usize) -> Option<&Constant<'a>> {
         self.tensors.get(tensor).and_then(|slot| slot.constant.as_ref().ok())
     }
 
-    /// Adds an operator, the only one with these outputs.
+    /// Adds an operator, which must be the only one with these outputs.
     pub(super) fn push(&mut self, kind: Kind, inputs: Vec<usize>, outputs: Vec<usize>) {
         for &output in &outputs {
             self.tensors[output].maker = Some(self.operators.len());

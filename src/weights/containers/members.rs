@@ -25,7 +25,7 @@ const MOST_DEPTH: usize = 4;
 const MOST_KEPT: u64 = 16 << 20;
 /// Limit of the number of bytes between two members of an archive, which hold headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Limit of the unpacked size of an archive in bytes; Magenta's archive has 606 MB compressed.
+/// Limit of the unpacked size of an archive in bytes; Magenta's archive takes 606 MB compressed.
 const MOST_UNPACKED: u64 = 8 << 30;
 
 /// A regular file of a folder or of an archive.
@@ -58,8 +58,8 @@ enum Form {
 }
 
 impl Members {
-    /// Lists a folder, a few levels deep, or an archive. Small members of an archive for which `keep` returns `true` are kept
-    /// in memory, which saves another pass.
+    /// Lists a folder, a few levels deep, or an archive. Small members of an archive for whose names `keep` returns `true` are
+    /// kept in memory, which saves another pass.
     ///
     /// # Errors
     /// The path cannot be read, or is neither a folder nor an archive; the archive is truncated or has a repeated name; or
@@ -74,7 +74,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Lists the files next to `path`, which need not exist, for whose names `belongs` returns `true`.
+    /// Lists the files in the folder of `path` for whose names `belongs` returns `true`; `path` itself need not exist.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -123,8 +123,8 @@ impl Members {
         Ok(bytes)
     }
 
-    /// Calls `visitor` with the name and the stream of each of these members, in storage order. Bytes that it leaves unread are
-    /// skipped.
+    /// Calls `visitor` with the name and the stream of each of these members, in storage order for an archive and by name for a
+    /// folder. Bytes that the visitor leaves unread are skipped.
     ///
     /// # Errors
     /// A member is missing or cannot be read, or the visitor returned an error.
@@ -199,7 +199,7 @@ impl Members {
         Ok(())
     }
 
-    /// Iterates over the regular files of an archive.
+    /// Calls `each` with the streams of the regular files of an archive, in storage order, until `each` returns `Break`.
     fn walk(&self, mut each: impl FnMut(&mut Stream) -> Result<ControlFlow<()>>) -> Result<()> {
         let path = &self.root;
         let file = BufReader::with_capacity(1 << 16, open_regular(path)?);

@@ -1,13 +1,13 @@
 //! Readers of weight files, one source file per format: they turn bytes into named tensors, and check every size against the
 //! bytes present.
 //!
-//! - [`members`]: a folder or an archive, and its files by name; [`stream`]: one of them while it is read.
-//! - [`protobuf`]: the messages of TensorFlow and ONNX.
+//! - [`members`]: the files in a folder or an archive, by name; [`stream`]: one of these files while it is read.
+//! - [`protobuf`]: protocol buffers, the messages of TensorFlow and ONNX.
 //! - [`table`], [`bundle`], `bundle_files`: TensorFlow's tensor bundles.
 //! - [`saved_model`]: checkpoints and SavedModels, by the names of their variables.
 //! - [`tfjs`]: TensorFlow.js graph models.
-//! - [`graph`], `operator`, `constant`: a graph of operators, for all formats: `tflite` on `flatbuffer`, or `onnx`.
-//! - [`numbers`]: conversion of other types to float32.
+//! - [`graph`], `operator`, `constant`: a graph of operators, read by `tflite` (from a `flatbuffer`) or `onnx`.
+//! - [`numbers`]: conversion of other floating-point types to float32.
 //! - [`pth`]: PyTorch files, without running the code in them.
 pub mod bundle;
 mod bundle_files;

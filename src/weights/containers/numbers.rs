@@ -1,4 +1,4 @@
-//! Floating-point types of containers, and their conversion to float32.
+//! Floating-point types of the values in weight files, and their conversion to float32.
 use crate::error::Result;
 use crate::memory;
 use half::{bf16, f16};

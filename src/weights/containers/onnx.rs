@@ -66,7 +66,8 @@ fn in_the(what: &'static str) -> impl Fn(Damaged) -> String {
     move |Damaged| format!("an element or a length in its {what} is wrong")
 }
 
-/// Returns the nested messages in each of the fields `numbers`; more than `most` in one field are an error.
+/// Returns, for each of the fields `numbers`, the nested messages or other byte values in it, in order; more than `most` in one
+/// field are an error.
 pub(super) fn parts<const N: usize>(
     message: &[u8],
     numbers: [u64; N],
@@ -108,7 +109,7 @@ fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
     Ok((name, sides.into_iter().map(side).collect::<Result<_, _>>()?))
 }
 
-/// Converts an input's shape to NHWC, and returns it with `true` if it is NHWC in the file.
+/// Converts an input's shape to NHWC; also returns `true` if the shape is already NHWC in the file.
 fn nhwc(shape: Vec<usize>) -> (Vec<usize>, bool) {
     match *shape.as_slice() {
         [_, _, _, 3] | [_, 1, 1, _] => (shape, true),
@@ -196,7 +197,7 @@ impl<'a> Reader<'a, '_> {
         self.names.get(name).copied().unwrap_or(NOTHING)
     }
 
-    /// Returns the tensor that is the input of a node at this position.
+    /// Returns the tensor at this position among a node's inputs.
     pub(super) fn input(&self, node: &Node, place: usize) -> Named {
         node.inputs.get(place).map_or(NOTHING, |name| self.named(name))
     }

@@ -63,14 +63,14 @@ impl<'a> Node<'a> {
         Ok((!values.is_empty()).then_some(numbers))
     }
 
-    /// Returns a text attribute, or the default if it is absent.
+    /// Returns the value of a string attribute, or the default if it is absent.
     fn text(&self, name: &str, default: &'static str) -> Result<&'a str, String> {
         let values = self.values(name, 4)?;
         let text = values.first().map_or(Ok(default), |value| value.text());
         text.map_err(|Damaged| "has attributes that cannot be read".to_owned())
     }
 
-    /// Returns the height and width in an attribute such as `strides`; 1 if it is absent.
+    /// Returns the height and width in an attribute such as `strides`; both are 1 if it is absent.
     fn sides(&self, name: &str) -> Result<[usize; 2], String> {
         let sides = self.integers(name)?.unwrap_or(vec![1, 1]);
         let sides: Option<Vec<usize>> = sides.iter().map(|&side| usize::try_from(side).ok()).collect();
@@ -104,8 +104,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Returns the tensor of which the output of a node is only a copy, with the same values in another type, layout or shape;
-/// `None` for other nodes.
+/// If a node only copies its input to another type, layout or shape, returns the input, with the layout of the output; `None`
+/// for other nodes.
 pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String> {
     let input = reader.input(node, 0);
     let here = |channels_last: bool| Ok(Some(Named { tensor: input.tensor, channels_last }));
@@ -132,7 +132,7 @@ pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String
     }
 }
 
-/// Returns the value of a constant node.
+/// Returns the value of a `Constant` node.
 pub(super) fn value<'a>(node: &Node<'a>) -> Result<Slot<'a>, String> {
     match node.values("value", 5)?.first() {
         Some(value) => value.bytes().and_then(onnx::constant).map_err(|Damaged| "cannot be read".into()),
@@ -140,7 +140,7 @@ pub(super) fn value<'a>(node: &Node<'a>) -> Result<Slot<'a>, String> {
     }
 }
 
-/// Returns the activation of a node, if it can be fused.
+/// Returns the activation that a node computes, if it is one that can be fused: ReLU or ReLU6.
 pub(super) fn activation(node: &Node, reader: &Reader) -> Option<Activation> {
     match node.kind {
         "Relu" => Some(Activation::Relu),
@@ -207,7 +207,7 @@ fn reflect(node: &Node, reader: &Reader, channels_last: bool) -> Result<Kind, St
     Ok(Kind::Reflect([n0, n1, height[0], height[1], width[0], width[1], channels[0], channels[1]]))
 }
 
-/// Returns the scale factors of a node, if the file has them.
+/// Returns the scale factors of a `Resize` node, if they are constants in the file.
 fn scales(node: &Node, reader: &Reader) -> Option<[f64; 4]> {
     // Since version 11 of the operator, the input between the image and the scales is a region of interest.
     let place = if node.inputs.len() > 2 { 2 } else { 1 };

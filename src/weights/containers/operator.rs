@@ -33,7 +33,7 @@ pub enum Kind {
     Mean,
     /// The product of two tensors.
     Mul,
-    /// Nearest-neighbour upsampling; output `i` is input `i * inputs / outputs`.
+    /// Nearest-neighbour upsampling; output pixel `i` is input pixel `i * inputs / outputs`, rounded down.
     Nearest,
     /// Reflection padding, without repeating the edge, with the widths before and after each axis of NHWC.
     Reflect([i64; 8]),
@@ -49,14 +49,14 @@ pub enum Kind {
     Other,
 }
 
-/// Stride, padding and activation of a convolution.
+/// Stride, padding and activation of a convolution or a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The stride, equal for rows and columns.
     pub stride: usize,
     /// The zero padding of the input.
     pub padding: Padding,
-    /// The activation fused into the convolution.
+    /// The activation fused into the operator.
     pub activation: Activation,
 }
 
@@ -74,9 +74,9 @@ pub struct Pool {
 pub enum Padding {
     /// TensorFlow's SAME.
     Same,
-    /// None.
+    /// No padding: TensorFlow's VALID.
     Valid,
-    /// This many rows and columns, in the order top, left, bottom, right.
+    /// Zeros of these widths, in the order top, left, bottom, right.
     Sides([usize; 4]),
 }
 

@@ -4,8 +4,7 @@
 //! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated or copied: values are integers, or slices of the
 //! message. The caller supplies the default of a missing field, as the format requires.
 
-/// The error of a message that ends inside a field, of a length beyond the end of the message, or of a value of another type
-/// than requested.
+/// The error for a malformed message, such as one that ends inside a field, and for a value that is not of the requested type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
@@ -18,7 +17,7 @@ pub enum Value<'a> {
     Varint(u64),
     /// Eight bytes: a double, or a fixed-width integer.
     Fixed64(u64),
-    /// Bytes, text, a nested message, or packed values.
+    /// Bytes, a string, a nested message, or packed values.
     Bytes(&'a [u8]),
     /// Four bytes: a float, or a fixed-width integer.
     Fixed32(u32),
@@ -41,10 +40,10 @@ impl<'a> Value<'a> {
         if let Self::Bytes(bytes) = self { Ok(bytes) } else { Err(Damaged) }
     }
 
-    /// Returns the text.
+    /// Returns the string.
     ///
     /// # Errors
-    /// The value is of another type, or not in UTF-8.
+    /// The value is of another type, or not UTF-8.
     pub fn text(self) -> Result<&'a str> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }
@@ -62,7 +61,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Iterates over the fields of a message, as (number, value), up to its end or the first error.
+/// Iterates over the fields of a message, as (field number, value), up to its end or the first error.
 pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>)>> {
     let mut rest = message;
     std::iter::from_fn(move || (!rest.is_empty()).then(|| ended_by_fault(field(&mut rest), &mut rest)))
@@ -111,7 +110,7 @@ pub fn varint(rest: &mut &[u8]) -> Result<u64> {
     Err(Damaged)
 }
 
-/// Takes `size` bytes off the front.
+/// Takes `size` bytes off the front of `rest`.
 ///
 /// # Errors
 /// There are fewer bytes.

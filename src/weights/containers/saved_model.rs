@@ -1,4 +1,4 @@
-//! The variables of TensorFlow's checkpoints and SavedModels by their names in the graph.
+//! The variables of TensorFlow's checkpoints and SavedModels, by their names in the graph.
 //!
 //! TF1 stores variables under these names. TF2 stores them under the paths of Python objects, and writes the names into an
 //! object graph: `TrackableObjectGraph` in tensorflow `core/protobuf/trackable_object_graph.proto`. The graph of operations is
@@ -17,7 +17,7 @@ const OBJECT_GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 /// SavedModel: its prefix, one of its files, its folder, or an archive.
 ///
 /// # Errors
-/// There is no checkpoint, none of its variables is wanted, or a wanted one cannot be read.
+/// There is no checkpoint, none of its variables is wanted, two wanted ones have the same name, or one cannot be read.
 pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
     let bundle = Bundle::open(path)?;
     let wrong = |reason: String| Error::weights(bundle.origin(), reason);

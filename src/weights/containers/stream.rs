@@ -1,4 +1,4 @@
-//! A bounded reader of a member of a folder or of an archive, which only moves forward.
+//! A bounded, forward-only reader of a member of a folder or of an archive.
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
 use crate::memory;

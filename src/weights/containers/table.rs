@@ -15,7 +15,8 @@ const TRAILER: usize = 5;
 const MOST_ENTRIES: usize = 1 << 15;
 const MOST_KEY: usize = 2048;
 
-/// Returns a CRC-32C as LevelDB and TensorFlow store it: masked, so that checksums of data that contain checksums are reliable.
+/// Returns a CRC-32C as LevelDB and TensorFlow store it: masked, so that a checksum of data that contains checksums is
+/// reliable.
 pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
@@ -97,7 +98,7 @@ fn entries(content: &[u8]) -> Result<impl Iterator<Item = Entry<'_>>, Damaged> {
     }))
 }
 
-/// Reads the next entry; the key shares a prefix with the previous one.
+/// Reads the next entry. Its key shares a prefix with the previous one, which `key` holds and which it replaces.
 fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Entry<'a> {
     let mut size = || usize::try_from(varint(rest)?).map_err(|_| Damaged);
     let (shared, unshared, value) = (size()?, size()?, size()?);

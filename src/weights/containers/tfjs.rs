@@ -18,7 +18,7 @@ const MODEL: &str = "model.json";
 const OLDER: [&str; 2] = ["tensorflowjs_model.pb", "weights_manifest.json"];
 /// Maximum size of `model.json` in bytes; valid ones are smaller.
 const MOST_JSON: u64 = 16 << 20;
-/// Maximum bytes of all shards; InceptionV3 has 36 MB.
+/// Maximum size of all shards together in bytes; InceptionV3 takes 36 MB.
 const MOST_BYTES: u64 = 256 << 20;
 
 #[derive(Deserialize)]
@@ -47,10 +47,12 @@ struct Quantization {
     dtype: String,
 }
 
-/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive of it.
+/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive that
+/// contains it.
 ///
 /// # Errors
-/// There is no such model; a shard is missing or has another size than in the manifest; a weight is quantized to integers.
+/// There is no such model; a shard is missing or has another size than in the manifest; a weight is quantized to integers, or
+/// of an unsupported type.
 pub fn read_weights(path: &Path) -> Result<Tensors> {
     let (members, json) = locate(path)?;
     let wrong = |reason: String| Error::weights(members.origin(), reason);
@@ -96,7 +98,8 @@ pub fn is_folded(weights: &Tensors) -> bool {
 }
 
 impl Weight {
-    /// Returns the stored type, or `None` for integers, which are not weights of layers, and the size of a value in bytes.
+    /// Returns the stored type and the size of a value in bytes. The type is `None` for integers and booleans, which are not
+    /// weights of layers.
     fn stored(&self) -> std::result::Result<(Option<Stored>, u64), String> {
         let quantization = self.quantization.as_ref().map(|quantization| quantization.dtype.as_str());
         match (self.dtype.as_str(), quantization) {
@@ -121,7 +124,7 @@ impl Weight {
     }
 }
 
-/// Returns the size of a group in bytes, after a check that its shards have this size together and belong to no other group.
+/// Returns the size of a group in bytes, after a check that its shards together have this size, and belong to no other group.
 fn check<'a>(
     group: &'a Group,
     folder: &str,

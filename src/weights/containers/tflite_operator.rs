@@ -19,7 +19,8 @@ pub(super) struct Code<'a> {
 }
 
 impl<'a> Code<'a> {
-    /// Reads the code of the operator in `table`, an index into `codes`; the error states the reason for a failure.
+    /// Reads the options of the operator in `table`, and its code, which is stored as an index into `codes`; the error states
+    /// the reason for a failure.
     pub(super) fn read(table: Table<'a>, codes: &[Table]) -> Result<Self, String> {
         let code = usize::try_from(table.i32(0).map_err(unreadable)?).ok().and_then(|n| codes.get(n));
         let code = code.ok_or("has no code")?;
@@ -80,7 +81,8 @@ impl<'a> Code<'a> {
         self.options.map_or(Ok(0), |options| options.i32(field)).map_err(unreadable)
     }
 
-    /// Returns the window of a convolution or a pool; the arguments are the field numbers of its activation and its dilations.
+    /// Returns the window of a convolution or a pool; the arguments are the number of the field with its activation and that of
+    /// the first of two fields with its dilations, which a pool lacks.
     fn window(&self, fused: usize, dilation: Option<usize>) -> Result<Window, String> {
         if self.options.is_none() {
             return Err("lacks its options".into());
@@ -115,8 +117,8 @@ fn unreadable(_: Damaged) -> String {
     "cannot be read".into()
 }
 
-/// Returns `true` if at most one axis is longer than 1, not counting the first one, the batch, if it is unknown. So a reshape
-/// is without effect on the values.
+/// Returns `true` if at most one axis is longer than 1, so that a reshape does not reorder the values. An unknown size of the
+/// first axis, the batch, counts as 1.
 fn is_vector(shape: &[usize]) -> bool {
     let long = |&(axis, &side): &(usize, &usize)| side > 1 || (side == 0 && axis > 0);
     !shape.is_empty() && shape.iter().enumerate().filter(long).count() <= 1

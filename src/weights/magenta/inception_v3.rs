@@ -1,4 +1,5 @@
-//! F of Magenta's full pair of networks: InceptionV3 up to Mixed_6e, recognized by the operations of its layers.
+//! The style predictor F of Magenta's full pair of networks: InceptionV3 up to Mixed_6e, recognized by the operations of its
+//! layers.
 //!
 //! The graph is walked from the mean back to the image, since each tensor is the output of one operator. Every convolution is
 //! followed by ReLU6, which converters may also place after the concatenation of branches, or after an average pool that
@@ -136,7 +137,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Returns the dense convolution with this output.
+    /// Returns the dense convolution with this output, and its window.
     fn dense(&self, output: usize, layer: &Layer) -> Result<(&'a Operator, Window), String> {
         let operator = self.graph.maker(output);
         let found = operator.and_then(|o| if let Kind::Conv(window) = o.kind { Some((o, window)) } else { None });

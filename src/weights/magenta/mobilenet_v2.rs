@@ -1,4 +1,5 @@
-//! F of Magenta's mobile pair of networks: MobileNetV2 up to its last convolution, recognized by the operations of its layers.
+//! The style predictor F of Magenta's mobile pair of networks: MobileNetV2 up to its last convolution, recognized by the
+//! operations of its layers.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind};
 use super::super::layers::{Layer, PredictorLayers};

@@ -20,17 +20,17 @@ use std::path::Path;
 pub use predictor::read_predictor;
 pub use transformer::read_transformer;
 
-/// Maximum file size in bytes; InceptionV3 in float32, the largest of these networks, has 36 MB.
+/// Maximum size of a TFLite or ONNX file in bytes; InceptionV3 in float32, the largest of these networks, takes 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// The predictor whose z a network computes or was trained with, if its file specifies it.
+/// The predictor whose style vectors a network computes or was trained with, if its file shows which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainedWith {
-    /// The predictor on MobileNetV2, of the mobile pair.
+    /// The MobileNetV2 predictor of the mobile pair.
     MobilenetV2,
-    /// The predictor on InceptionV3, of the full pair.
+    /// The InceptionV3 predictor of the full pair.
     InceptionV3,
-    /// Not specified in the file.
+    /// The file does not show it.
     Unknown,
 }
 
@@ -44,8 +44,8 @@ impl TrainedWith {
         }
     }
 
-    /// Refuses the transformer in `origin` if it was not trained with the predictor in `given`. Shapes cannot show this,
-    /// because both predictors have a z of 100 values.
+    /// Refuses the transformer in the file `origin`, which was trained with `self`, if the file `given` holds another
+    /// `predictor`. Shapes cannot show this, because both predictors have a z of 100 values.
     ///
     /// # Errors
     /// Both predictors are known, and they differ.
@@ -81,7 +81,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| Error::io(path, error))
 }
 
-/// Refuses an image that is quantized from a range other than [0, 1], the range that our networks take.
+/// Refuses an image input that is quantized from a range other than [0, 1], the range that our networks take.
 fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
     match graph.range(image) {
         Some((low, high)) if low.abs() >= 1e-3 || (high - 1.0).abs() >= 1e-3 => {
@@ -91,7 +91,7 @@ fn check_range(graph: &Graph, image: usize) -> std::result::Result<(), String> {
     }
 }
 
-/// Returns the weight and bias of a convolution, in OIHW.
+/// Returns the weight of a convolution, in OIHW, and its bias.
 fn weight_and_bias(graph: &Graph, operator: &Operator) -> std::result::Result<(Tensor, Tensor), String> {
     graph.weight_and_bias(operator).map_err(|error| match error {
         // The path is left out, because it is part of the whole message.
@@ -111,7 +111,7 @@ fn first_output(operator: &Operator) -> std::result::Result<usize, String> {
     operator.outputs.first().copied().ok_or_else(|| "has an operator without output".into())
 }
 
-/// Lists the inputs of a graph for errors.
+/// Describes the inputs of a graph for errors.
 fn inputs(graph: &Graph) -> String {
     let one = |&input: &usize| {
         let side = |&side: &usize| if side == 0 { "?".to_owned() } else { side.to_string() };

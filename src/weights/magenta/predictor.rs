@@ -1,4 +1,4 @@
-//! F of Magenta's two pairs of networks: MobileNetV2 or InceptionV3, the global mean, and a linear layer.
+//! The style predictor F of Magenta's two pairs of networks: MobileNetV2 or InceptionV3, the global mean, and a linear layer.
 use super::super::Tensors;
 use super::super::containers::graph::{Graph, Kind, Operator};
 use super::super::network::Predictor;

@@ -36,7 +36,7 @@ impl<'a> Renaming<'a> {
         renaming
     }
 
-    /// Returns the tensors under our names; the error for missing or invalid ones calls the network `what`.
+    /// Returns the tensors under our names; `what` is the name of the network in the error for missing variables.
     pub(super) fn finish(self, what: &str) -> Result<Tensors> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);

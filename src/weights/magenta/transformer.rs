@@ -1,4 +1,4 @@
-//! T, of any width and number of residual blocks.
+//! The transformer T of Magenta's networks, of any width and number of residual blocks.
 //!
 //! The kind of a convolution is recognized by the operations around it. If it is followed by ReLU without a norm, it is
 //! contracting. If it is followed by a norm, it is residual before the first upsampling; after that, it is expanding if a ReLU
@@ -13,7 +13,7 @@ use std::path::Path;
 /// Maximum number of layers; valid networks have fewer. It also ends the walk through a graph with cycles.
 const MAX_LAYERS: usize = 150;
 
-/// Reads T, of any width and number of blocks, and the predictor it was trained with, if the file specifies it.
+/// Reads T, of any width and number of blocks, and detects the predictor that it was trained with, if the file shows it.
 ///
 /// # Errors
 /// The bytes are not such a network.
@@ -72,7 +72,7 @@ struct Layer {
     bias: Tensor,
 }
 
-/// The norm of a convolution x, `x (gamma / deviation) + (beta - mean (gamma / deviation))`.
+/// The style norm of a convolution's output x, `x (gamma / deviation) + (beta - mean (gamma / deviation))`.
 struct Norm<'a> {
     beta: &'a Operator,
     gamma: &'a Operator,
@@ -199,7 +199,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Reads a convolution with its norm, and moves to its output.
+    /// Reads a convolution and the norm that follows it, and moves to the norm's output.
     fn site(&mut self, layer: Layer, name: &str, then: Activation) -> std::result::Result<(), String> {
         plain(layer.activation, &layer.bias, &format!("the norm of {name}"))?;
         if layer.stride != 1 {
@@ -254,7 +254,7 @@ impl<'a> Walk<'a> {
         )
     }
 
-    /// Returns the mean of x, if the tensor is its variance plus 1e-5.
+    /// Returns the tensor with the mean of x, if `tensor` is the variance of x plus 1e-5.
     fn mean_below(&self, tensor: usize, x: usize) -> Option<usize> {
         let graph = self.graph;
         let maker = |tensor: usize, kind: Kind| graph.maker(tensor).filter(|o| o.kind == kind);

@@ -40,7 +40,7 @@ pub(super) fn inception_v3_of(dim: usize) -> Predictor {
     Predictor::InceptionV3 { shorter_side, activation, pools_count_zeros: false, dim }
 }
 
-/// Returns `true` if a variable of this name may belong to F or T, i.e. is neither a slot of an optimizer nor part of the loss.
+/// Returns `true` if a variable of this name may belong to F or T, i.e. is neither an optimizer's slot nor part of the loss.
 pub fn is_variable(name: &str) -> bool {
     let networks = ["InceptionV3/", "MobilenetV2/", "mobilenet_conv/", "Conv/", "transformer/", "style_params/"];
     let parts = [
@@ -57,8 +57,8 @@ pub fn is_variable(name: &str) -> bool {
     networks.iter().any(|network| name.starts_with(network)) && parts.contains(&last)
 }
 
-/// Returns F under our names. If a file holds both predictors, as after distillation, F is the MobileNetV2 that was trained by
-/// it.
+/// Returns F under our names. If a file holds both predictors, as after distillation, F is the MobileNetV2, which was distilled
+/// from the InceptionV3.
 ///
 /// # Errors
 /// Variables are missing or of invalid shapes; the error names the file's `origin`.
@@ -78,7 +78,7 @@ pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor
 /// Returns T, of any width, dense or separable, under our names.
 ///
 /// # Errors
-/// Those of [`rename_predictor`].
+/// The same as [`rename_predictor`].
 pub fn rename_transformer(variables: &Tensors, origin: &Path) -> Result<(Transformer, Tensors)> {
     let mut renaming = Renaming::new(variables, origin);
     let mut contract = vec![];
@@ -132,8 +132,8 @@ fn mobilenet_v2(renaming: &mut Renaming) {
     renaming.linear("mobilenet_conv/Conv", "predictor.head");
 }
 
-/// Converts a convolution, dense or separable, and its style norm, of which beta is named `Conv` and gamma `Conv_1`. Returns
-/// the description of the layer.
+/// Converts a convolution, dense or separable, and its style norm, whose beta is named `Conv` and gamma `Conv_1`. Returns the
+/// description of the layer.
 fn site(renaming: &mut Renaming, scope: &str, layer: &str, name: &str) -> Expand {
     let (dense, dilated) = (format!("transformer/{scope}/{layer}"), format!("transformer/{scope}/dilate_{layer}"));
     let ours = format!("transformer.{name}");

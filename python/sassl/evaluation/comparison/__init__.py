@@ -1,4 +1,4 @@
-"""Comparison of results of `sassl eval transfer` and `sassl eval robustness` between arms, with intervals.
+"""Comparison of results of `sassl eval` between arms, with intervals.
 
 from sassl import evaluation
 
@@ -31,7 +31,7 @@ FORMATS = {"text": ".txt", "markdown": ".md", "latex": ".tex"}
 
 @dataclass(frozen=True)
 class ResultComparison:
-    """Results of several arms side by side; as text, an aligned table with notes below it.
+    """Results of several arms side by side; `str` returns them as an aligned table with notes below it.
 
     Attributes:
         arms: names of the arms.
@@ -109,15 +109,15 @@ def compare(results: Results, *, by: str | None = None, reference: str | None = 
 
     The results of a checkpoint with different evaluation seeds are averaged first; the mean and the standard deviation (n - 1)
     of an arm are over its checkpoints. If two arms share at least two pretraining seeds, or if each has one checkpoint, of the
-    same seed, their difference is the mean over pairs of equal pretraining and evaluation seeds, with Student's 95 % interval.
-    Otherwise it is the difference of the arms' means, with Welch's interval (Welch 1947). Intervals are not corrected for
-    multiple comparisons.
+    same seed, their difference is the mean over pairs of equal pretraining and evaluation seeds, with Student's 95 % interval
+    (none for a single pretraining seed). Otherwise it is the difference of the arms' means, with Welch's interval (Welch 1947)
+    if both arms have several checkpoints. Intervals are not corrected for multiple comparisons.
 
     Args:
-        results: .jsonl files of `sassl eval transfer` and `sassl eval robustness`, each an arm named after its file; or a dict
+        results: .jsonl files of results of `sassl eval`, each an arm named after its file; or a dict
             from names to one file or several.
-        by: what names the arm of a result: "file", or the entry "model" or "checkpoint" of the result. None: "file" if
-            `results` define several arms; otherwise "model", or "checkpoint" if the results name no model.
+        by: what a result's arm is named after: its "file", or its entry "model" or "checkpoint". None: "file" if `results`
+            define several arms; otherwise "model", or "checkpoint" if the results name no model.
         reference: the arm that is subtracted in differences; None: the first.
 
     Raises:
@@ -132,7 +132,7 @@ def compare(results: Results, *, by: str | None = None, reference: str | None = 
 
 
 def _legend(rows: list[Row]) -> list[str]:
-    """Describe the cells of these rows."""
+    """Return a legend that explains the cells of these rows."""
     told = [
         f"Mean ± standard deviation over n checkpoints (n), or (n {TIMES} draws) where evaluation draws were averaged first"
     ]

@@ -17,7 +17,7 @@ BY = ("file", "model", "checkpoint")
 
 
 def load(results: Results, by: str | None) -> dict[str, list[Value]]:
-    """Read the values of each arm; return them by its name. For the arguments, see `compare`.
+    """Return the values of each arm, by name; for the arguments, see `compare`.
 
     Raises:
         ValueError: no file, or the same one twice; a line that is not a result; results that do not name their arm, or are not
@@ -43,7 +43,7 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
 
 
 def _files(results: Results) -> list[tuple[str, Path]]:
-    """Return files with the names of their arms: the given ones, or the file's stem, with its folders if it is ambiguous."""
+    """Return files with the names of their arms: the given names, or file stems, with the folders where stems are ambiguous."""
     if isinstance(results, (str, os.PathLike)):
         raise wrong("results", results, "a list of files, or a dict of arms")
     if isinstance(results, Mapping):
@@ -104,7 +104,7 @@ def _short(value: Any) -> str:
 
 
 def notes(arms: Mapping[str, Sequence[Value]]) -> list[str]:
-    """Return notes for below the table: sets that differ from the published ones, undefined values, missing seeds, resizing."""
+    """Return the notes below a table: sets that differ from the published ones, undefined values, missing seeds, resizing."""
     values = [one for own in arms.values() for one in own]
     found = [f"{one.measurement.set}: {text}." for one in values for text in one.conditions.get("differences") or ()]
     found += [f"{one.place}: {one.measurement} is not defined and left out." for one in values if one.value is None]

@@ -8,12 +8,12 @@ from ...figure import Figure
 from .rows import Row
 from .tables import difference_of
 
-#: Height of a row, and height of the margins of a panel together, in inches.
+#: Height of a row, and total height of a panel's margins, in inches.
 _ROW, _AROUND = 0.28, 0.9
 
 
 def draw(rows: Sequence[Row], reference: str) -> Figure:
-    """Draw a panel for each unit, with a line for each row and a colour for each arm; a point without a bar has no interval.
+    """Draw a panel for each unit, with a line for each row and a colour for each arm; an open point has no interval.
 
     Args:
         rows: rows that have a difference.

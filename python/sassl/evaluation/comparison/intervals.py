@@ -1,4 +1,4 @@
-"""Differences between two arms with 95 % intervals by Student's t: paired, or Welch's for unpaired arms."""
+"""Differences between two arms, with 95 % intervals by Student's t: of pairs, or by Welch's method for unpaired arms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Difference:
 
     Attributes:
         value: the mean difference, in the unit of the metric.
-        half: half the width of its 95 % interval; None if there are too few checkpoints for an interval.
+        half: half the width of its 95 % interval; None if there are too few pairs or checkpoints for an interval.
         n: the number of pairs, as a tuple of one; or, if unpaired, the numbers of checkpoints of the two arms.
     """
 
@@ -34,7 +34,10 @@ class Difference:
 
     @property
     def basis(self) -> str:
-        """The basis of the difference in words: `3 pairs` or `Welch, 3 and 4`, with `: no interval` if there is none."""
+        """What the difference is based on, in words.
+
+        It is `3 pairs` or `Welch, 3 and 4`; without an interval, `one pair: no interval` or `unpaired, 1 and 4: no interval`.
+        """
         missing = "" if self.half is not None else ": no interval"
         if self.is_paired:
             return f"{'one pair' if self.n[0] == 1 else f'{self.n[0]} pairs'}{missing}"

@@ -1,4 +1,4 @@
-"""Reading of comparable values from the result files of `sassl eval transfer` and `sassl eval robustness`."""
+"""Reading of comparable values from the files of results of `sassl eval`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROBUSTNESS = "robustness"
 #: The settings of fine-tuning that the caller chooses, unlike learning rate and weight decay, which validation may choose.
 _FINETUNING = ("recipe", "finetuning", "frozen", "steps", "batch_size")
 #: Fields of transfer and of robustness results; results that agree in them have the same images and settings of the probe.
-_TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences", *_FINETUNING)
+_TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences", "settings", *_FINETUNING)
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
 
@@ -67,7 +67,7 @@ class Value:
 
     Attributes:
         place: the file and the line of the result, for error messages.
-        names: possible names of its arm: that of the "file", the "checkpoint", and the "model" if the line states one.
+        names: possible names of its arm: by "file", by "checkpoint", and by "model" if the line states one.
         checkpoint: an identifier of its checkpoint.
         pretraining_seed: the seed of the checkpoint's training run; None: unknown.
         measurement: the measurement.
@@ -103,9 +103,7 @@ def read(path: Path, arm: str) -> list[Value]:
                 found += _values(json.loads(text), place, arm)
             except (ValueError, TypeError, KeyError) as error:
                 told = f"{error} is missing" if isinstance(error, KeyError) else error
-                raise ValueError(
-                    f"{place}: is not a result of sassl eval transfer or sassl eval robustness: {told}"
-                ) from None
+                raise ValueError(f"{place}: is not a result of sassl eval: {told}") from None
     if not found:
         raise ValueError(f"{path}: holds no results")
     return found

@@ -37,7 +37,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement, or the mean over sets of the measurements of a protocol.
+    """A measurement, or the mean of the measurements of a protocol over sets.
 
     Attributes:
         measurement: the set, its school, the protocol and the metric.
@@ -109,7 +109,7 @@ class _Samples:
 
     @classmethod
     def mean(cls, sets: Sequence[Sequence[_Samples]]) -> _Samples:
-        """Average over sets, for checkpoints and pairs that have all of them; the schools of a set are averaged first."""
+        """Average over sets, for checkpoints and pairs that have all sets; the schools of a set are averaged first."""
         first = sets[0][0]
         means = {arm: _mean([[one.means[arm] for one in schools] for schools in sets]) for arm in first.means}
         pairs = {arm: _mean([[one.pairs[arm] for one in schools] for schools in sets]) for arm in first.pairs}
@@ -188,7 +188,7 @@ def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: s
 
 
 def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
-    """Return values by the seeds of pretraining and evaluation, where both are known."""
+    """Return the defined values by the seeds of pretraining and evaluation, without those whose pretraining seed is unknown."""
     return {
         (one.pretraining_seed, one.seed): one.value
         for one in values

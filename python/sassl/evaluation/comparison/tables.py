@@ -9,9 +9,9 @@ from typing import NamedTuple
 from .intervals import Difference
 from .rows import Row, Summary
 
-#: Mathematical signs, of which text and Markdown use a hyphen in place of the minus.
+#: Mathematical signs; text and Markdown have a hyphen in place of the minus.
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-#: LaTeX for characters that need it; our text contains no others.
+#: LaTeX for characters that need it; tables contain no others that do.
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",

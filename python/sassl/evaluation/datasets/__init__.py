@@ -7,7 +7,7 @@
 
 Nothing is downloaded: the error for a missing set describes how to get it. `docs/transfer.md` shows the folder layouts. A set
 may be split in several ways, each of which is called a school. To add a set of your own, use `DATASETS["pets"] = Dataset(...)`
-with a reader that returns the `Listing` for a `Want`.
+with a reader: a function that returns a `Listing`, given the set's folder and a `Want`.
 """
 
 from .listing import Listing, Want

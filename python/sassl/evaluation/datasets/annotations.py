@@ -13,18 +13,19 @@ from . import matlab
 from .draws import held_out
 from .listing import Listing, Want, apart, checked_files, files_below
 
-#: The share that Kornblith et al. hold out: 1,650 of 8,144 images; it is not published which ones.
+#: The share that Kornblith et al. hold out: 1,650 of 8,144 images; which ones is not published.
 _CARS_VAL = Fraction(1650, 8144)
 _LABELLED = "cars_test_annos_withlabels.mat"
 
 
 def cars(folder: Path, want: Want) -> Listing:
-    """List `cars_{train,test}/*.jpg`, by `cars_train_annos.mat`, `cars_meta.mat` and `cars_test_annos_withlabels.mat`.
+    """List `cars_{train,test}/*.jpg`; their classes are in three MATLAB files.
 
-    The first two MATLAB files are in `devkit/`; the third is in the set's folder or in `devkit/`.
+    `cars_train_annos.mat` and `cars_meta.mat` are in `devkit/`; `cars_test_annos_withlabels.mat` is in the set's folder or in
+    `devkit/`.
 
     Raises:
-        FileNotFoundError: a missing file, such as the third one, which is not part of the devkit.
+        FileNotFoundError: a missing file, such as the last one, which is not part of the devkit.
     """
     split = "test" if want.split == "test" else "train"
     names = _variable(folder / "devkit" / "cars_meta.mat", "class_names")
@@ -36,7 +37,7 @@ def cars(folder: Path, want: Want) -> Listing:
     ):
         raise ValueError(f"{annotations}: has rows without fname and class; {_without_classes(folder)}")
     images = folder / f"cars_{split}"
-    # In a mirror, the folder is nested in itself.
+    # One mirror nests the folder in another of the same name.
     images = images / images.name if (images / images.name).is_dir() else images
     files = [str(row["fname"]) for row in rows]
     apart(annotations.parent, {annotations.name: files})
@@ -68,7 +69,7 @@ _FLOWERS = {"train": "trnid", "val": "valid", "test": "tstid"}
 
 
 def flowers(folder: Path, want: Want) -> Listing:
-    """List `jpg/image_NNNNN.jpg`, by `imagelabels.mat` and `setid.mat`: the official splits, of which test is the largest."""
+    """List `jpg/image_NNNNN.jpg`, with classes from `imagelabels.mat` and the official splits from `setid.mat`."""
     path, split_path = folder / "imagelabels.mat", folder / "setid.mat"
     labels = _whole(path, _variable(path, "labels"))
     ids = {split: _whole(split_path, _variable(split_path, name)) for split, name in _FLOWERS.items()}

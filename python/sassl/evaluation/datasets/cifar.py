@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the binary or the Python version, of which no pickled code is executed."""
+"""CIFAR-10 and CIFAR-100, in the binary or the Python version; pickled code in the latter is not executed."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
 def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
     """Return a random share of the images of each class as "val", or the others as "train"; no class is held out entirely.
 
-    Numbers of images are rounded by the largest remainder method, so that the share of the total is right.
+    Numbers of images are rounded by the largest remainder method, so that they add up to the share of all images.
     """
     rows = by_class(listing, seed)
     exact = {label: len(own) * share for label, own in rows.items()}

@@ -11,7 +11,7 @@ from ..imagenet import WNIDS
 from .draws import beyond, held_out, shots
 from .listing import Listing, Reader, Want, apart, checked_files, class_folders, class_names, numbers, text_lines
 
-#: The share of ImageNet's training images that is held out for validation: 10,000 of them, as in BYOL's code.
+#: The share of ImageNet's training images that is held out for validation: 10,000 images, as in BYOL's code.
 _IMAGENET_VAL = Fraction(10_000, 1_281_167)
 #: The share of a published subset that is held out, as in ssl-transfer.
 _FIFTH = Fraction(1, 5)
@@ -91,7 +91,10 @@ def list_of(folder: Path, name: str) -> Path:
 
 
 def _listed(folder: Path, path: Path) -> Listing:
-    """List images of `train` from a file with a name such as `n04235860_14959.JPEG` in each line; the class precedes `_`."""
+    """List images of `train` from a text file with one image name per line.
+
+    In a name, such as `n04235860_14959.JPEG`, the part before `_` is the class.
+    """
     train, classes = folder / "train", class_names(folder / "train")
     names = [f"{line.partition('_')[0]}/{line}" for line in text_lines(path)]
     apart(path.parent, {path.name: names})
@@ -103,10 +106,10 @@ def _listed(folder: Path, path: Path) -> Listing:
 
 
 def inaturalist(train: str) -> Reader:
-    """Return a reader of iNaturalist 2021: the folder `train`, which is "train" or "train_mini", and `val` as the test split.
+    """Return a reader of iNaturalist 2021, with training images in the folder `train`, and with `val` as the test split.
 
-    The folders may have torchvision's names, such as `2021_train`, instead. Any subset of the species may be present: classes
-    are the sorted names of the folders.
+    The argument `train` is "train" or "train_mini". The folders may have torchvision's names, such as `2021_train`, instead.
+    Any subset of the species may be present: classes are the sorted names of the folders.
     """
 
     def read(folder: Path, want: Want) -> Listing:

@@ -44,7 +44,7 @@ Reader = Callable[[Path, Want], Listing]
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the images below a folder, as sorted relative paths with forward slashes; hidden files are left out.
+    """Return the sorted paths of the images below a folder, relative to it, with forward slashes; hidden files are left out.
 
     Raises:
         OSError: the folder does not exist.
@@ -52,7 +52,7 @@ def files_below(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder")
     start = len(os.path.join(os.fspath(folder), ""))
-    # Sorted by path components, as on any system; "a b/1" follows "a/1".
+    # Sorted by path components, so that the order is the same on any system: "a b/1" follows "a/1".
     return sorted((path[start:].replace(os.sep, "/") for path in list_images(folder)[0]), key=lambda x: x.split("/"))
 
 
@@ -118,7 +118,7 @@ def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") 
 
 
 def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterable[str]) -> None:
-    """Check that the files named by the list `place` are among those in the folder, `there`.
+    """Check that all files `names`, from the list `place`, are among the files `there` of the folder.
 
     Raises:
         ValueError: files are missing.

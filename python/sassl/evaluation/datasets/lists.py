@@ -13,7 +13,7 @@ _DTD = ("train", "val", "test")
 
 
 def dtd(folder: Path, want: Want) -> Listing:
-    """List `images/<class>/*.jpg`, by `labels/{train,val,test}{1..10}.txt`; the schools are "fold1" to "fold10"."""
+    """List `images/<class>/*.jpg`, split by `labels/{train,val,test}{1..10}.txt`; the schools are "fold1" to "fold10"."""
     fold = want.school.removeprefix("fold")
     lists = {split: folder / "labels" / f"{split}{fold}.txt" for split in _DTD}
     names = {split: text_lines(path) for split, path in lists.items()}
@@ -26,7 +26,10 @@ def dtd(folder: Path, want: Want) -> Listing:
 
 
 def food(folder: Path, want: Want) -> Listing:
-    """List `images/<class>/*.jpg`, by `meta/{train,test}.json`; val is a tenth of train, or a fifth with "ssl-transfer"."""
+    """List `images/<class>/*.jpg`, split by `meta/{train,test}.json`.
+
+    Val is a tenth of train, or a fifth in the school "ssl-transfer".
+    """
     lists = {split: folder / "meta" / f"{split}.json" for split in ("train", "test")}
     known = {split: _classes_to_names(path) for split, path in lists.items()}
     names = {split: [f"{name}.jpg" for own in found.values() for name in own] for split, found in known.items()}
@@ -47,7 +50,7 @@ def food(folder: Path, want: Want) -> Listing:
 
 
 def _classes_to_names(path: Path) -> dict[str, list[str]]:
-    """Return a list of Food-101, which has the names of the images of each class.
+    """Return the contents of one of Food-101's lists: the names of the images of each class.
 
     Raises:
         OSError: the file cannot be read.
@@ -66,7 +69,7 @@ def _classes_to_names(path: Path) -> dict[str, list[str]]:
 
 
 def sun(folder: Path, want: Want) -> Listing:
-    """List `<letter>/<class>[/<sub>]/sun_*.jpg`, by `Training_01.txt` and so on; the schools are "fold1" to "fold10".
+    """List `<letter>/<class>[/<sub>]/sun_*.jpg`, split by `Training_01.txt` and so on; the schools are "fold1" to "fold10".
 
     The name of a class is the path after the letter, such as `church/outdoor`; classes are in the order of `ClassName.txt`. Val
     is a fifth of train.

@@ -19,8 +19,8 @@ from .table import DATASETS
 class Split(Images):
     """Images of a split of one of `DATASETS`, with their classes; see `load` for the arguments.
 
-    The attribute `dataset` is the set's row of the table; `split`, `school` and `seed` identify the split; and `differences`
-    describes what differs from the published set, in a tuple of strings. Images are sorted by path.
+    The attribute `dataset` is the set's row of the table; `split`, `school` and `seed` identify the split; and `differences` is
+    a tuple of strings that describe what differs from the published set. Images are sorted by path.
     """
 
     classes: list[str]

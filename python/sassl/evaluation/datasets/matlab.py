@@ -19,9 +19,9 @@ import numpy as np
 _MOST = 1 << 28
 #: Maximum nesting of cells and structs.
 _DEEPEST = 8
-#: numpy's type codes for the types of stored values, by MATLAB's number of the type.
+#: numpy's type codes of stored values, by MATLAB's type number.
 _STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-#: Encodings of text, by MATLAB's number of the type.
+#: Encodings of text, by MATLAB's type number.
 _TEXT = {4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32", 2: "latin-1"}
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _CHAR = 1, 2, 4

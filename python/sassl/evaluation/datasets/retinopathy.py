@@ -16,7 +16,9 @@ _VAL = Fraction(1, 10)
 
 
 def retinopathy(folder: Path, want: Want) -> Listing:
-    """List `train/<patient>_{left,right}.jpeg`, `trainLabels.csv`; `test/`, `retinopathy_solution.csv`.
+    """List images of `train/`, with classes in `trainLabels.csv`, or of `test/`, with classes in `retinopathy_solution.csv`.
+
+    Images are named `<patient>_{left,right}.jpeg`.
 
     School "tfds": of the contest's test images, the Public part is val, and the Private part is test. School "kaggle": val is a
     tenth of the training patients, drawn with the seed, and both parts together are test.

@@ -26,7 +26,7 @@ class School:
     splits: tuple[str, ...] = SPLITS
     #: Splits without a published list of images, which are drawn with the seed.
     drawn: tuple[str, ...] = ()
-    #: A file in the set's folder without which this school is not the default; None: no such file.
+    #: A file in the set's folder without which this school is not the default; None: no file is needed.
     needs: str | None = None
 
 
@@ -41,13 +41,13 @@ class Dataset:
     school_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     #: The metric: "top1", "mean_per_class" or "kappa" (quadratic).
     metric: str = "top1"
-    #: The shorter side is resized: "whole": to the size of the centre crop; "margin": to 256 for crops of 224, as for ImageNet.
+    #: Length of the shorter side before the centre crop: "whole" (the size of the crop) or "margin" (256 for crops of 224).
     resize: str = "whole"
     #: Ways to split the set, by name; the default is the first whose `needs` is met.
     schools: Mapping[str, School]
     #: Possible names of the set's folder: those of its archive or of torchvision.
     folders: tuple[str, ...]
-    #: Files and folders by which that folder is recognized, with forward slashes; of a tuple, one suffices.
+    #: Paths within that folder, with forward slashes, by which it is recognized; of the paths in a tuple, one suffices.
     holds: tuple[str | tuple[str, ...], ...]
     #: Where to get the set, for the message if it is missing.
     source: str
@@ -55,7 +55,7 @@ class Dataset:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Splits of the default school."""
+        """Splits of the first of the set's schools."""
         return next(iter(self.schools.values())).splits
 
     def preprocessing(

@@ -1,4 +1,4 @@
-"""The table of data sets. Splits and counts are those of BYOL (arXiv 2006.07733, table 10) for the sets in that table."""
+"""The table of data sets. For the sets in table 10 of BYOL (arXiv 2006.07733), splits and counts are those printed there."""
 
 from __future__ import annotations
 

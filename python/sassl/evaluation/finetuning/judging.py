@@ -56,34 +56,39 @@ def finetune(
     """Return the accuracy of a backbone fine-tuned with a linear classifier, in per cent.
 
     For every cell of the recipe's grid of learning rates, weight decays and lengths, the network is trained on train. With the
-    cell that has the best metric on val (ties go to the lowest learning rate, then to the weakest decay), it is trained again
-    on train and val, and evaluated once on test. If the grid has a single cell, as usual with both `lr` and `weight_decay`, the
-    network is trained only once, on train and val. The optimizer is SGD with momentum 0.9; its weight decay applies to all
-    parameters, including norms and biases. Training images are random resized crops, half of them flipped.
+    cell that has the best metric on val, it is trained again on train and val, and evaluated once on test. Ties go to the first
+    cell: in the published recipes, to the lowest learning rate, then the weakest decay, then the shortest length. If the grid
+    has a single cell, as is usual if both `lr` and `weight_decay` are given, the network is trained only once, on train and
+    val. The optimizer is SGD with momentum 0.9; its weight decay applies to all parameters, including norms and biases.
+    Training images are random resized crops, half of them flipped.
 
     Args:
-        model: one of sassl's, which is not modified; or a torch module from images (N, 3, H, W) to features (N, dim).
-        train: labelled images to train on: any source of a `TwoViewLoader`.
+        model: one of sassl's, one from `sassl.open_model`, or a torch module from images (N, 3, H, W) to features (N, dim); it
+            is not modified.
+        train: labelled images to train on, in any form that a `TwoViewLoader` takes.
         test: labelled images to classify, see `extract`.
         val: labelled validation images; None: a fifth of train, drawn with `seed`, if the grid has several cells.
         recipe: one of `finetuning.RECIPES`, or a `Recipe` of your own.
         lr, weight_decay: values that replace those of the grid, on the recipe's scale: if `Recipe.scales_lr`, the learning rate
             is that of a batch of 256; if `Recipe.divides_decay`, the decay is divided by the learning rate.
-        steps, epochs: a length of training that replaces the recipe's, in either unit; at most one of the two.
-        batch_size: a batch size that replaces the recipe's, on all ranks together; at most the number of images.
+        steps, epochs: the length of training in either unit, in place of the recipe's; at most one of the two may be given.
+        batch_size: images in a batch of all ranks together, in place of the recipe's number; reduced to all training images if
+            there are fewer.
         metric: one of `metrics.NAMES`, by which the cell is chosen, and which is reported along with top-1 and top-5.
-        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None: bicubic, with
-            the size of the model's views and the recipe's resizing; required for models that do not know their own.
+        preprocessing: how to preprocess validation and test images; crops have its size, interpolation and normalization. None:
+            the model's own, except that square inputs are resized as the recipe states, with bicubic interpolation; required
+            for models that do not know their own.
         engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: "torch" if torch has a GPU or the native
             engine does not support the model, otherwise "native".
         device, precision: for the engine "torch": "cuda" or "cpu", and "bf16" or "float32"; None: a GPU with "bf16" if there is
             one, otherwise the CPU with "float32".
         seed: seed of the classifier's initial weights, the crops, their order, and the held-out images.
-        threads: number of threads for crops and, on a CPU, for steps; None: all cores.
+        threads: number of threads for crops and, on a CPU, for steps; None: the environment variable SASSL_THREADS, else all
+            cores.
         on_error: "raise", or "report": images of train that cannot be read are replaced by others, those of val and test are
             left out, and "left_out" of the result lists them.
-        out: a folder in which networks and finished cells are stored. A run with the same settings resumes from it; on a CPU
-            its result is bit-identical to that of an uninterrupted run.
+        out: a folder in which the network and the results of finished cells are stored. A run with the same settings resumes
+            from it; on a CPU its result is bit-identical to that of an uninterrupted run.
         checkpoint_every: steps between checkpoints; another one follows the last step.
         progress: True: show progress on stderr; or a function of a description, the amount done, and the total.
 
@@ -99,6 +104,7 @@ def finetune(
         ValueError: as raised by `extract`; a setting out of range; a grid whose cells all diverge; `out` contains a run
             with other settings or another model.
         DivergedError: the loss of the final run is not finite; this is a ValueError as well.
+        ImportError: the engine "torch" without torch.
     """
     choice("metric", metric, metrics.NAMES)
     choice("on_error", on_error, ("raise", "report"))
@@ -203,7 +209,7 @@ class _Run:
         return read(self.tuner.scores, images, on_error=self.on_error, **how)
 
     def _value(self, found: Features) -> float:
-        """Return the metric on the validation images, from their scores; their classes are indices into the labels."""
+        """Return the metric on the validation images, given their scores, and their classes as indices into `labels`."""
         labels = self.learnt.labels
         rows = Features(found.features, labels[found.targets])
         truth, answers = judged(self.metric, labels, found.features, rows)

@@ -1,4 +1,4 @@
-"""The checkpoint of a fine-tuning: its network, its optimizer, and the results of the finished cells of the grid."""
+"""The checkpoint of a fine-tuning run: its network, its optimizer, and the results of the finished cells of the grid."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .tuner import State, Tuner
 
 #: Name of the file in its folder.
 CHECKPOINT = "finetuning.safetensors"
-#: Name of the final run, on train and val, which follows those of the grid's cells.
+#: Name of the final run, on train and val, which follows the runs of the grid's cells.
 LAST = "last"
 
 
 class Kept:
-    """`finetuning.safetensors` in a folder, which only rank 0 reads and writes.
+    """The file `finetuning.safetensors` in a folder; only rank 0 reads and writes it.
 
     Args:
         folder: the folder, which is created if it is missing; None: nothing is stored.
-        settings: JSON values by name, which must equal those of the run in the folder if there is one.
+        settings: JSON values by name, which must equal those of the run in the folder, if it contains one.
         ranks: the processes of the run.
 
     Raises:
@@ -72,7 +72,9 @@ class Kept:
         return state, told
 
     def load(self, tuner: Tuner, stage: str) -> int:
-        """Load the state of the run `stage` into the tuner, if it was the last one saved; return the number of completed steps.
+        """Load the last saved state into the tuner if it is of the run `stage`.
+
+        Return the number of completed steps: 0 if nothing was loaded.
 
         Raises:
             ValueError: the state does not match the network.
@@ -87,6 +89,8 @@ class Kept:
 
     def save(self, tuner: Tuner, stage: str, step: int) -> None:
         """Write the state after `step` steps of the run `stage`, and the finished cells; all ranks must call this.
+
+        Without a folder, nothing is written.
 
         Raises:
             OSError: the file cannot be written.

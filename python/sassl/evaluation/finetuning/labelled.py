@@ -15,10 +15,10 @@ from ..probes import joined_classes
 
 
 class Labelled:
-    """Training and validation images as one sequence, in which those of val follow those of train.
+    """The images of train, followed by those of val, as one sequence.
 
     Args:
-        train: labelled images: any source of a `TwoViewLoader`.
+        train: labelled images, in any form that a `TwoViewLoader` takes.
         val: labelled validation images; None: there are none.
 
     Raises:
@@ -50,6 +50,9 @@ class Labelled:
         """Return the indices of the images to train on and of those to validate on while settings are chosen.
 
         The latter are those of val; without val, a fifth of train, drawn with the seed.
+
+        Raises:
+            ValueError: fewer than 5 images of train, without val.
         """
         if self.train < len(self.targets):
             first, second = np.split(self.all, [self.train])
@@ -73,7 +76,7 @@ class Labelled:
         return Features(np.empty((len(self.targets), 0), np.float32), self.targets, self.names)
 
     def identity(self) -> list[dict[str, Any]]:
-        """Return a description that identifies the images."""
+        """Return JSON values that identify the images of train and of val."""
         return [images.identity() for images in self._images]
 
 

@@ -17,7 +17,7 @@ _LOOKS = 10
 
 
 class DivergedError(ValueError):
-    """The loss is not finite."""
+    """The loss of a run is not finite."""
 
 
 @dataclass(frozen=True)

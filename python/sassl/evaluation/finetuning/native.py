@@ -1,4 +1,4 @@
-"""The native engine: written in Rust, on CPUs, without torch, with bit-identical results for any number of threads."""
+"""The native engine, in Rust: for CPUs, without torch; results are bit-identical for any number of threads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Native(Tuner):
         self._core.load_state({**self._core.state(), **self._weights, **head})
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> float:
-        """Take a step, see `Tuner.step`; `number` is not used, as these backbones make no random draws."""
+        """Take a step; see `Tuner.step`. `number` is not used, as these backbones make no random draws."""
         return self._core.step(images, targets, lr)
 
     def scores(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,9 +55,9 @@ class Native(Tuner):
         return self._core.scores(images)
 
     def state(self) -> State:
-        """Return the state of the networks and the optimizer."""
+        """Return the state of the network and the optimizer."""
         return self._core.state()
 
     def load_state(self, state: State) -> None:
-        """Restore a `state`."""
+        """Restore a state returned by `state`."""
         self._core.load_state(state)

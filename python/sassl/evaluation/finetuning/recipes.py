@@ -43,16 +43,18 @@ class Recipe:
     weight_decays: tuple[float, ...] = (0.0,)
     #: True if learning rates are those of a batch of 256, and scale with the batch size.
     scales_lr: bool = False
-    #: True if the decay is divided by the learning rate, so that a step at the peak rate shrinks weights by the grid's value.
+    #: True if the decay is divided by the learning rate, so that a step at the peak rate shrinks weights by the fraction in the
+    #: grid.
     divides_decay: bool = False
     nesterov: bool = True
     #: Fractions of the run after which the learning rate falls to a tenth; empty: it decays to 0 along a cosine.
     drops: tuple[float, ...] = ()
-    #: True if norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, where an epoch has s steps.
+    #: True if batch norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, where s is the number of steps in an
+    #: epoch.
     follows_epoch: bool = False
-    #: True if the backbone stays frozen, which makes it a linear probe on augmented images.
+    #: True if the backbone stays frozen, which makes the run a linear probe on augmented images.
     frozen: bool = False
-    #: Shorter side of test images before the centre crop: "margin": 256 for crops of 224; "whole": the side of the crop.
+    #: Shorter side of test images before the centre crop: "margin" (256 for crops of 224) or "whole" (the side of the crop).
     resize: str = "margin"
 
     def grid(
@@ -81,13 +83,13 @@ class Recipe:
         return cell.weight_decay / self.peak_lr(cell.lr, batch) if self.divides_decay else cell.weight_decay
 
     def rate(self, peak: float, step: int, steps: int) -> float:
-        """Return the learning rate of a step, counted from 0, of a run of `steps` steps."""
+        """Return the learning rate at step `step`, counted from 0, of a run of `steps` steps."""
         if not self.drops:
             return cosine_rate(peak, 0, steps, step)
         return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
 
     def norm_momentum(self, images: int, batch: int) -> float | None:
-        """Return the fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: unchanged."""
+        """Return the `momentum` of batch norms, the fraction of running statistics replaced in a step; None: unchanged."""
         return min(10 * batch / images, 0.1) if self.follows_epoch else None
 
 
@@ -164,5 +166,5 @@ OF_SETS = {"imagenet_1pct": "simclr-1pct", "imagenet_10pct": "simclr-10pct"}
 
 
 def recipe_of(given: str | Recipe) -> Recipe:
-    """Return the recipe of this name, or the given recipe."""
+    """Return the recipe with this name; a `Recipe` is returned as it is."""
     return given if isinstance(given, Recipe) else RECIPES[choice("recipe", given, RECIPES)]

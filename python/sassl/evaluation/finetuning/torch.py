@@ -1,7 +1,7 @@
 """The PyTorch engine: sassl's own backbones and any module, on CPUs and GPUs, with several ranks acting as one.
 
-A step computes the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, and the SGD update. Norms
-use the statistics of the whole batch, across all ranks.
+A step computes the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, and the SGD update. Batch
+normalization uses the statistics of the whole batch, across all ranks.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Torch(Tuner):
         threads: number of threads for steps on a CPU; None: this rank's share of the cores.
         device: a torch device, such as "cuda" or "cpu"; None: this process's GPU if there is one, else the CPU.
         precision: "bf16", forward passes in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU, else "float32".
-        seed: seed of the classifier's initial weights, and of random draws of networks, such as dropout.
+        seed: seed of the classifier's initial weights, and of the network's random draws, such as dropout.
 
     Raises:
         TypeError: the model is neither a module nor one of sassl's models.
@@ -135,12 +135,12 @@ class Torch(Tuner):
 
     @torch.no_grad()
     def scores(self, images: NDArray[np.float32]) -> Tensor:
-        """Return scores (N, classes), computed in float32 regardless of the precision of steps."""
+        """Return scores (N, classes), computed in float32 whatever the precision of the steps."""
         self._net.eval()
         return self._scores(self._images(images)).cpu()
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Return all tensors of the network and the optimizer by name, without copies."""
+        """Return all tensors of the network and the optimizer by name, without copying them."""
         names: dict[Tensor, str] = {p: name for name, p in self._net.named_parameters()}
         slots = {
             f"optimizer.{names[p]}.{_SLOT}": held[_SLOT] for p, held in self._optimizer.state.items() if _SLOT in held
@@ -148,13 +148,13 @@ class Torch(Tuner):
         return {**self._net.state_dict(), **slots}
 
     def state(self) -> State:
-        """Return the state of the networks and the optimizer."""
+        """Return the state of the network and the optimizer."""
         tensors = self._tensors().items()
         return {name: x.detach().to("cpu", torch.float32, copy=True).contiguous().numpy() for name, x in tensors}
 
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Restore a `state`."""
+        """Restore a state returned by `state`."""
         own = self._tensors()
         _check(own, state)
         for name, tensor in own.items():
@@ -174,7 +174,7 @@ def _module(model: Any) -> nn.Module:
 
 @torch.no_grad()
 def _features(backbone: nn.Module, size: tuple[int, int]) -> int:
-    """Return the length of a feature vector, which a forward pass determines.
+    """Return the length of a feature vector, as found by a forward pass.
 
     Raises:
         ValueError: the module does not return features.

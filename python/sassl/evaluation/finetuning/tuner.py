@@ -18,12 +18,15 @@ _HEAD, _DEVIATION = "head.0", 0.01
 
 
 class Settings(NamedTuple):
-    """Settings of the optimizer (SGD, as in `torch.optim.SGD`, with weight decay on all trainable parameters) and of norms."""
+    """Settings of the optimizer and of batch norms.
+
+    The optimizer is SGD, as in `torch.optim.SGD`, with weight decay on all trainable parameters.
+    """
 
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
-    #: Fraction of running statistics that norms replace in a step (PyTorch's `momentum`); None: as the network defines it.
+    #: Fraction of the running statistics that batch norms replace in a step (PyTorch's `momentum`); None: the network's own.
     norm_momentum: float | None = None
     #: True to train only the classifier, with the backbone in eval mode.
     frozen: bool = False
@@ -40,26 +43,26 @@ class Tuner(Protocol):
         """Start a run from the pretrained weights, with a classifier from `first_head` and a new optimizer."""
 
     def step(self, images: NDArray[np.float32], targets: NDArray[np.int64], lr: float, number: int) -> SupportsFloat:
-        """Take a step on this process's rows; return the loss over the rows of all processes, before the step.
+        """Take a step on this process's rows; return the mean loss over the rows of all processes, before the step.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W), normalized.
             targets: (N,) class indices.
             lr: the learning rate.
-            number: index of the step, from 0, which seeds the random draws of networks, such as dropout.
+            number: index of the step, from 0, which seeds the network's random draws, such as dropout.
 
         Raises:
             ValueError: images or classes that do not match the network.
         """
 
     def scores(self, images: NDArray[np.float32]) -> Any:
-        """Return scores (N, classes) of images (N, H, W, 3) or (N, 3, H, W), with networks in eval mode."""
+        """Return scores (N, classes) of images (N, H, W, 3) or (N, 3, H, W), with the network in eval mode."""
 
     def state(self) -> State:
         """Return everything that a later run needs to resume."""
 
     def load_state(self, state: State) -> None:
-        """Restore a `state`.
+        """Restore a state returned by `state`.
 
         Raises:
             ValueError: the state does not match the network.
@@ -67,7 +70,7 @@ class Tuner(Protocol):
 
 
 def first_head(features: int, classes: int, seed: int) -> State:
-    """Return the initial weights of a classifier of features, which are the same for all engines."""
+    """Return the initial weights of a classifier, which depend on these arguments alone, and not on the engine."""
     weight = _DEVIATION * np.random.default_rng(seed).standard_normal((classes, features))
     return {f"{_HEAD}.weight": weight.astype(np.float32), f"{_HEAD}.bias": np.zeros(classes, np.float32)}
 

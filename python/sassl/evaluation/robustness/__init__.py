@@ -1,4 +1,4 @@
-"""Robustness: shape bias, and accuracy on corrupted, drawn or newly collected images.
+"""Robustness: shape bias, and accuracy on corrupted images, sketches and newly collected images.
 
     from sassl.evaluation import Preprocessing, extract, robustness
 

@@ -33,7 +33,7 @@ CATEGORIES = {
     "truck": numbers("555 569 656 675 717 734 864 867"),
 }
 NAMES = tuple(CATEGORIES)
-#: The category by folder name: that of an ImageNet class, or the category's own.
+#: The category by folder name, which is that of an ImageNet class or the category's own.
 CATEGORY_OF = {WNIDS[number]: name for name, held in CATEGORIES.items() for number in held} | dict(
     zip(NAMES, NAMES, strict=True)
 )
@@ -50,7 +50,7 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
         classes: the names of the K columns: ImageNet's folders, or categories.
 
     Raises:
-        ValueError: another shape; values that are not probabilities; `classes` has none that belongs to a category.
+        ValueError: another shape; values that are not probabilities; none of `classes` belongs to a category.
     """
     rows = np.asarray(probabilities)
     if rows.ndim != 2 or rows.shape[1] != len(classes):
@@ -64,7 +64,7 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
 
 
 def category_means(rows: Array, classes: Sequence[str]) -> tuple[Array, list[str]]:
-    """Return the mean over each category's columns, and the names of the categories, those without a column left out.
+    """Return the means over the columns of each category that has any, and the names of these categories.
 
     Args:
         rows: (N, K).

@@ -40,8 +40,8 @@ def corruption_error(
         clean: the error on uncorrupted images in per cent, for the relative mCE; None: unknown.
 
     Returns:
-        "mean_error", the plain mean over the 15; "mce"; "relative_mce", for which both clean errors must be known: the increase
-        of the error by corruptions, relative to that of the reference; "clean_error"; "corruptions", each with its "errors",
+        "mean_error", the plain mean over the 15; "mce"; "relative_mce", the increase of the error by corruptions, relative to
+        that of the reference (None unless both clean errors are known); "clean_error"; "corruptions", each with its "errors",
         their mean as "error", and its corruption error as "ce"; and the name of the "reference". Means are None unless all 15
         corruptions are given.
 
@@ -86,19 +86,19 @@ def imagenet_c(
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: corruptions to measure; None: the 15 that means require, and those of the four extra ones that are there.
+        corruptions: corruptions to measure; None: the 15 that means require, and any of the four extra ones that are there.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
-        The result of `corruption_error`, with "interval", the central 95 % of the "mce" (or of the "mean_error" without a
-        reference) by the bootstrap over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies
-        over the 15 corruptions; "split"; "n", the number of images at each severity; "ways", the number of possible answers; a
+        The result of `corruption_error`, with "interval", the 95 % bootstrap interval of the "mce" (or, without a reference, of
+        the "mean_error") over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies over the
+        15 corruptions; "split"; "n", the number of images at each severity; "ways", the number of possible answers; a
         description of the head; and images that could not be read. A mean is None unless all 15 are measured, and "top5" also
         if there are fewer than five possible answers.
 
     Raises:
-        OSError, ValueError: a corruption or a severity that is missing, or whose images differ from severity 1; an image that
-            cannot be read; a class unknown to the head.
+        OSError, ValueError: a corruption or a severity that is missing, or that has more or fewer images than the first; an
+            image that cannot be read; a class unknown to the head.
     """
     return _of_folders(judge, "ImageNet-C", root, corruptions, (ALEXNET, clean), 50_000)
 
@@ -115,11 +115,12 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
 def cifar_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, as the set's author does.
+    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, which the set's author reports.
 
     Args:
         judge: a `Classifier` or a `Probe`.
-        root: the folder of `gaussian_noise.npy` and so on, (50000, 32, 32, 3) uint8 in order of severity, and of `labels.npy`.
+        root: the folder with `labels.npy`, and with `gaussian_noise.npy` and so on, each (50000, 32, 32, 3) uint8 in order of
+            severity.
         corruptions: see `imagenet_c`.
         classes: class names by label, which are matched with those of the judge; if the judge has no class names, labels are
             matched. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
@@ -248,9 +249,9 @@ def _measured(
 
 
 def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
-    """Return the central 95 % of the mCE, or of the mean error, over resampled images with all of their corruptions.
+    """Return the 95 % bootstrap interval of the mCE, or of the mean error, over images, each drawn with all of its corruptions.
 
-    The result is None if every draw lacks images of some corruption and severity, because they could not be read.
+    The result is None if every draw has a corruption and severity without any image, because images could not be read.
     """
     keys = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     places = {name: i for i, name in enumerate(dict.fromkeys(name for key in keys for name in answers[key].names))}

@@ -85,11 +85,12 @@ def shape_bias(
             with all of its images. None: no interval.
 
     Returns:
-        "shape_bias"; "interval", its central 95 % by the bootstrap over sources; "shape_accuracy" and "texture_accuracy", over
-        the "n" images whose cues differ; "shape", "texture" and "other", the numbers of such answers; "n_without_conflict", the
-        number of images whose cues agree, which are excluded from everything else, and "accuracy_without_conflict", theirs;
-        "mean_category_bias", the mean of the categories' biases, which is a different measure; and "categories", by shape, each
-        with its n, shape, texture and shape_bias. A bias is None if no answer follows either cue.
+        "shape_bias"; "interval", its 95 % bootstrap interval over sources; "shape_accuracy" and "texture_accuracy", over the
+        "n" images whose cues differ; "shape", "texture" and "other", the numbers of answers that follow the shape, the texture
+        and neither; "n_without_conflict", the number of images whose cues agree, which are excluded from everything else, and
+        "accuracy_without_conflict", the accuracy on them; "mean_category_bias", the mean of the categories' biases, which is a
+        different measure; and "categories", by shape, each with its "n", "shape", "texture" and "shape_bias". A bias is None if
+        no answer follows either cue, and an accuracy is None if it is over no images.
 
     Raises:
         ValueError: different lengths, or an unknown category.
@@ -135,9 +136,9 @@ def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | 
         first, second: the category of each answer, by image name: "answers" of `cue_conflict`.
 
     Returns:
-        "difference" in percentage points; "interval", its central 95 % by the bootstrap over sources, as in `shape_bias`, with
-        the same draws for both networks; "shape_bias", a list of both; and "n", the number of images whose cues differ. Values
-        are None if no answer follows either cue.
+        "difference" in percentage points; "interval", its 95 % bootstrap interval over sources, as in `shape_bias`, with the
+        same draws for both networks; "shape_bias", a list of both; and "n", the number of images whose cues differ. A bias is
+        None if no answer follows either cue, and the difference is then None too.
 
     Raises:
         ValueError: different images, or a name that states no cues.
@@ -168,11 +169,13 @@ def _decided(answer: str | None, one: Cues) -> tuple[bool, bool]:
 
 
 def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """Return the central 95 % of a bias, or of the difference of two, over resampled sources with all of their images.
+    """Return the 95 % bootstrap interval of a bias, or of the difference of two; None if no draw has one.
+
+    Sources are resampled, each with all of its images.
 
     Args:
         sources: the source of each of n images.
-        decided: for one network or two, (n, 2) whether an answer follows the shape, and the texture.
+        decided: for one network or two, (n, 2) bool: whether each answer follows the shape, and whether it follows the texture.
     """
     if not len(sources):
         return None
@@ -195,9 +198,9 @@ def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[floa
 def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the shape bias of a network on a folder in Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
 
-    Images of the network's input size are used as they are; of others, the largest centre square is resized. If the judge knows
-    fewer than 16 categories, images with a cue of another category are left out: a bias among k categories, with a chance level
-    of 1 / k, is not comparable to one among 16.
+    Images of the network's input size are used as they are; otherwise, an image's largest centre square is resized. If the
+    judge knows fewer than 16 categories, images with a cue of another category are left out: a bias among k categories, with a
+    chance level of 1 / k, is not comparable to one among 16.
 
     Args:
         judge: a `Classifier` or a `Probe`; its answers become categories.
@@ -205,8 +208,8 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
 
     Returns:
         The result of `shape_bias`, with "answered_among", the possible answers, and "ways", their number; "n_outside", the
-        number of images left out for their categories; a description of the head; images that could not be read; and "answers",
-        the category that is predicted for each image, by its name.
+        number of images left out because of their categories; a description of the head; images that could not be read; and
+        "answers", the predicted category by image name.
 
     Raises:
         OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a judge none of whose classes

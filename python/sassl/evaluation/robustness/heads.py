@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Answers(NamedTuple):
     """Predicted classes ("answers") for each image that could be read."""
 
-    #: (n, up to 5) answers, best first: indices of `classes`, or class labels if `classes` is None.
+    #: (n, up to 5) answers, best first: indices into `classes`, or class labels if `classes` is None.
     ranked: NDArray[np.int64]
     #: (n,) correct answers.
     targets: NDArray[np.int64]
@@ -95,10 +95,10 @@ class Judge:
         return [self._answered(images, allowed, uncropped) for images in sets]
 
     def of_categories(self) -> Self:
-        """Return the same judge with Geirhos' categories as its answers.
+        """Return a copy with Geirhos' categories as its answers.
 
         Raises:
-            ValueError: none of its classes belongs to a category.
+            ValueError: none of the judge's classes belongs to a category.
         """
         raise NotImplementedError
 
@@ -167,7 +167,7 @@ class Classifier(Judge):
         self._columns = self.classes
 
     def of_categories(self) -> Self:
-        """Return a copy that answers with the category of the largest mean probability, see `decisions`."""
+        """Return a copy that answers with the category of the largest mean probability; see `decisions`."""
         if self._columns is None:
             raise wrong("classes", None, "names, of ImageNet's folders or of categories")
         judge = copy(self)

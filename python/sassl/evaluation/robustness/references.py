@@ -1,4 +1,4 @@
-"""Published errors of reference networks on corrupted images, by which a corruption error is divided."""
+"""Published errors of reference networks on corrupted images, by which the errors of other networks are divided."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from .variants import imagenet_r, imagenet_sketch, imagenet_v2, stylized_imagene
 
 
 class RobustnessSet(NamedTuple):
-    """A row of the table."""
+    """A set: its folders, the function that evaluates it, and the values that papers report."""
 
     #: The function that returns the result of a judge on the folder.
     measure: Callable[[Judge, File], dict[str, Any]]
@@ -49,7 +49,7 @@ SETS = {
 
 
 def find(root: File) -> list[tuple[str, Path]]:
-    """Return the sets in a folder, in the order of `SETS`: names and paths. A set may occur more than once.
+    """Return the names and paths of the sets in a folder, in the order of `SETS`. A set may occur more than once.
 
     Raises:
         OSError: the folder cannot be read.

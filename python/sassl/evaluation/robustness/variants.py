@@ -14,7 +14,7 @@ from ..imagenet import IMAGENET_R, WNIDS
 from .heads import Answers, Judge
 from .sets import Part, class_of, counted, lost
 
-#: ImageNet-V2's three variants, each of which is a part of its folder's name.
+#: ImageNet-V2's three variants, as they occur in the names of their folders.
 V2_VARIANTS = ("matched-frequency", "threshold0.7", "top-images")
 
 
@@ -41,9 +41,9 @@ class ClassFolder(ImageFolder):
 
 
 class ImageNetV2(ImageFolder):
-    """ImageNet-V2, whose folders are named by class index, 0 to 999. The classes are renamed to ImageNet's folders.
+    """ImageNet-V2, whose folders are named by class index, 0 to 999. The classes are named by ImageNet's folders instead.
 
-    (If folders were numbered in alphabetical order, as usual, folder 10 would be class 2.)
+    An `ImageFolder` would number the folders in alphabetical order, so that folder 10 would be class 2.
 
     Raises:
         OSError: the folder cannot be read.
@@ -72,7 +72,7 @@ def accuracy(answers: Answers) -> dict[str, Any]:
         answers: answers of a `Judge`.
 
     Returns:
-        "n"; "ways", the number of possible answers; "top1" with its "interval", the central 95 % by the bootstrap over images;
+        "n"; "ways", the number of possible answers; "top1" with its "interval", the 95 % bootstrap interval over images;
         "top5", None if there are fewer than five possible answers; "mean_per_class", over the classes that have images; and
         "classes", each with "n", the number of its images, and "right", the number of correct answers.
     """
@@ -101,11 +101,12 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
     Args:
         judge: a `Classifier` or a `Probe`; scores of other classes are ignored.
         root: the folder `imagenet-r`.
-        imagenet: the folder of ImageNet's validation images: those of the same 200 classes are evaluated as well; None: none.
+        imagenet: the folder of ImageNet's validation images, of which those of the same 200 classes are evaluated as well;
+            None: only ImageNet-R is.
 
     Returns:
         The result of `accuracy`, with a description of the head and images that could not be read; with `imagenet` also
-        "imagenet_top1", the top-1 accuracy there, and "gap", by how much "top1" is lower.
+        "imagenet_top1", the top-1 accuracy on ImageNet's images, and "gap", by how much "top1" is lower than that.
 
     Raises:
         OSError, ValueError: a folder in another layout; an image that cannot be read; a class unknown to the head.

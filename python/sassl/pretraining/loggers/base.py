@@ -21,7 +21,7 @@ class Begun:
         folder: the run's folder; None: the run has none.
         step: the number of completed steps, 0 for a new run.
         history: the rows of the completed epochs.
-        kept: for a resumed run, the value that `begin` returned at its start; else None.
+        kept: the value that this logger's `begin` last returned, if the run has a folder and resumes from it; else None.
     """
 
     settings: dict[str, Any]
@@ -33,7 +33,7 @@ class Begun:
 
 @runtime_checkable
 class Logger(Protocol):
-    """The protocol of loggers. Only rank 0 calls them, in the thread of `fit`.
+    """The protocol of loggers. Their methods are called on rank 0 only, in the thread of `fit`.
 
     An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. Other errors, and
     all errors of a resumed run, are printed once, and the run continues. If a call takes long to fail, the logger is not called
@@ -41,7 +41,7 @@ class Logger(Protocol):
     """
 
     def begin(self, run: Begun) -> Any:
-        """Start logging, before the first step; the result, a JSON value, is `run.kept` when a run in a folder resumes."""
+        """Start logging, before the first step; the result, a JSON value, becomes `run.kept` if a run in a folder resumes."""
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Log the values of a step, counted from 1 over the whole run: loss, lr, the method's metrics, and timings.
@@ -56,7 +56,7 @@ class Logger(Protocol):
         """Stop logging, after the last step; `outcome` is "finished", "stopped" (by a signal or time limit) or "failed"."""
 
 
-#: All loggers of this package, by name; each file adds its own, and other packages may add theirs.
+#: All loggers, by name; each file of this package adds its own, and other packages may add theirs.
 LOGGERS: dict[str, Callable[[], Logger]] = {}
 
 

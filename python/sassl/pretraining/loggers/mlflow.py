@@ -18,7 +18,7 @@ _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow:
-    """Logs to a run of MLflow, which continues under the same id when pretraining resumes from its folder.
+    """Logs to an MLflow run, which continues under the same id when pretraining resumes from its folder.
 
     If an MLflow run is active already, it is used, and stays active afterwards. The environment variables MLFLOW_TRACKING_URI,
     MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME apply. Settings are logged as parameters, truncated to 500 characters.

@@ -11,7 +11,7 @@ from ..._sassl import write_file
 from ..history import History, rows_of
 from .base import LOGGERS, Begun
 
-#: Do not follow links.
+#: Flags of `os.open`: append, and do not follow links.
 _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 

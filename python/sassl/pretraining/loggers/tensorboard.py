@@ -10,7 +10,7 @@ from typing import Any
 
 from .base import LOGGERS, Begun, need
 
-#: The indices of this process's event files.
+#: A counter of this process's event files, which makes their names unique.
 _FILES = itertools.count()
 
 
@@ -40,7 +40,7 @@ class TensorBoard:
         self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        """Write an event; after a failure, it is written again with the next event, so that the file stays readable."""
+        """Write an event; after a failure, it is written again before the next event, so that the file stays readable."""
         self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:

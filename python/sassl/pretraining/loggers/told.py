@@ -38,7 +38,7 @@ class Loggers:
         self._has_failed: set[int] = set()
 
     def begin(self, settings: dict[str, Any], folder: Path | None, step: int, history: History, resume: bool) -> None:
-        """Begin all loggers; errors of the caller are raised, other failures are reported in a line."""
+        """Begin all loggers; in a new run, errors of the caller are raised; all other failures are reported in a line."""
         path = None if folder is None else folder / KEPT
         before = read_kept(path) if path is not None and resume else {}
         kept: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class Loggers:
                 self._warn(f"{_line(error)}; loggers will start over when the run resumes")
 
     def _name(self, logger: Logger) -> str:
-        """A logger's name, or else that of its class, with a number from the second logger of this name on."""
+        """A logger's name, or else that of its class; the second and later loggers of the same name also have a number."""
         names = [getattr(one, "name", type(one).__name__) for one in self._asked]
         at = next(i for i, one in enumerate(self._asked) if one is logger)
         before = names[:at].count(names[at])

@@ -12,11 +12,11 @@ _SECONDS = 60.0
 
 
 class WandB:
-    """Logs to a run of Weights & Biases, which continues under the same id when pretraining resumes from its folder.
+    """Logs to a Weights & Biases run, which continues under the same id when pretraining resumes from its folder.
 
     If a wandb run is open already, it is used, and stays open afterwards. WANDB_PROJECT (default "sassl"), WANDB_ENTITY,
     WANDB_MODE=offline and wandb's other environment variables apply. `step/loss` and the like are plotted over "step",
-    `epoch/loss` over "epoch", so that steps that are repeated after a kill are drawn at the same place.
+    `epoch/loss` over "epoch", so that steps repeated after a kill are drawn at the same place.
 
     Args:
         options: further keywords of `wandb.init`, such as project, name or tags, which override the defaults here.
@@ -39,7 +39,7 @@ class WandB:
         project = os.environ.get("WANDB_PROJECT") or "sassl"
         options = {"project": project, "config": run.settings, "id": run.kept}
         options["resume"] = None if run.kept is None else "allow"
-        # Otherwise its end waits forever for a lost network, and a job is killed before it can be requeued.
+        # Otherwise `finish` waits forever if the network is lost, and a job is killed before it can be requeued.
         if "finish_timeout" in getattr(wandb.Settings, "model_fields", {}) and "WANDB_FINISH_TIMEOUT" not in os.environ:
             options["settings"] = {"finish_timeout": _SECONDS, "finish_timeout_raises": True}
         if run.folder is not None:

@@ -1,5 +1,7 @@
-"""The methods, one per file: settings, recipe of the views, presets and class. Each file is imported here, and registers its
-method."""
+"""The methods, one per file: settings, recipe of the views, presets and class.
+
+Each file is imported here, and registers its method.
+"""
 
 from __future__ import annotations
 

@@ -52,11 +52,11 @@ class Pretraining(Encoding, Weights):
         """Create the model with its backbone, heads and optimizer.
 
         Args:
-            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch" also a model of
-                timm or torchvision, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (with its keywords in
-                `arch_settings`), or a torch.nn.Module from images (N, 3, H, W) to features (N, `features`), of which a copy is
-                trained.
-            preset: one of this method's names in `PRESETS`; None: the method's own name.
+            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch", also a timm or
+                torchvision model, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (with its keywords in
+                `arch_settings`), or a torch.nn.Module that maps images (N, 3, H, W) to features (N, `features`); a copy of the
+                module is trained.
+            preset: the name of one of this method's presets in `PRESETS`; None: the preset with the method's own name.
             style: the style of the left view: a `SASSL`, or a value of its argument `styles`, such as "default" or a folder;
                 None: no style. Styles without a name, such as images in memory, are stored in the run's folder.
             input_size: side of the views in pixels, or (height, width); None: the preset's.
@@ -113,7 +113,7 @@ class Pretraining(Encoding, Weights):
         self.engine = (ENGINES[choice("engine", engine, ENGINES)] if isinstance(engine, str) else engine)(
             config, threads
         )
-        #: A list of a dict for each epoch: epoch, loss, lr, images per second, the method's metrics, a monitor's accuracies.
+        #: A list with a dict for each epoch: epoch, loss, lr, images per second, the method's metrics, a monitor's accuracies.
         self.history = History()
 
     @classmethod
@@ -127,12 +127,12 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
-        """Build a model from settings, including its style; `Pretraining.from_config` accepts those of any method.
+        """Build a model, including its style, from settings; `Pretraining.from_config` accepts settings of any method.
 
         Args:
             config: the settings.
-            styles: the styles, if the settings do not name them, or if their file has moved, such as the file
-                `styles.safetensors` in a run's folder.
+            styles: the styles, or the path of their file, such as `styles.safetensors` in a run's folder, if the settings do
+                not name them or their file has moved.
             init: whether to load the initial weights that the settings name; False for a run that resumes from its checkpoint.
             arch: the module, if the backbone is one, since settings record only its class.
             threads, engine: as in the constructor.
@@ -187,27 +187,27 @@ class Pretraining(Encoding, Weights):
                 images; `views={"normalize": "not known"}` accepts any values. An epoch has `len(data)` batches: if `data`
                 yields more, they are ignored, and if it yields fewer, the epoch ends early, both with a warning.
             epochs: total epochs of the run, including those before a resume; None: those of `config`, which `fit` leaves
-                unchanged (the attribute `run` has the settings of the last run). On a resume, a larger number prolongs the run,
-                which is printed, and recorded in `run.json`.
+                unchanged (the attribute `run` has the settings of the last run). On a resume, a larger number prolongs the run;
+                this is printed, and recorded in `run.json`.
             batch_size: images per batch over all ranks, by which the learning rate is scaled, even for a smaller last batch;
                 None: that of `data` if it yields batches, else that of `config`.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch; None: nothing is written.
-            resume: whether to resume from the folder's last checkpoint, or start a new run if there is none; bit-exact if the
-                data are a `TwoViewLoader` or images for one.
-            keep: the number of checkpoints to keep, the newest ones.
-            checkpoint_every: the interval, in steps, between additional checkpoints in long epochs; None: none.
+            resume: whether to resume from the folder's last checkpoint, or start a new run if there is none; bit-exact if
+                `data` is a `TwoViewLoader`, or images, from which `fit` creates one.
+            keep: how many of the newest checkpoints to keep.
+            checkpoint_every: the interval, in steps, of additional checkpoints for long epochs; None: no additional ones.
             on_error: as in `TwoViewLoader`: "raise", or "report", which replaces an unreadable image by another and prints a
                 line.
-            monitor: labelled images or a `Monitor`, which measures the accuracy of the features after some epochs. Its failures
-                are printed, and the run continues; classes that do not match the training images' raise a ValueError before
-                the run begins.
+            monitor: labelled images or a `Monitor`, which measures the accuracy of the features after some epochs. A failed
+                measurement is printed, and the run continues, unless an image is unreadable and `on_error` is "raise". Classes
+                that do not match those of the training images raise a ValueError before the run begins.
             loggers: additional logging: a name, such as "tensorboard", "csv" (a row every tenth step), "wandb" or "mlflow", a
                 `sassl.pretraining.Logger`, or a list of these. Failures during the run are printed, and the run continues.
             time_limit: the maximum duration of this call, in Slurm's format ("3:50:00"; "30" means minutes) or as a
                 `timedelta`; the run ends with a checkpoint after the last step that fits. None: no limit.
             on_epoch: called with this object and the epoch's row in the history.
             on_step: called with this object and the values of the step: step and epoch, counted from 1, loss, lr, and more.
-            quiet: whether to print only failures, and no progress bar or other lines.
+            quiet: whether to print only failures: no progress bar, and no other lines.
 
         Raises:
             TypeError, ValueError: an argument is invalid; the batches or the checkpoint do not match the settings; the loss is
@@ -337,10 +337,10 @@ class Pretraining(Encoding, Weights):
             path: the checkpoint.
             style: a style for later calls to `fit`, as in the constructor, instead of the checkpoint's. None: `fit` uses the
                 style in the checkpoint's settings, with the styles of `styles.safetensors` next to it if there is such a file.
-                Only `fit` needs the style, and operations that are not registered.
+                The style and unregistered operations are not needed before `fit`.
             arch: the module, if the backbone is one; the checkpoint's weights are loaded into a copy.
-            threads, engine: as in the constructor; a checkpoint can be loaded by any engine with the same tensors. Without an
-                engine: "native", or "torch" for timm's and torchvision's models and for modules.
+            threads, engine: as in the constructor; any engine with the same tensors can load a checkpoint. With `engine=None`:
+                "native", or "torch" for timm's and torchvision's models and for modules.
 
         Raises:
             OSError: the file cannot be read.

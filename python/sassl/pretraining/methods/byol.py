@@ -19,7 +19,8 @@ class BYOLSettings(MomentumSettings):
     Attributes:
         dim: dimension of a projection.
         hidden_dim: hidden dimension of the projector and the predictor.
-        last_bias: whether the last layers of both have a bias: false in the paper's code, true in lightly's.
+        last_bias: whether the last layers of the projector and the predictor have a bias: false in the paper's code, true in
+            lightly's.
         splits: number of parts of the batch, each with its own batch-norm statistics, as on devices without synchronized norms.
         loss_scale: a factor for the paper's loss, which is the sum of 2 - 2 cos over both directions; 0.25 gives the gradient
             of the mean of two negative cosines.
@@ -65,8 +66,8 @@ _BYOL = Config(
 _BYOL_300 = _BYOL.changed(epochs=300, encoder_momentum=0.99, lr=0.3, weight_decay=1e-6)
 
 PRESETS = {
-    # No published run: the settings for 300 epochs, with a batch of 256 and its learning rate. (Table 16 has 71.8 % at a batch
-    # of 256, but with gradients averaged over 16 steps, so that each update is of 4096 images.)
+    # No published run: the settings for 300 epochs, with a batch of 256 and the learning rate scaled to it. (Table 16 has
+    # 71.8 % at a batch of 256, but with gradients averaged over 16 steps, so that each update is of 4096 images.)
     "byol": _BYOL_300.changed(batch_size=256),
     # Appendix G: 73.7 %, the published recipe for small batches.
     "byol-512": _BYOL.changed(batch_size=512, lr=0.4, encoder_momentum=0.9995),

@@ -22,9 +22,10 @@ class MoCoSettings(MomentumSettings):
         dim: dimension of a key.
         queue_size: number of keys in the queue.
         temperature: temperature T of the softmax.
-        splits: number of parts of the batch, each with its own batch-norm statistics, among which keys are shuffled; they stand
-            for the devices in the paper.
-        symmetric: whether each view is the query once, and the loss the sum of both directions; False: only the left view is.
+        splits: number of parts of the batch, which stand for the devices in the paper: each has its own batch-norm statistics,
+            and keys are shuffled among them.
+        symmetric: whether each view is the query once, and the loss is the sum of both directions; False: only the left view is
+            a query.
         mlp: whether the projector has two layers with a ReLU between them, instead of one layer.
     """
 
@@ -62,7 +63,7 @@ class MoCoSettings(MomentumSettings):
         return self.views_learnt * rows * (self.queue_size + 1)
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss for choosing the positive key at random among itself and the keys in the queue."""
+        """The loss of a uniform guess among the positive key and all keys in the queue; twice that if symmetric."""
         return self.views_learnt * log(self.queue_size + 1), f"{'2 ' if self.symmetric else ''}ln(queue_size + 1)"
 
 

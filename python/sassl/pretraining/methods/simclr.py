@@ -52,7 +52,7 @@ class SimCLRSettings(MethodSettings):
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss for choosing a view's counterpart at random among all other views."""
+        """The loss of a uniform guess among all other views of the batch, one of which is the view's counterpart."""
         return log(2 * batch_size - 1), "ln(2 batch_size - 1)"
 
 
@@ -76,7 +76,7 @@ _SIMCLR = Config(
 )
 
 PRESETS = {
-    # Table B.1: 64.3 % at this batch, 66.8 % at 4096.
+    # Table B.1: 64.3 % at this batch size, 66.8 % at 4096.
     "simclr": _SIMCLR.changed(epochs=200, batch_size=256),
     **{f"simclr-{epochs}": _SIMCLR.changed(epochs=epochs) for epochs in (100, 200, 400, 800, 1000)},
     # lightly's `cifar10_benchmark.py`. Its convolutions are initialized like `torch.nn.Conv2d`, ours like torchvision's; both

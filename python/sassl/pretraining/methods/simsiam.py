@@ -19,7 +19,7 @@ class SimSiamSettings(MethodSettings):
     Attributes:
         dim: dimension of projections and predictions.
         hidden_dim: hidden dimension of the projector.
-        layers: number of linear layers in the projector, each with a batch norm, the last of them without gamma and beta.
+        layers: number of linear layers in the projector, each with a batch norm; the last norm has no gamma and beta.
         predictor_dim: hidden dimension of the predictor, which has two layers.
         splits: number of parts of the batch, each with its own batch-norm statistics, as on devices without synchronized norms.
         fix_predictor_lr: whether the predictor keeps the peak learning rate instead of following the schedule.
@@ -52,7 +52,7 @@ class SimSiam(Pretraining):
 
 
 # facebookresearch/simsiam `main_simsiam.py --fix-pred-lr`: ResNet-50, 100 epochs, batch 512, norms over all of it; the views
-# are MoCo v2's. The projector's hidden layers are as wide as the backbone's features there, 2048 of a ResNet-50.
+# are MoCo v2's. There, the projector's hidden layers are as wide as the backbone's features, 2048 for a ResNet-50.
 _SIMSIAM = Config(
     SimSiamSettings(),
     backbone=Backbone("resnet50", {"zero_init_residual": True}),

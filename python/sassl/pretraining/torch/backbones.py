@@ -1,4 +1,4 @@
-"""Backbones with torchvision's layers and names, without classifiers, which do not need torchvision; and heads."""
+"""Backbones with torchvision's layers and names, but no classifiers, which work without torchvision; and heads."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def head(
     last_norm: bool = False,
     last_affine: bool = True,
 ) -> nn.Sequential:
-    """Build linear layers with ReLUs between them, and norms before the ReLUs; the first of `sizes` is that of the input."""
+    """Build linear layers with optional norms, and ReLUs between them; `sizes` are the input dimension and each output's."""
     layers = []
     for n, (inputs, outputs) in enumerate(pairwise(sizes)):
         is_last = n + 2 == len(sizes)

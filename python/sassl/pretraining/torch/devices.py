@@ -63,8 +63,9 @@ def are_begun(devices: str) -> bool:
 def launch(processes: int, words: Sequence[str]) -> int:
     """Run `sassl` with the arguments `words` in several processes, the ranks of one run; return the exit code.
 
-    It is 0, or the code of the first process that fails. A signal is forwarded to all processes, and gives 75 if the run should
-    be resumed, else 130. If a process is killed, the others are ended, and a line reports it.
+    The exit code is 0, or that of the first process that failed. If a process was killed, the others are ended, a line reports
+    it, and the exit code is 1. A signal is forwarded to all processes; the exit code is then 75 if the run should be resumed,
+    else 130.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     asked: dict[str, Any] = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...distributed.collectives import World
 
-#: The name of the step count in checkpoints, and the base in which it is stored as two floats: one float32 cannot hold 48 bits.
+#: The name of the step count in checkpoints, and the base in which two floats store it: one float32 is exact only up to 2^24.
 _NAME, _LOW = "draws.steps", 1 << 20
 
 

@@ -32,7 +32,7 @@ from .views import loading
 
 
 class TorchEngine(Engine):
-    """The engine that `options.Torch` builds, whose fields are the keyword arguments.
+    """The engine built by `options.Torch`; the fields of `options.Torch` are passed as this constructor's keyword arguments.
 
     Args:
         config: the settings of the run.
@@ -151,7 +151,7 @@ class TorchEngine(Engine):
         self._method.check_batch(batch)
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """The loader's settings for half-finished views, if the device completes them."""
+        """The loader's keywords for half-finished views, if the device completes them; else an empty dict."""
         return loading(transform, self._where, self.device, self._world.size)
 
     def views(self, batch: Any) -> tuple[Any, Any]:
@@ -208,7 +208,7 @@ class TorchEngine(Engine):
             torch.autograd.backward(made, gradients)
 
     def _look(self, told: Told, changed: bool = False) -> None:
-        """Check that the loss of a step is finite; `changed` is whether the step has already changed the weights."""
+        """Check that the loss of a step is finite; `changed` states whether the step has already changed the weights."""
         try:
             told.read()
         except ValueError:
@@ -231,7 +231,7 @@ class TorchEngine(Engine):
         return Features(features.clone() if self._replays else features)
 
     def _share_running(self) -> None:
-        """Average running statistics over ranks: they are linear in the parts' statistics, so this gives the global batch's.
+        """Average running statistics over ranks; since they are linear in the parts' statistics, this gives the global batch's.
 
         Called after the backward pass, which may need the values from the forward pass.
         """
@@ -279,7 +279,7 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Backbone features of images, in float32 regardless of the precision of steps."""
+        """Backbone features of images as float32, computed without autocast, whatever the precision of steps."""
         self._check_whole()
         backbone = self._method.backbone
         backbone.eval()

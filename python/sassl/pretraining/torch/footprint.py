@@ -1,4 +1,4 @@
-"""An estimate of the memory of a step of the torch engine, obtained before a run by a step on fake tensors."""
+"""An estimate, before a run, of the memory that a step of the torch engine needs, obtained by a step on fake tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .methods import METHODS, Forward, Method
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A dispatch mode that counts the bytes of tensors created in it, and their peak; those in `there` are not counted."""
+    """A dispatch mode that counts the current and peak bytes of tensors created within it; those in `there` do not count."""
 
     def __init__(self, there: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -54,17 +54,17 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
     The keyword arguments are as in `Torch`.
 
     Raises:
-        ValueError: the method or the backbone is unknown; the number of pieces is invalid.
+        ValueError: the method or the backbone is unknown; the backbone has no blocks for checkpointing.
     """
     if config.method.name not in METHODS:
         raise ValueError(f'method must be one of {", ".join(METHODS)} for engine="torch", got {config.method.name!r}')
     dtype = torch.float64 if precision == "float64" else torch.float32
-    # Two pieces represent all, and norms over parts keep as much memory as norms over the whole batch.
+    # Two pieces stand for any larger number, and norms over the parts of a piece keep as much memory as norms over all of it.
     pieces = min(accumulate, 2)
     rows = -(-rows // accumulate) * pieces
-    whole = config.changed(splits=1) if hasattr(config.method, "splits") else config
+    changed = config.changed(splits=pieces) if hasattr(config.method, "splits") else config
     with torch.random.fork_rng(devices=[]):
-        method = METHODS[config.method.name](whole, World())
+        method = METHODS[config.method.name](changed, World())
     with FakeTensorMode(allow_non_fake_inputs=True):
         _fake(method, dtype)
         method.pieces = pieces

@@ -130,7 +130,7 @@ def build(backbone: Backbone) -> nn.Module:
 
 
 def published(family: str, name: str, weights: Any) -> nn.Module:
-    """Build a model with published weights, which are downloaded or in its family's cache, and without its classifier.
+    """Build a model without its classifier, with published weights from its family's cache or a download.
 
     Args:
         family, name: the model's family and name.

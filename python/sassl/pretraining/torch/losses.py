@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Disable autocast in a function: products with a queue in bfloat16 change the loss by 0.5 %, and its gradient by 1.7 %."""
+    """Disable autocast in a function: in bfloat16, products with a queue change the loss by 0.5 % and its gradient by 1.7 %."""
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -45,7 +45,7 @@ def normalized(z: Tensor) -> Tensor:
 
 @_in_full
 def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int) -> tuple[Tensor, Tensor]:
-    """InfoNCE (He et al. 2020, equation 1) of normalized rows, and the fraction of queries nearer to k than to any older key.
+    """InfoNCE (He et al. 2020, equation 1) of normalized rows, and the fraction of queries nearest to their own positive key.
 
     Row i of `k` is the positive key of row i of `q`; the keys in `queue` are the negatives.
     """
@@ -82,7 +82,7 @@ def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor
 
 @_in_full
 def directions(z: Tensor) -> Tensor:
-    """The sums over rows that `spread` needs, (2, dim) float64; those of ranks are to be added."""
+    """The sums over this rank's rows that `spread` needs, (2, dim) float64; the caller sums them over ranks."""
     z = normalize(full(z.detach())).double()
     return torch.stack([z.sum(0), z.square().sum(0)])
 

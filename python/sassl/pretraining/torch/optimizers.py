@@ -19,9 +19,9 @@ _EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relati
 
 
 class Lars(Optimizer):
-    """LARS: `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`; no scaling by |p| / |u| if either is 0.
+    """LARS: `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`.
 
-    In groups whose "adapted" is false, `u = g`.
+    The second step is skipped if |p| or |u| is 0. In groups whose "adapted" is false, `u = g`.
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float, eta: float) -> None:
@@ -92,8 +92,8 @@ def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, A
 def _spared(network: nn.Module) -> set[str]:
     """The names of biases, parameters of norms, class tokens and position embeddings, by timm's rule.
 
-    These are parameters that have at most one dimension, whose names end in ".bias", or that are listed by the network's
-    `no_weight_decay()`, or in `_EMBEDDINGS` if it has no such method.
+    A parameter is one of these if it has at most one dimension, if its name ends in ".bias", or if its name matches a pattern
+    of the network's `no_weight_decay()`, or of `_EMBEDDINGS` if the network has no such method.
     """
     told = getattr(network, "no_weight_decay", None)
     patterns = list(told()) if callable(told) else [*_EMBEDDINGS, *(f"*.{name}" for name in _EMBEDDINGS)]

@@ -40,7 +40,7 @@ class Torch:
             separate norm statistics, must be a multiple of `accumulate` times the number of ranks. The step is the same up to
             rounding.
         checkpointing: whether blocks of the backbone keep only their inputs, and recompute the rest in the backward pass, which
-            takes less memory and a third more time.
+            takes less memory, but about a third more time.
         group: a process group of torch.distributed whose ranks form one engine; None: the default group if there is one, else
             the one described by the environment of torchrun or srun, which is created here and destroyed when the process ends.
     """
@@ -80,7 +80,7 @@ class Torch:
 
 
 def auto(config: Config, threads: int | None = None, **how: Any) -> Engine:
-    """Build the torch engine if torch is installed, and there is a GPU or only it has the backbone; else the native engine."""
+    """Build the torch engine if it is installed, and there is a GPU or the backbone is third-party; else the native engine."""
     if find_spec("torch") is not None:
         import torch
 

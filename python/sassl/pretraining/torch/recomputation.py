@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """The innermost elements of the `nn.Sequential` and `nn.ModuleList` of a network that have child modules themselves."""
+    """A network's blocks: elements of `nn.Sequential` or `nn.ModuleList` that have children; if nested, only the innermost."""
     found: list[nn.Module] = []
     for child in module.children():
         inner = blocks(child)
@@ -19,7 +19,9 @@ def blocks(module: nn.Module) -> list[nn.Module]:
 
 
 def wrap(backbone: nn.Module, name: str) -> None:
-    """Enable checkpointing for a backbone's blocks; their recomputation would update running statistics again (see `unmoved`).
+    """Enable checkpointing for a backbone's blocks.
+
+    Run the backward pass within `unmoved`, or else the recomputation updates the blocks' running statistics a second time.
 
     Raises:
         ValueError: the backbone has no blocks.

@@ -20,7 +20,7 @@ _COUNTS = 1 << 24
 
 
 def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The tensors of a run by name, which share memory with it, except for some of the method's own state."""
+    """The tensors of a run by name, sharing memory with networks and optimizer; the method's own state may be copied."""
     found = dict(method.state_dict())
     found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
     own = {f"method.{name}": tensor for name, tensor in method.own_state().items()} | (

@@ -11,8 +11,8 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 /// Number of threads in a block.
 const BLOCK: u32 = 256;
 
-/// Maximum number of pixels of a block, unless a view then has more than `PARTS` blocks. In views of up to 2^30 pixels, the
-/// sums of a block are thus below 2^32.
+/// Maximum number of pixels of a block, unless a view would then need more than `PARTS` blocks. In views of up to 2^30 pixels,
+/// the sums of a block are thus below 2^32.
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
@@ -74,7 +74,7 @@ impl DeviceFactor {
     }
 }
 
-/// Up to four factors in order, and whether the view is converted to grayscale at the end.
+/// Up to four colour operations ("factors"), applied in order, and whether the view is converted to grayscale at the end.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Chain {
@@ -122,7 +122,7 @@ impl ChainBuilder {
         fits
     }
 
-    /// Adds grayscale at the end, and returns whether the chain did not have it yet.
+    /// Adds grayscale at the end; returns false if the chain already had it.
     pub fn gray(&mut self) -> bool {
         !std::mem::replace(&mut self.gray, true)
     }
@@ -135,7 +135,7 @@ impl ChainBuilder {
     }
 }
 
-/// Applies each chain to the view with the given index; `views` is `[view][colour][pixels]`.
+/// Applies each chain in place to the view whose index is paired with it; `views` is `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 static SOURCE: LazyLock<String> =
     LazyLock::new(|| [&Finish::definition(), &Normalization::definition(), include_str!("finish.cu")].concat());
 
-/// The last steps of one view.
+/// The last steps of one view: the choice of its blurred version, flips and solarization.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Finish {
@@ -60,7 +60,8 @@ impl DeviceStruct for Normalization {
 const BLOCK: usize = 256;
 const FOURS: usize = 8;
 
-/// Writes `views`, or their versions in `blurred`, to `out`, as bytes or as `(x / 255 - mean) / std`. Both inputs are bytes,
+/// Applies the last steps `finishes[n]` to view n, or to its blurred version if it has one, and writes the result to `out`: as
+/// bytes if `out` has pixels of type uint8, otherwise as `(x / 255 - mean) / std`. Both inputs are bytes,
 /// `[n][colour][height][width]`.
 pub fn finish(
     (views, blurred): (At, At),

@@ -1,7 +1,7 @@
 //! Pillow's Gaussian blur by three box filters in each direction, bit-identical (libImaging `BoxBlur.c`). A box sums the bytes
 //! within its radius and a fraction of the next byte on either side, with 24-bit weights, and rounds to bytes.
 //!
-//! The loops are written once for all instruction sets; see `kernels/image/planes`.
+//! The loops are written once for all instruction sets; see `image/planes.rs`.
 use super::BlurScratch;
 use crate::kernels::image::planes::Planes;
 use crate::kernels::isa::{Isa, Kernel, Lanes};
@@ -28,8 +28,8 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Returns the box of which `PASSES` have the variance of the Gaussian, or `None` if it would not change anything: Gwosdek
-    /// et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
+    /// Returns the box that, applied `PASSES` times, has the variance of the Gaussian, or `None` if it would not change
+    /// anything: Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
     pub(super) fn new(sigma: f32) -> Option<Self> {
         let variance = sigma * sigma / PASSES as f32;
         let side = (f64::from(variance) * 12.0 + 1.0).sqrt() as f32;
@@ -88,7 +88,7 @@ impl Kernel for Blur<'_> {
     }
 }
 
-/// Computes output `i` from the `2 radius + 3` bytes, `stride` apart, that start at index `i` of `from`.
+/// Computes each output `i` from the `2 radius + 3` bytes, `stride` apart, that start at index `i` of `from`.
 #[inline(always)]
 fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
     let n = to.len();

@@ -8,7 +8,8 @@ use std::sync::{Arc, LazyLock};
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceBox::definition() + include_str!("gaussian_blur.cu"));
 
 /// Blurs the views that `halves` lists, each with its own symmetric taps, into new memory, `[blurred][colour][height][width]`.
-/// A half is the middle tap and those on one side of it, at most `longest` in all.
+/// Each list of taps is one half: the middle tap and those on one side of it, at most `longest` in all. Returns the address of
+/// the blurred views.
 pub fn gaussian_blur(
     views: At,
     (height, width): (usize, usize),
@@ -67,7 +68,7 @@ pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &
     ));
 }
 
-/// The part of a view that a block blurs along rows and columns at once.
+/// The part of a view that one block blurs, along rows and then along columns.
 #[derive(Clone, Copy)]
 struct Tile {
     height: usize,
@@ -112,7 +113,7 @@ impl From<Window> for DeviceBox {
     }
 }
 
-/// Maximum number of adjacent words in a block's memory; each word holds bytes of four lines.
+/// Maximum number of words that a block holds for each position along its lines; a word has one byte from each of four lines.
 const LANES: usize = 8;
 
 /// Blurs the listed views in place, each with Pillow's boxes for its own sigma.

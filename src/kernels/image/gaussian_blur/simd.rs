@@ -1,5 +1,5 @@
-//! Blurs one row, four vectors at a time: each row is blurred along its length once, into a ring of rows that is blurred along
-//! columns while it is in the cache.
+//! Blurs an image row by row, four vectors at a time: each row is blurred along its length once and stored in a ring of rows,
+//! and the ring is blurred along columns while it is in the cache.
 #![allow(unsafe_code)]
 use super::{BlurScratch, reflected};
 use crate::kernels::isa::{Kernel, Lanes};
@@ -100,7 +100,7 @@ unsafe fn scaled<L: Lanes>(from: *const f32, tap: f32) -> [L; 4] {
     block
 }
 
-/// Adds the sum of two loads of four vectors, times `tap`.
+/// Adds `tap (a + b)` to `sums`, for the four vectors at `a` and the four at `b`.
 ///
 /// # Safety
 /// `a` and `b` are valid for reads of four vectors.

@@ -1,5 +1,5 @@
-//! The kernels for AVX2: the inverse DCT of 8x8 samples and the conversion from YCbCr use intrinsics, the others are compiled
-//! again for AVX2.
+//! The kernels for AVX2: the inverse DCT of 8x8 samples and the conversion from YCbCr use intrinsics; the others are the
+//! portable code, compiled again for AVX2.
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
@@ -46,7 +46,7 @@ fn is_zero(x: __m128i) -> bool {
     _mm_testz_si128(x, x) != 0
 }
 
-/// One pass of the inverse DCT over eight columns at once: `eight` of `scalar.rs`.
+/// One pass of the inverse DCT over eight columns at once, like `eight` in `scalar.rs`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn pass<const BITS: i32>(x: [__m128i; 8]) -> [__m128i; 8] {
@@ -165,7 +165,7 @@ pub(super) unsafe extern "C" fn ycc_to_rgb(ycc: *const *const u8, pixels: *mut u
     }
 }
 
-/// Writes sixteen pixels from sixteen samples of each component: `ycc_to_rgb` of `scalar.rs`, with 16-bit factors.
+/// Writes sixteen pixels from sixteen samples of each component, like `ycc_to_rgb` in `scalar.rs`, but with 16-bit factors.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
@@ -199,7 +199,8 @@ unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
     }
 }
 
-/// For each sixteen bytes of pixels and each colour, the index of the sample for every byte.
+/// For each sixteen bytes of pixels and each colour, the index of the sample for every byte, or -1 if the byte has another
+/// colour.
 const ORDER: [[[i8; 16]; 3]; 3] = {
     let mut order = [[[-1; 16]; 3]; 3];
     let mut i = 0;

@@ -48,7 +48,7 @@ impl Kernels {
         }
     }
 
-    /// Computes 1x1, 2x2, 4x4 or 8x8 samples of a block of coefficients, row by row.
+    /// Computes `size` x `size` samples from a block of coefficients, and returns them row by row.
     ///
     /// # Panics
     /// If `size` is not 1, 2, 4 or 8.

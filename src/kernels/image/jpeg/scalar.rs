@@ -1,5 +1,5 @@
 //! The arithmetic of libjpeg-turbo's SSE2 code on x86-64, value by value. Where coefficients of a damaged file overflow, that
-//! code multiplies in 16 bits and saturates; the plain C code, which libjpeg-turbo runs elsewhere, gives other pixels.
+//! code multiplies in 16 bits and saturates; the plain C code, which libjpeg-turbo runs elsewhere, gives different pixels.
 use std::ops::Range;
 
 /// Fractional bits of the constants.
@@ -182,7 +182,7 @@ fn smooth<const ROWS: usize>(rows: [&[u8]; ROWS], wide: &mut [u8], part: Range<u
     }
 }
 
-/// A sample, or three times that of the nearer row plus that of the further row.
+/// Sample `i` of a single row; for two rows, three times the sample of the nearer row plus that of the further row.
 #[inline(always)]
 fn sum<const ROWS: usize>(rows: [&[u8]; ROWS], i: usize) -> u16 {
     let near = u16::from(rows[0][i]);

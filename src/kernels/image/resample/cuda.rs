@@ -34,7 +34,7 @@ impl DeviceStruct for DeviceCrop {
 }
 
 impl DeviceCrop {
-    /// Creates a crop of the given size that starts at offset `begin` and whose rows are `row` values apart.
+    /// Creates a crop of the given size, starting at offset `begin`, with `row` values from one row to the next.
     pub fn new(begin: i64, row: i64, (height, width): (usize, usize)) -> Self {
         Self { begin, row, height: int(height), width: int(width) }
     }
@@ -42,8 +42,8 @@ impl DeviceCrop {
     const WORDS: usize = size_of::<Self>() / 4;
 }
 
-/// Resizes crops of images of bytes into `views`, `[crop][colour][height][width]`. Of `images`, only the address, the strides
-/// of columns and colours, and the size are used; no crop may exceed the size.
+/// Resizes crops of uint8 images into `views`, `[crop][colour][height][width]`. Of `images`, only the address, the strides of
+/// columns and colours, and the size are used; no crop may exceed the size.
 pub fn resample(
     images: &DeviceImages,
     crops: &[DeviceCrop],

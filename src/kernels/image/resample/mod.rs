@@ -1,8 +1,8 @@
 //! Resizing of a crop of an image, bit-identical to Pillow (libImaging `Resample.c`): along rows and along columns, rounded to
 //! bytes in between, with 22-bit weights. The filter widens when the crop shrinks.
 //!
-//! The loops are written once for all instruction sets; see [`super::planes`]. The input is interleaved pixels; each finished
-//! row of the output is split into planes, if these are wanted.
+//! The loops are written once for all instruction sets; see [`super::planes`]. The input is interleaved pixels; if the output
+//! consists of colour planes, each finished row is split into them.
 pub mod cuda;
 
 use crate::kernels::image::planes::Planes;
@@ -23,7 +23,7 @@ pub enum Interpolation {
 pub struct ResampleScratch {
     /// Rows after the first pass, as four-byte pixels.
     rows: Vec<u8>,
-    /// One such row.
+    /// One row of four-byte pixels.
     pixels: Vec<[u8; 4]>,
     /// One row of three-byte pixels, and one more byte.
     bytes: Vec<u8>,

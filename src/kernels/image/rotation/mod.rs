@@ -4,9 +4,9 @@ pub mod cuda;
 use super::planes::Planes;
 
 impl Planes {
-    /// Replaces each pixel by the nearest one to column `x columns[0] + y columns[1] + columns[2]`, and to the row likewise,
-    /// where x and y are the centre of the pixel; black outside the image. The same as Pillow's `ImagingTransformAffine` in
-    /// 16.16 fixed point with nearest-pixel sampling. `room` is a scratch buffer.
+    /// Replaces each pixel, with centre (x, y), by the pixel nearest to column `x columns[0] + y columns[1] + columns[2]`
+    /// and row `x rows[0] + y rows[1] + rows[2]`, or by black if that is outside the image. The result is that of Pillow's
+    /// `ImagingTransformAffine` in 16.16 fixed point with nearest-pixel sampling. `room` is a scratch buffer.
     pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
         let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
         let (height, width) = (self.height(), self.width());

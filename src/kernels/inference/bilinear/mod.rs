@@ -19,7 +19,7 @@ pub enum Sampling {
     TensorFlow1,
 }
 
-/// Resizes an image of `width` columns into `out` without its padding, with values in [0, 1].
+/// Resizes an image of `width` columns into `out`, except its padding, with values in [0, 1].
 ///
 /// # Panics
 /// If `out` does not have three channels, or the image does not consist of whole rows.

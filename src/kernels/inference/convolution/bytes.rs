@@ -1,5 +1,5 @@
-//! Convolution in integers: the tiles of `simd.rs`, with four bytes or two 16-bit words of k at a time,
-//! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
+//! Convolution in integers: the same tiles as in `simd.rs`, but with four bytes or two 16-bit words of k (see `pack.rs`) at a
+//! time. For quantized inputs q, `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
 //!
 //! Rows of taps are padded with zeros to a multiple of four bytes.
 #![allow(unsafe_code)]
@@ -12,8 +12,8 @@ use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{self, QuantizedView, Words};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 
-/// Factor `smooth` of [`quantize::weights`]: inputs are often outputs of a ReLU, whose mean is above 0, so that the error of
-/// the sum of the weights matters too.
+/// The argument `smooth` of [`quantize::weights`]: inputs are often outputs of a ReLU, whose mean is above 0, so that the error
+/// of the sum of the weights matters too.
 const SMOOTH: f32 = 0.2;
 
 /// Quantized weights of a convolution, as passes.
@@ -137,7 +137,7 @@ pub(super) fn run(
     run_numbers::<false>(isa, shape, weights, Numbers::of_bytes(input), out, place, gain)
 }
 
-/// Like [`run`], from words.
+/// Like [`run`], for an input in words.
 pub(super) fn run_words(
     isa: Isa,
     shape: &Shape,

@@ -22,7 +22,7 @@ use pack::Packed;
 use std::ops::Range;
 use winograd::{Floats, Winograd, Words};
 
-/// A convolution with its weights, packed for one path.
+/// A convolution with its weights, packed for one [`KernelPath`].
 #[derive(Clone, Debug)]
 pub struct Conv {
     shape: Shape,
@@ -32,7 +32,7 @@ pub struct Conv {
 
 #[derive(Clone, Debug)]
 enum Weights {
-    /// OIHW and bias, as passed in.
+    /// Weights in OIHW order and bias, as passed in.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
     /// The weights for large maps, and those for small maps.
@@ -60,7 +60,7 @@ impl Conv {
     }
 
     /// Like [`Conv::new`], for float inputs whose channels have ranges that differ too much to be quantized to bytes over one
-    /// range. Paths in bytes then multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
+    /// range. Byte paths then multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
     ///
     /// # Panics
     /// If the lengths do not match the shape.
@@ -91,16 +91,16 @@ impl Conv {
         &self.shape
     }
 
-    /// Returns whether a map of this height and width should be passed as floats on a path in bytes, because that is as fast
+    /// Returns whether a map of this height and width should be passed as floats even on a byte path, because that is as fast
     /// and more exact.
     pub fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
     }
 
-    /// Computes the convolution into `out` without its padding; `out` must have the shape of the output.
+    /// Computes the convolution into `out`, except its padding; `out` must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not match the shape, or bytes are passed to a path in floats or a convolution in words.
+    /// If a map does not match the shape, or bytes are passed to a float path or to a convolution in words.
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (input, out) = (input.into(), out.into());
         assert_eq!(out.shape().0, self.shape.output_size(input).0, "output of {:?}", self.shape);

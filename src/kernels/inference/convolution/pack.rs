@@ -16,7 +16,7 @@ use crate::kernels::inference::upsampling::Cells;
 pub(super) struct Packed {
     /// One pass, or one for each phase of the upsampled map.
     pub(super) passes: Vec<Pass>,
-    /// The same passes without groups of pixels, for maps that a group does not fit ([`Pass::fits`]).
+    /// The same passes without groups of pixels, for maps into which a group does not fit ([`Pass::fits`]).
     pub(super) narrow: Vec<Pass>,
 }
 

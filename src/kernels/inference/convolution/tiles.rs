@@ -213,7 +213,8 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
     }
 
-    /// Scales, activates and stores the sums of the panel's lanes from index `lane` on.
+    /// Finishes the sums of the panel's lanes from index `lane` on: with a gain, scales them and adds them to the output; then
+    /// applies the activation and stores them.
     #[inline(always)]
     fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
         let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);

@@ -84,7 +84,7 @@ impl Block {
     }
 }
 
-/// Computes a pass, and returns the range of the outputs; it is not computed if they are bytes.
+/// Computes a pass, and returns the range of the outputs, or the range [0, 0] if they are bytes.
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,
@@ -134,7 +134,7 @@ trait Number: Copy + Default {
 }
 
 impl Number for u8 {
-    /// Applies no activation: values that it would cut off are not representable in bytes ([`holds`]).
+    /// Applies no activation: values that an activation would clip cannot be represented in these bytes ([`holds`]).
     #[inline(always)]
     unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
         // SAFETY: guaranteed by the caller.
@@ -231,7 +231,7 @@ struct Row<'a, 'b, L, N> {
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
-    /// Computes tiles with as many groups as have sums that fit in registers.
+    /// Computes a row with 3x3 taps, in tiles of as many groups as the registers can hold the sums of.
     #[inline(always)]
     fn three_by_three<const S: usize>(&mut self, columns: usize) {
         match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {

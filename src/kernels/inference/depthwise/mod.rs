@@ -20,7 +20,7 @@ pub struct Depthwise {
     path: KernelPath,
     bias: Vec<f32>,
     passes: Vec<Pass>,
-    /// The passes for paths in bytes.
+    /// The passes for byte paths; empty on float paths.
     bytes: Vec<BytePass>,
 }
 
@@ -64,11 +64,11 @@ impl Depthwise {
         &self.shape
     }
 
-    /// Computes the convolution into `out` without its padding; `out` must have the shape of the output.
+    /// Computes the convolution into `out`, except its padding; `out` must have the shape of the output.
     ///
     /// # Panics
-    /// If a map does not match the shape, bytes are passed to a path in floats, or `out` is in bytes and the activation is not
-    /// a ReLU6 or the range of `out` is not [0, 6].
+    /// If a map does not match the shape, if bytes are passed to a float path, or if `out` is in bytes but the activation is
+    /// not ReLU6 or the range of `out` is not [0, 6].
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (shape, isa) = (&self.shape, self.path.isa());
         let (input, mut out) = (input.into(), out.into());
@@ -129,7 +129,7 @@ impl Pass {
         (row * self.taps.1 + column) * self.channels + channel
     }
 
-    /// Adds each weight of the kernel to the tap of the rectangle that `to` returns for its row and column.
+    /// Adds each weight of the kernel to a tap of the rectangle: the tap that `to` returns for the weight's row and column.
     fn add(&mut self, kernel: usize, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
         for (n, weight) in weight.iter().enumerate() {
             let at = self.at(to(n / kernel % kernel, n % kernel), n / (kernel * kernel));

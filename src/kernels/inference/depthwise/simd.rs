@@ -58,8 +58,8 @@ impl Kernel for Run<'_> {
 const STRIP: usize = 4;
 
 impl Run<'_> {
-    /// The common case, 3x3 with stride 1: one row of one vector of channels, with the weights in registers, and each pixel of
-    /// the input loaded once for the three columns of taps.
+    /// Computes one row for one vector of channels in the common case, 3x3 with stride 1: the weights stay in registers, and
+    /// each pixel of the input is loaded once for the three columns of taps.
     #[inline(always)]
     fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut LaneExtents<L>) {
         let (shape, pass) = (self.shape, self.pass);

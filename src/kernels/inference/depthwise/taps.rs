@@ -1,7 +1,7 @@
 //! Layout of the taps of a block in bytes: four rows of one column are adjacent, so that one instruction multiplies them.
 
-/// Position within a lane of each of four rows. The middle row of three, whose weight is most often the largest, is in a pair
-/// of its own.
+/// Position within a lane of each of four rows. AVX2 adds products in pairs of neighbouring positions: of three rows, the
+/// middle one, whose weight is most often the largest, is paired with the padding.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The layout `[four rows][column][place][row of the four]`, where a place is a position in a block.

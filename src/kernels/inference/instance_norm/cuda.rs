@@ -15,7 +15,7 @@ const BLOCK: u32 = 256;
 /// Maximum number of channels that a block handles.
 const GROUP: usize = 64;
 
-/// An affine map of the channels of each image: scale and shift, `[images][channels]` each.
+/// An affine map `scale x + shift`, with a scale and a shift for each channel of each image, `[images][channels]` each.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
     /// The scales.
@@ -33,26 +33,27 @@ pub struct Table {
     pub pitch: usize,
 }
 
-/// A conditional norm whose gammas, followed by its betas, are in a [`Table`].
+/// A conditional instance norm; its gammas, followed by its betas, are in a [`Table`].
 #[derive(Clone, Copy, Debug)]
 pub struct StyleNorm {
     /// Offset of the gammas in a row, in values.
     pub at: usize,
-    /// Number of channels with a scale and a shift.
+    /// Number of gammas, and of betas.
     pub filters: usize,
 }
 
 impl StyleNorm {
-    /// Creates the launch that writes to `to` the affine map that normalizes a map with these moments, with gammas and betas
-    /// from `table`.
+    /// Creates the launch that combines the moments of a feature map with the gammas and betas in `table` to the affine map
+    /// that applies the norm, and writes it to `to`.
     pub fn launch(&self, moments: &Moments, table: Table, to: Affine) -> Launch {
         let args = vec![table.at.plus(self.at).into(), to.scale.into(), to.shift.into()];
         of_moments("style_norm", moments, self.filters, vec![("STYLED", 1)], args, vec![table.pitch.into()])
     }
 }
 
-/// Creates the launch that writes the means of the first `filters` channels, followed by their deviations if requested, into
-/// `to`, `[images][features]`, starting at feature `at`.
+/// Creates the launch that writes the means of the first `filters` channels, followed by their deviations if `deviation` is
+/// given, as features of each image, starting at feature `at`. `to` is the address of all features, `[images][features]`, and
+/// their number for one image.
 pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviation: Option<Deviation>) -> Launch {
     let defines = vec![("FEATURES", to.1), ("NAMED", filters)];
     let pixels = moments.of.pixels();
@@ -96,7 +97,7 @@ pub fn affine(number: Number, x: &Map, by: Affine, activation: Activation) -> La
     each("affine", number, x, activation, vec![x.at.into(), by.scale.into(), by.shift.into()])
 }
 
-/// Adds `scale x + shift`, or `x` without scale and shift, to `y`.
+/// Adds `scale x + shift`, or `x` if `by` is `None`, to `y`.
 pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launch {
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
     each("affine_add", number, x, Activation::None, vec![x.at.into(), scale, shift, y.at.into()])

@@ -15,7 +15,7 @@ use crate::kernels::isa::{Extent, Isa};
 pub struct Norm {
     /// Means over height and width, without the padding.
     pub mean: Vec<f32>,
-    /// Biased variances, like the means.
+    /// Biased variances of the same values as the means.
     pub variance: Vec<f32>,
     /// The minimum and the maximum of each channel.
     pub extent: Vec<[f32; 2]>,
@@ -28,7 +28,7 @@ pub struct Norm {
     repeated: [Vec<f32>; 2],
 }
 
-/// Computation of a deviation from a variance, kept away from 0: `sqrt(variance + within) + beyond`.
+/// Computation of a standard deviation from a variance, kept away from 0: `sqrt(variance + within) + beyond`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
     /// Whether to use the unbiased variance: the sum of squares is divided by n - 1 instead of n.
@@ -80,7 +80,7 @@ impl Sums {
 const FEW: usize = 16;
 
 impl Norm {
-    /// Computes mean, variance and extent of a map.
+    /// Computes the mean, variance and extent of each channel of a map.
     ///
     /// Rows are summed in float32 and the sums of rows in float64, in a fixed order; small maps are summed in float64 only.
     pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
@@ -131,7 +131,7 @@ impl Norm {
 /// it is quantized on this grid.
 ///
 /// # Panics
-/// If the maps differ in height, width or channels.
+/// If the maps differ in height, width or channels, or the norm does not have a scale and a shift for each channel.
 pub fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, grid: Grid, out: &mut AnyMap) {
     assert_eq!(out.shape(), (input.height(), input.width(), input.channels()));
     assert_eq!((norm.scale.len(), norm.shift.len()), (input.channels(), input.channels()));
@@ -158,7 +158,7 @@ pub fn affine_relu(isa: Isa, input: &FeatureMap, norm: &mut Norm, grid: Grid, ou
 /// Computes `out += scale[c] * in + shift[c]` for every pixel.
 ///
 /// # Panics
-/// If the maps differ in height, width or channels.
+/// If the maps differ in height, width or channels, or the norm does not have a scale and a shift for each channel.
 pub fn affine_add(isa: Isa, input: &FeatureMap, norm: &mut Norm, out: &mut FeatureMap) {
     let shape = |map: &FeatureMap| (map.height(), map.width(), map.channels());
     assert_eq!(shape(out), shape(input));

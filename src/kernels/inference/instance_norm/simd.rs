@@ -47,7 +47,7 @@ impl<L: Lanes> Gathered<L> {
         }
     }
 
-    /// Adds the first `used` lanes to the sums of their positions.
+    /// Adds the first `used` lanes to the sums and extents at the positions from `place` on.
     #[inline(always)]
     fn give(self, sums: &mut Sums, place: usize, used: usize) {
         let [sum, square, low, high] = [self.sum, self.square, self.low, self.high].map(|x| {

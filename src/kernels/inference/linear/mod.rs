@@ -1,5 +1,5 @@
-//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: a linear layer, which computes scales and shifts from the style
-//! vector, and is the last layer of the style predictor F.
+//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: a linear layer. Such layers compute scales and shifts from the
+//! style vector, and one is the last layer of the style predictor F.
 pub mod cuda;
 mod scalar;
 mod simd;

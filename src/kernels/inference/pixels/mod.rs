@@ -45,7 +45,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// Returns a range of the values.
+    /// Returns the values in this range of indices.
     pub fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::U8(pixels) => Self::U8(&pixels[range]),
@@ -126,7 +126,7 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// The scale of the unconverted values.
+    /// The factor that converts stored values to [0, 1].
     pub(super) fn step(self) -> f32 {
         match self {
             Self::U8(_) => 1.0 / 255.0,
@@ -145,7 +145,8 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// Returns a row of `width` pixels for writing. If the image consists of colour planes, the row is in the buffer `bytes`.
+    /// Returns a row of `width` pixels for writing. If the image consists of colour planes, the row is in the buffer `bytes`,
+    /// from which [`PixelsMut::finish_row`] copies it.
     #[inline(always)]
     pub(super) fn row<'a>(&'a mut self, y: usize, width: usize, bytes: &'a mut Vec<u8>) -> RowMut<'a> {
         let range = 3 * width * y..3 * width * (y + 1);
@@ -159,7 +160,8 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// Copies a row from `bytes` to the image, if it consists of colour planes.
+    /// If the image consists of colour planes, copies row `y` to them from the buffer `bytes`; otherwise does nothing, because
+    /// [`PixelsMut::row`] returned the row of the image itself.
     #[inline(always)]
     pub(super) fn finish_row(&mut self, y: usize, width: usize, bytes: &[u8]) {
         if let Self::Planes(colors) = self {
@@ -203,7 +205,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// The scale of the stored values.
+    /// The factor that converts stored values to [0, 1].
     #[inline(always)]
     pub(super) fn step(&self) -> f32 {
         match self {
@@ -221,7 +223,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// Writes scaled values to which `half` has been added; NaN becomes the byte 0.
+    /// Writes values that have been divided by `step` and to which `half` has been added; NaN becomes the byte 0.
     ///
     /// # Safety
     /// `used` values from `at` on are within the row.

@@ -10,10 +10,10 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 });
 
 impl MaxPool {
-    /// Creates the launch that writes to the channels of `y` from `channel` on.
+    /// Creates the launch that pools `x` into the channels of `y` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not match.
+    /// If the maps do not match, or `channel` is not a multiple of 8.
     pub fn launch(self, number: Number, x: &Map, y: &Map, channel: usize) -> Launch {
         assert_eq!((self.windows(x.height), self.windows(x.width)), y.size(), "output of {self:?}");
         let defines = [("SIDE", self.side), ("STRIDE", self.stride)];
@@ -39,10 +39,10 @@ impl AveragePool {
         Self { counts_zeros, bias: weights.push(Number::F32, bias.iter().copied()), activation }
     }
 
-    /// Creates the launch that writes to the channels of `y` from `channel` on.
+    /// Creates the launch that pools `x` into the channels of `y` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not match.
+    /// If the maps do not match, or `channel` is not a multiple of 8.
     pub fn launch(&self, number: Number, x: &Map, y: &Map, channel: usize) -> Launch {
         assert_eq!(x.size(), y.size(), "output of {self:?}");
         let defines = [("COUNTS_ZEROS", self.counts_zeros.into()), ("ACTIVATION", self.activation.code())];
@@ -52,7 +52,7 @@ impl AveragePool {
     }
 }
 
-/// Number of threads in a block of `global_mean`, and number of its channels in units of a vector.
+/// Number of threads in a block of `global_mean`, and number of channels that a block handles, in vectors of 4 or 8.
 const BLOCK: u32 = 256;
 const GROUP: usize = 32;
 

@@ -5,7 +5,7 @@
 //! average:  out[y, x, c] = act(bias[c] + sum over the window of in[.., .., c] / n)
 //! ```
 //!
-//! The loops are plain, because pooling takes only a hundredth of the time of a network; the compiler vectorizes them for each
+//! The loops are plain, because pooling takes only a hundredth of a network's time; the compiler vectorizes them for each
 //! instruction set.
 pub mod cuda;
 
@@ -47,7 +47,7 @@ impl MaxPool {
     /// have the same range.
     ///
     /// # Panics
-    /// If the maps do not match, or one is in bytes and the other in float32.
+    /// If the shapes of the maps do not match, one is in bytes and the other in float32, or the ranges of bytes differ.
     pub fn run(self, isa: Isa, input: Input, out: &mut AnyMap, channel: usize) {
         let (height, width) = self.output_size(input);
         let (rows, columns, channels) = out.shape();
@@ -108,7 +108,7 @@ impl AveragePool {
     /// Writes the output to the channels of `out` from `channel` on.
     ///
     /// # Panics
-    /// If the maps do not match.
+    /// If the maps do not match, or `out` is in bytes with a range for each channel.
     pub fn run(&self, isa: Isa, input: &FeatureMap, out: &mut AnyMap, channel: usize) {
         let (rows, columns, channels) = out.shape();
         assert!((input.height(), input.width()) == (rows, columns), "output of {self:?}");

@@ -34,9 +34,9 @@ pub struct QuantizedView<'a> {
 /// The range over which bytes are quantized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
-    /// One range for the whole map, as every kind of convolution can read.
+    /// One range for the whole map. Every kind of convolution can read such a map.
     Map,
-    /// A range for each channel, as only depthwise convolutions can read.
+    /// A range for each channel. Only depthwise convolutions can read such a map.
     Channels,
 }
 
@@ -57,7 +57,8 @@ impl Quantized {
         }
     }
 
-    /// Quantizes the rows of a map without padding into this map without its padding. The range must have been set.
+    /// Quantizes the rows of a float32 map without padding into the rows of this map, and leaves its padding as it is. The
+    /// range must have been set.
     pub(super) fn fill_rows(&mut self, isa: Isa, rows: &[f32]) {
         self.repeat_steps(isa);
         let Self { map, affine: [by, plus], .. } = self;
@@ -149,7 +150,7 @@ pub(super) fn range(isa: Isa, map: MapView) -> Extent {
     simd::extent(isa, map)
 }
 
-/// The range of each channel.
+/// Computes the range of each channel.
 fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     out.clear();
     if isa == Isa::Scalar {
@@ -159,13 +160,13 @@ fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     }
 }
 
-/// Quantizes the weights of one output to bytes, and returns them with their scale. Adjacent weights must be those whose
-/// products the path adds first.
+/// Quantizes the weights of one output to bytes, and returns them with their scale. Weights whose products a kernel path adds
+/// first must be adjacent.
 ///
 /// Of several candidate scales, the one with the smallest squared error is used. Where inputs are similar, like neighbours in a
-/// smooth image, the error of the sum of the weights matters too, and its square is added with the factor `smooth`. Otherwise,
-/// weights of a file that stores them as bytes, whose steps may lie halfway between those used here, would all be rounded in
-/// the same direction.
+/// smooth image, the error of the sum of the weights matters too, and its square is added with the factor `smooth`. Without
+/// this term, weights from a file that stores them as bytes, with steps that may lie halfway between those used here, would all
+/// be rounded in the same direction.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;

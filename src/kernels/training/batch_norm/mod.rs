@@ -14,7 +14,7 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Number of values in a block.
+/// Approximate number of values in a block.
 const BLOCK: usize = 1 << 15;
 
 /// Mean and biased variance of each channel.
@@ -55,7 +55,7 @@ impl Moments {
         Self { mean, var }
     }
 
-    /// `1 / sqrt(var + eps)`.
+    /// `1 / sqrt(var + eps)` for each channel.
     pub fn inverse_deviation(&self, eps: f32) -> Vec<f32> {
         self.var.iter().map(|&var| (f64::from(var) + f64::from(eps)).sqrt().recip() as f32).collect()
     }
@@ -158,7 +158,7 @@ fn rows(x: &[f32], channels: usize) -> usize {
     x.len() / channels
 }
 
-/// Computes two sums for each channel over all blocks; `of` adds up those of one block.
+/// Computes two sums for each channel over all blocks; `of` computes the two sums over one block.
 fn sums(
     threads: usize,
     channels: usize,

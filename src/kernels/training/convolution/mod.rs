@@ -238,7 +238,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     });
 }
 
-/// Number of floats in a row of a packed matrix: the width of a tile, in whole vectors.
+/// Number of floats in a row of a panel: the width of a tile, which is several whole vectors.
 fn panel(isa: Isa) -> usize {
     isa.lanes() * if isa.many_registers() { 4 } else { 2 }
 }

@@ -1,5 +1,5 @@
-//! Memory that the threads of one call leave for those of the next. The system would have to clear the pages of new memory each
-//! time, which takes longer than a small product.
+//! Buffers that the threads of one call leave for the threads of the next. The system would have to clear the pages of new
+//! memory for each call, which takes longer than a small product.
 use crate::kernels::threads::idle::{Idle, Lent, Reusable};
 
 /// A buffer of arbitrary values.

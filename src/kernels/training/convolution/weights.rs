@@ -1,5 +1,5 @@
-//! The gradient of the weights, `dout^T patches`: both factors are packed for some pixels at a time. One of them becomes the
-//! rows of the tiles, the other the columns.
+//! The gradient of the weights, `dout^T patches`: both factors are packed for [`PIXELS`] pixels at a time. One of them becomes
+//! the rows of the tiles, the other the columns.
 use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
@@ -12,7 +12,7 @@ const PARTS: usize = 16;
 /// Number of values of a pixel that are stored together for the rows of tiles: a multiple of the tile height and of the
 /// vector length.
 const SHARE: usize = 8 * ROWS;
-/// Number of values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
+/// Maximum number of values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
 const DIRECT: usize = 64;
 
 /// Computes the gradient of the weights into `out`, from the gradient of the output.

@@ -1,5 +1,5 @@
-//! 3x3 convolutions of stride 1 by F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to all outputs
-//! of their tile.
+//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to
+//! all outputs of their tile.
 //!
 //! For each place, that is, each element of the transformed tiles, the products are a matrix product over channels. A batch of
 //! tiles and channels is transformed at a time, so that they stay in the L2 cache.

@@ -50,8 +50,8 @@ impl Window {
     }
 }
 
-/// Writes the maximum of each window to `out`, and its index within the window to `which`. NaN counts as the largest value; the
-/// first of equal values is chosen.
+/// Writes the maximum of each window to `out`, and the index of its tap in the window to `which`. NaN counts as the largest
+/// value; of equal values, the first is chosen, and of several NaN, the last.
 ///
 /// # Panics
 /// If a length does not match.

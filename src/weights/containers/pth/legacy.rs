@@ -11,7 +11,7 @@ type Result<T> = std::result::Result<T, String>;
 
 /// The first pickle: the integer 0x1950a86a20f9469cfc6c.
 pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// The second pickle.
+/// The version of the format, which is the second pickle.
 const VERSION: i64 = 1001;
 
 /// Reads the object, and the location of each storage's values; the error states the reason for a failure.

@@ -28,7 +28,7 @@ use value::{Object, Value};
 
 pub use state_dict::StateDict;
 
-/// Limit of the file size in bytes; VGG-19 in float32 has 80 MB.
+/// Limit of the file size in bytes; VGG-19 in float32 takes 80 MB.
 const MAX_SIZE: u64 = 256 << 20;
 /// Limit of the number of entries of all dicts together.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -38,7 +38,7 @@ const MAX_NAME: usize = 256;
 /// The byte range of each storage in the file, by the storage's key.
 type Storages<'a> = BTreeMap<&'a str, Range<usize>>;
 
-/// An open file, whose object has been checked and whose tensors have been located.
+/// A `.pth` file in memory. Its object has been checked, and its tensors have been located.
 #[derive(Debug)]
 pub struct PthFile {
     origin: PathBuf,
@@ -151,7 +151,8 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String
     }
 }
 
-/// Returns the values in the dicts of a pickle, by their joined keys. Values in lists are left out, because they have no name.
+/// Returns the tensors in the dicts of a pickle, by their keys, joined with dots. Tensors in lists are left out, because they
+/// have no name.
 fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)>, String> {
     if pickle.objects.items(pickle.root).is_none() {
         return Err("does not hold a dict; save one with torch.save(model.state_dict(), path)".into());

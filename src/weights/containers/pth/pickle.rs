@@ -226,7 +226,7 @@ impl<'a> Machine<'a> {
         callable.call(&arguments, &mut self.objects)
     }
 
-    /// Ignores the attributes of an object; the only one of a state dict, `_metadata`, holds the version of each layer.
+    /// Ignores the attributes of an object. A state dict has only one, `_metadata`, which holds the version of each layer.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match self.objects.get(self.top()?) {

@@ -24,7 +24,7 @@ pub(super) enum Callable {
 }
 
 impl Callable {
-    /// Returns the global of this name.
+    /// Returns the global with this module and name.
     pub(super) fn find(module: &str, name: &str) -> Result<Self> {
         Ok(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
@@ -85,8 +85,8 @@ impl Callable {
     }
 }
 
-/// Returns the storage that a persistent id refers to: `("storage", class, key, location, count)`, in legacy files followed by
-/// a view into the storage, `None` or `(key, offset, size)`.
+/// Returns the storage that a persistent id refers to. The id is `("storage", class, key, location, count)`; in legacy files, a
+/// view into the storage follows, `None` or `(key, offset, size)`.
 pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a>> {
     let id = objects.elements(id).unwrap_or_default();
     if let [Value::Text(kind), ..] = id

@@ -23,7 +23,7 @@ pub(super) enum ScalarType {
 }
 
 impl ScalarType {
-    /// Returns the type of the values in a storage class of torch, such as `FloatStorage`.
+    /// Returns the type of the values in one of torch's storage classes, such as `FloatStorage`; `None` if it is not supported.
     pub(super) fn of_storage(class: &str) -> Option<Self> {
         Some(match class {
             "HalfStorage" => Self::Half,

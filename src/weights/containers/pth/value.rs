@@ -1,7 +1,7 @@
 //! The values that a pickle creates, and the objects that consist of values.
 //!
-//! Objects are stored in one list and refer to each other by index. So an object may contain itself, and dropping deeply nested
-//! objects does not overflow the stack.
+//! Objects are stored in one list and refer to each other by index. An object may therefore contain itself, and dropping deeply
+//! nested objects does not overflow the stack.
 use super::rebuild::Callable;
 use super::strided::{Storage, Strided};
 
@@ -39,7 +39,7 @@ pub(super) enum Object<'a> {
 pub(super) struct Objects<'a>(Vec<Object<'a>>);
 
 impl<'a> Objects<'a> {
-    /// Adds an object.
+    /// Adds an object, and returns a value that refers to it.
     pub(super) fn add(&mut self, object: Object<'a>) -> Value<'a> {
         self.0.push(object);
         Value::Object(self.0.len() - 1)
@@ -53,7 +53,7 @@ impl<'a> Objects<'a> {
         }
     }
 
-    /// Returns the object that a value refers to, mutable.
+    /// Returns the object that a value refers to, mutably.
     pub(super) fn get_mut(&mut self, value: Value) -> Option<&mut Object<'a>> {
         match value {
             Value::Object(n) => self.0.get_mut(n),

@@ -1,9 +1,9 @@
 """Methods of the torch engine: the base class, a module that computes a loss from two views, and the registry.
 
-The networks of a method are its child modules, named in checkpoints like the attributes; those whose parameters require
-gradients are trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*, which the
-engine sums over ranks. For a mean over rows, divide the sum over this rank's rows by `batch(rows)`; `world.gather` returns the
-rows of all ranks.
+The networks of a method are its child modules; in checkpoints, they have the names of the attributes. Those whose parameters
+require gradients are trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*,
+which the engine sums over ranks. For a mean over rows, divide the sum over this rank's rows by `batch(rows)`; `world.gather`
+returns the rows of all ranks.
 
     @register("mine")
     class Mine(Method):
@@ -68,7 +68,7 @@ class Method(nn.Module):
 
     #: The names of networks that keep the peak learning rate instead of following the schedule.
     fixed_lr: frozenset[str] = frozenset()
-    #: Whether the native engine has the method too, with the same names of tensors.
+    #: Whether the native engine has the method too, with the same tensor names.
     is_native = False
     #: The number of pieces in which the engine processes a step's rows, one after another.
     pieces = 1
@@ -85,7 +85,7 @@ class Method(nn.Module):
         self.backbone = build(config.backbone)
         #: Whether the native engine can resume the run.
         self.has_native = self.is_native and config.backbone.name in backbone_names()
-        #: The draws of random layers, which third-party networks may have; None for a native method and backbone.
+        #: The draws of random layers, which third-party networks may have; None if the native engine can resume the run.
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
@@ -97,7 +97,7 @@ class Method(nn.Module):
         return self.loss(*self.represent(left, right))
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Compute the inputs of `loss`, a row for each pair of views.
+        """Compute the inputs of `loss`: tensors with a row for each pair of views.
 
         A method whose loss couples rows overrides this and `loss` instead of `forward`, so that steps can be divided into
         pieces.
@@ -116,13 +116,13 @@ class Method(nn.Module):
         return ()
 
     def before_step(self, momentum: float | None) -> None:
-        """Called before the forward pass; `momentum` is the EMA coefficient of the momentum encoder, None without one."""
+        """Called before the forward pass; `momentum` is the EMA coefficient of the momentum encoder, if there is one."""
 
     def after_step(self, momentum: float | None) -> None:
         """Called after the optimizer has updated the trained networks; `momentum` is as in `before_step`."""
 
     def first_state(self, config: Config) -> State | None:
-        """The initial state: the native engine's if it has the method and the backbone; None: the module's initial weights."""
+        """The native engine's initial state, if it has the method and the backbone; None: keep the module's initial weights."""
         return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:

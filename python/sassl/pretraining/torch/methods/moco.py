@@ -17,13 +17,13 @@ from ..backbones import head
 from ..losses import info_nce, normalized
 from .base import Forward, Method, follow, follower, register
 
-#: The base in which the number of steps is stored as two floats.
+#: The base in which two floats store the number of steps: one float32 is exact only up to 2^24.
 _STEPS = 1 << 20
 
 
 @register("moco-v2")
 class MoCoV2(Method):
-    """Contrasts each query with the key of the other view, by the momentum encoder, and with a queue of older keys."""
+    """Contrasts each query with the momentum encoder's key of the other view, and with a queue of older keys."""
 
     is_native = True
     by_rows = True

@@ -27,7 +27,7 @@ class SimCLR(Method):
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """Compute the left views' features, and both views' projections."""
-        # Each part for norms has the left views of its images, followed by the right ones.
+        # Each part with its own norm statistics has the left views of its images, followed by the right ones.
         parts = Parts(self.parts // self.pieces, self.world.rank, self.world.size)
         spans = [(start, end) for _, start, end in parts.spans(len(left))]
         features = self.backbone(torch.cat([view[start:end] for start, end in spans for view in (left, right)]))

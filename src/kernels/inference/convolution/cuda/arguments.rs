@@ -1,4 +1,4 @@
-//! Arguments of `convolution.cu`: those of a launch, and the table of its defines.
+//! Arguments of `convolution.cu`: the struct that is passed to a launch, and the table of defines.
 use super::{Conv, Input, Target, block};
 use crate::kernels::cuda::interface::{AnyPixel, DeviceEnum, DeviceStruct, Field, In, MapValue, Out};
 use crate::kernels::cuda::{DeviceImages, Strides, int, stored};
@@ -45,7 +45,7 @@ pub(super) struct ConvolutionArgs {
     image_width: i32,
     out_height: i32,
     out_width: i32,
-    /// Padding above and to the left, and that of the convolution that is added.
+    /// Padding above and to the left; `skip_before` is the padding of the convolution that is added.
     top: i32,
     left: i32,
     skip_before: i32,
@@ -149,7 +149,7 @@ pub(super) fn defines(
         ("OUTPUTS", conv.written(y)),
         // From one pixel of the output to the next.
         ("OUT_PITCH", y.map.cells().2),
-        // The kernel that reads the input: the depthwise one, which may upsample before it, if there is one, else the only one.
+        // The kernel that reads the input: the depthwise one if there is one, which may upsample first, or else the only one.
         ("KERNEL_ROWS", first.kernel.0),
         ("KERNEL_COLUMNS", first.kernel.1),
         ("STRIDE", first.stride),

@@ -74,7 +74,8 @@ pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     }
 }
 
-/// Number of concurrent blocks with this many outputs, in units of eight, limited by the registers of their sums.
+/// Number of blocks that should run concurrently on a multiprocessor, limited by the registers of their sums. `outputs` is the
+/// number of outputs of a block, in units of eight.
 pub(super) fn beside(outputs: usize) -> usize {
     match outputs {
         0..=4 => 6,

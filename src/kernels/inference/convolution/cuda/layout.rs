@@ -1,7 +1,7 @@
 //! Layout of the weights of a convolution on the device: the order in which `multiply` in `convolution.cu` reads them.
 //!
-//! Fast: the four values that a lane of a warp contributes to a tensor core product are contiguous,
-//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact:
+//! Fast (float16): the four values that a lane of a warp contributes to a tensor core product are contiguous,
+//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact (float32):
 //! `[chunk][tap][channel][output]`.
 use crate::kernels::cuda::{Number, stored};
 
@@ -23,7 +23,7 @@ pub(super) struct WeightLayout {
 }
 
 impl WeightLayout {
-    /// Creates the layout of a kernel (rows, columns) over `inputs` input channels, `chunk` of them at a time, and 8 `eights`
+    /// Creates the layout of a kernel (rows, columns) over `inputs` input channels, `chunk` of them at a time, and `8 * eights`
     /// outputs.
     pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
         Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }

@@ -1,4 +1,4 @@
-//! Convolution on CUDA, its packed weights and its launch, with the operations that `convolution.cu` fuses before and after it.
+//! Convolution on CUDA: the packed weights and the launch, with the operations that `convolution.cu` fuses before and after it.
 mod arguments;
 mod block;
 mod layout;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 /// A convolution whose weights are stored on the device.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    /// Shape of the convolution that is computed. An upsampling one becomes a convolution over cells, whose outputs are those
-    /// of four phases.
+    /// Shape of the convolution that is computed. An upsampling one becomes a convolution over the cells of the small map, with
+    /// the outputs of all four phases (see `upsampling.rs`).
     shape: Shape,
     number: Number,
     weight: At,
@@ -36,9 +36,9 @@ pub struct Conv {
 /// Input of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// A map or, with an affine map, its `relu(scale x + shift)`.
+    /// A feature map; with an [`Affine`], `relu(scale x + shift)` is applied to each value x of it.
     Map(&'a Map, Option<Affine>),
-    /// Images, the list `rows` of the indices that are read, and its length.
+    /// The user's images, the address of the list of image indices to read, and the length of the list.
     Images(&'a DeviceImages, At, usize),
 }
 
@@ -56,7 +56,7 @@ struct Input<'a> {
 pub struct Target<'a> {
     /// The output map.
     pub map: &'a Map,
-    /// First channel that is written, if the sums are only a part of a concatenated map.
+    /// First channel to write, if the output is only a part of the channels of a concatenated map.
     pub slice: Option<usize>,
     /// Convolution added to the sums.
     pub skip: Option<Skip<'a>>,
@@ -74,7 +74,7 @@ pub struct Skip<'a> {
     pub images: &'a DeviceImages,
     /// List of the indices of the images.
     pub rows: At,
-    /// Factor for each colour: the first three values of an image's row.
+    /// Factor for each colour: the first three values of an image's row in the table.
     pub gain: Table,
 }
 
@@ -135,8 +135,8 @@ impl Conv {
         Self::packed(number, shape, &roomy, biases.as_deref(), (None, Some((kernel, room))), weights)
     }
 
-    /// Creates a convolution without bias that computes four pixels at a time, for a map with even sides: a convolution of
-    /// stride 2 whose outputs are those of four phases.
+    /// Creates a convolution without bias that computes 2x2 pixels at a time, for a map with even sides, as a convolution of
+    /// stride 2 with the outputs of all four phases.
     pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
         let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
@@ -194,13 +194,13 @@ impl Conv {
         self.first().stride
     }
 
-    /// Number of output channels; for an upsampling convolution, that of all four phases.
+    /// Number of output channels; for an upsampling convolution, summed over the four phases.
     pub fn outputs(&self) -> usize {
         self.shape.outputs
     }
 
-    /// Allocates a map for the output with `channels` channels in memory; if there are phases, with the stored channels of a
-    /// phase.
+    /// Allocates a map for the output with `channels` channels in memory. If there are phases, `channels` is ignored, and the
+    /// map has as many channels as are stored for one phase.
     pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut Room) -> Map {
         let images = match x {
             Source::Map(x, _) => x.images,
@@ -224,7 +224,7 @@ impl Conv {
     /// upsamples.
     ///
     /// # Panics
-    /// If the maps do not match.
+    /// If the maps do not match the convolution, or `y` has both a slice and moments.
     pub fn launch(&self, x: Source, pad: Pad, border: Border, y: Target) -> Launch {
         let ((height, width, _), outputs) = (y.map.cells(), self.written(&y));
         let room = self.shape.outputs..=8 * self.layout.eights;

@@ -1,9 +1,10 @@
-//! 3x3 convolutions of stride 1 by F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to all outputs
-//! of their tile.
+//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to
+//! all outputs of their tile.
 //!
-//! For a batch of tiles, the inputs are transformed to `[place][tile][input]`, multiplied with the weights of each place to
-//! `[place][tile][output]`, and transformed back to 4x4 pixels of each tile, with bias and activation. The transforms are in
-//! float32. The products are too, except on paths in bytes, where they are in 16-bit words.
+//! For a batch of tiles, the inputs are transformed to `[place][tile][input]`, where a place is one element of a transformed
+//! tile, multiplied with the weights of each place to `[place][tile][output]`, and transformed back to 4x4 pixels of each tile,
+//! with bias and activation. The transforms are in float32. The products are too, except on byte paths, where they are in
+//! 16-bit words.
 #![allow(unsafe_code)]
 mod floats;
 mod words;
@@ -42,8 +43,8 @@ struct Block<W> {
     weights: W,
 }
 
-/// Returns whether this method can compute a convolution of this shape, and there are enough channels to outweigh the cost of
-/// the transforms.
+/// Returns whether this method can compute a convolution of this shape, and whether there are enough channels to outweigh the
+/// cost of the transforms.
 pub(super) fn suits(shape: &Shape) -> bool {
     shape.kernel == (3, 3) && shape.stride == 1 && !shape.upsample && shape.inputs >= 32 && shape.outputs >= 64
 }
@@ -75,7 +76,7 @@ trait Factors<L: Lanes> {
     /// Type of a transformed input.
     type Number: Copy + Default;
 
-    /// Writes a vector of transformed inputs; integer types multiply them by `by`.
+    /// Writes a vector of transformed inputs, which are first multiplied by `by` if the type is an integer.
     ///
     /// # Safety
     /// `to` is valid for writes of a vector.
@@ -103,7 +104,7 @@ struct Product<'a, N> {
 
 /// Type of the values of the input map.
 trait Value: Copy {
-    /// Loads the next `lanes` values as floats; from bytes, `zero` is subtracted.
+    /// Loads the next `lanes` values as floats; `zero` is subtracted from bytes.
     ///
     /// # Safety
     /// `from` is valid for reads of `lanes` values.
@@ -131,7 +132,7 @@ impl Value for u8 {
 #[derive(Clone, Copy)]
 struct Source<'a, V> {
     view: MapView<'a, V>,
-    /// The byte that represents 0.
+    /// The byte that represents 0; not used for a float32 map.
     zero: f32,
     /// Factor by which the transformed inputs of each place are multiplied.
     by: [f32; PLACES],
@@ -179,8 +180,8 @@ struct Run<'a, W, V, N: Copy + Default> {
 }
 
 impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
-    /// Transforms `at_once` tiles and multiplies M of them at a time. Returns the range of the outputs if the activation is a
-    /// ReLU.
+    /// Computes the convolution, transforming `at_once` tiles at a time and multiplying M of them at a time. Returns the range
+    /// of the outputs if the activation is a ReLU.
     #[inline(always)]
     fn run<L: Lanes, const M: usize>(mut self, at_once: usize) -> Extent
     where
@@ -209,7 +210,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         extents.of_lanes()
     }
 
-    /// Computes `B^T d B` for some channels of the tile with this corner; values beyond the padding are zeros.
+    /// Computes `B^T d B` for some channels of the tile with this top-left corner; values beyond the padding are zeros.
     #[inline(always)]
     fn transform_input<L: Lanes>(&mut self, (y, x): (usize, usize), channels: Range<usize>, tile: usize)
     where

@@ -1,8 +1,8 @@
-//! Winograd products in 16-bit words. There are four times fewer products than in a convolution of bytes, each at half the
+//! Winograd products in 16-bit words. There are a quarter as many products as in a convolution in bytes, each at half the
 //! speed, and they are more exact.
 //!
 //! At each place, transformed inputs are scaled to fifteen bits including the sign, so that they fit for any inputs in the
-//! range of the map. The weights of an output are scaled as far as the 32-bit sum of all products allows.
+//! range of the map. The weights of an output are scaled as high as the 32-bit sum of all products allows.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
