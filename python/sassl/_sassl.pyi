@@ -38,7 +38,7 @@ class Bank:
         """
     def gaussian(self, /, rank: SupportsIndex = 20) -> Gaussian:
         """
-        Fit a Gaussian to the vectors, with their mean and their first `rank` principal axes.
+        Fit a Gaussian with the mean of the vectors and their first `rank` principal axes.
         """
     @staticmethod
     def load(path: "str | os.PathLike[str]") -> Bank:
@@ -48,7 +48,7 @@ class Bank:
     @property
     def names(self, /) -> list[str] | None:
         """
-        The name of the image that each vector was computed from, or None if the bank has no names.
+        A name for each vector, e.g. of the image it was computed from; None if the bank has no names.
         """
     def save(self, /, path: "str | os.PathLike[str]", exact: bool = False) -> "None":
         """
@@ -161,7 +161,8 @@ class CudaStylizer:
     The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 
     Args:
-        stylizer: the model and its precision: "fast" is float16 with float32 sums, "exact" is float32.
+        stylizer: supplies the model and the precision; on a GPU, "fast" is float16 with float32 accumulation, "exact" is
+            float32.
     """
     def __new__(cls, /, stylizer: Stylizer) -> CudaStylizer: ...
     def encode(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", count: SupportsIndex) -> CudaPlan:
@@ -173,7 +174,8 @@ class CudaStylizer:
         Plan the kernel launches of Algorithm 1 for a batch.
 
         Args:
-            images, out: dtype, height, width, and the strides of image, row, column and channel in elements.
+            images, out: layouts of the input and of the output: (dtype, height, width, strides), with the strides of the image,
+                row, column and channel axes in elements.
             params: the parameters drawn for these images.
             styles: number of vectors in the bank, or None for in-batch styles.
 
@@ -182,7 +184,7 @@ class CudaStylizer:
         """
     def weights(self, /) -> "numpy.typing.NDArray[numpy.uint8]":
         """
-        The weights as the kernels read them, as bytes to be copied to the device.
+        The weights in the layout that the kernels read, as bytes to be copied to the device.
         """
 
 @final
@@ -192,8 +194,8 @@ class Draws:
 
     Args:
         params: for each image, the parameters drawn for each view.
-        regions: if the loader returns regions of decoded images: for each image, the byte offset of its pixels and the region
-            that they cover, (top, left, height, width). None if it returns crops.
+        regions: None if the loader returns crops. If it returns regions of decoded images: for each image, the byte offset of
+            the region's pixels, and the region, (top, left, height, width).
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __getitem__(self, image: SupportsIndex, /) -> list[ViewParams]: ...
@@ -221,8 +223,9 @@ class Epoch:
         Return the next batch, or None at the end of the epoch.
 
         Returns:
-            (views, indices, targets, names, draws): an array for each view, or one array of the bytes from which `Views.finish`
-            computes the views; the images' int64 indices and targets, and their names; and the draws for `Views.finish`.
+            (views, indices, targets, names, draws): an array for each view, or one uint8 array of the crops or regions from
+            which `Views.finish` computes the views; the images' int64 indices and targets, and their names; and the draws for
+            `Views.finish`.
 
         Raises:
             ValueError, OSError: an image cannot be read; the next call returns the following batch.
@@ -245,7 +248,7 @@ class FineTuner:
             backbone: JSON with the backbone's name and settings, as in `backbone_info`.
             classes: number of classes, at least 2.
             momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
-            norm_momentum: weight of a batch in the running statistics of batch norms, as `momentum` in torch's `BatchNorm2d`.
+            norm_momentum: weight of a batch in the running statistics of batch norms, like `momentum` in torch's `BatchNorm2d`.
             frozen: True trains only the classifier; the backbone is then used in eval mode.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
@@ -358,7 +361,7 @@ class Loader:
         Args:
             source: the dataset.
             views: the views to compute from each image.
-            on_error: "raise", or "report" to replace unreadable images by others and list them in `report`.
+            on_error: "raise", or "report" to replace unreadable images with others and list them in `report`.
             on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
             makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
                 the decoded images that the views need, also for `Views.finish`.
@@ -395,7 +398,7 @@ class Source:
     @property
     def exif(self, /) -> bool:
         """
-        True if images in files are rotated upright by their EXIF orientation.
+        True if images in files are rotated upright according to their EXIF orientation.
         """
     @staticmethod
     def files(paths: "list[str | os.PathLike[str]]", targets: "list[int]", exif: bool = True) -> Source:
@@ -425,8 +428,8 @@ class Source:
         """
         Return a fingerprint of the dataset: (hash of names, (hash of sizes, total size)).
 
-        The hashes are FNV-1a. Names are relative to the common folder of the images, sizes are in bytes; if they are unknown,
-        the second item is None.
+        The hashes are FNV-1a. Names are relative to the common folder of the images, and sizes are in bytes. If the size of any
+        image is unknown, the second item is None.
         """
     def name(self, /, index: SupportsIndex) -> "str":
         """
@@ -460,13 +463,14 @@ class Source:
     def selection(sources: "list[Source]", rows: "list[int]", targets: "list[int]") -> Source:
         """
         Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
-        order, with the class indices `targets`. Images are rotated upright if the first source rotates its images.
+        order, with the class indices `targets`. All images are rotated upright if the first source rotates its images,
+        otherwise none are.
         """
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
         Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
-        the images before it; otherwise it is an error.
+        the images before it; otherwise, such a shard is an error.
         """
     def targets(self, /) -> list[int] | None:
         """
@@ -676,8 +680,8 @@ class Trainer:
         Args:
             config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-            accumulate: number of pieces of a batch that a step processes one after another (gradient accumulation); must divide
-                the method's `splits`, so that batch norms compute the same statistics as without it.
+            accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
+                accumulation); must divide the method's `splits`, so that batch norms compute the same statistics as without it.
 
         Raises:
             ValueError: an invalid setting.
@@ -758,7 +762,8 @@ class Trainer:
             float32.
 
         Raises:
-            ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are unchanged.
+            ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are
+                unchanged.
         """
     @property
     def threads(self, /) -> int:
@@ -829,7 +834,7 @@ class Views:
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
         Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
-        with `images`, that it can stop after decoding.
+        with `images`, also that it can stop after decoding.
 
         Raises:
             ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
@@ -845,7 +850,8 @@ class Views:
             threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the views' steps.
+            ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
+                views' steps.
         """
     @property
     def needs_batch(self, /) -> bool:
@@ -946,7 +952,7 @@ def color_profile(file: "bytes") -> "bytes | None":
 
 def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = False, any_pair: "bool" = False) -> "None":
     """
-    Convert a third-party style network, its style predictor F and its transformer T, to one .safetensors file, written
+    Convert a third-party style network (its style predictor F and its transformer T) to one .safetensors file, written
     atomically.
 
     Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and
@@ -984,8 +990,8 @@ def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total:
 
 def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
     """
-    Plan the kernel launches that compute the views of a batch from the crops or regions of a `Loader`, copied to the device.
-    Crops are changed in place.
+    Plan the kernel launches that compute the views of a batch from the crops or regions that a `Loader` returned, once they are
+    on the device. Crops are changed in place.
 
     Args:
         views: the views to compute.
@@ -1001,7 +1007,7 @@ def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int
 def cuda_info() -> "dict[str, typing.Any]":
     """
     Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
-    compiled kernels are cached; for a driver, NVRTC or GPU that is not found, the reason.
+    compiled kernels are cached. If the driver, NVRTC or the GPUs are not found, the reason takes their place.
     """
 
 def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
@@ -1010,11 +1016,12 @@ def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, 
 
     Args:
         views: the views to compute.
-        images: dtype, height, width, and the strides of image, row, column and channel in elements.
+        images: layout of the images: (dtype, height, width, strides), with the strides of the image, row, column and channel
+            axes in elements.
         params: for each image, the parameters drawn for each view.
         out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
-        stylizer: the stylizer of the views' style, if any of them has one.
-        styles: number of vectors in the style's bank, or None for in-batch styles.
+        stylizer: the stylizer of the views' style steps; None if they have none.
+        styles: number of vectors in the bank of the style steps, or None for in-batch styles.
 
     Raises:
         ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
@@ -1026,13 +1033,14 @@ def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None
     Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
 
     Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
-    is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Of an animation, the first frame is decoded. ICC
+    is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Only the first frame of an animation is decoded. ICC
     profiles are ignored.
 
     Args:
         file: the path of a file, or its bytes.
         min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
-            which no side is shorter than this, as by PIL's `Image.draft`; if there is none, or with None, at its full size.
+            which no side is shorter than this, as with PIL's `Image.draft`, or at full size if there is no such reduction.
+            None: always at full size.
         exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
             metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
             error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False
@@ -1071,7 +1079,8 @@ def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int 
         sigma: standard deviation in pixels, above 0.
 
     Raises:
-        ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive.
+        ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive or
+            above 1e4.
     """
 
 def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1109,7 +1118,7 @@ def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]
 
 def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
     """
-    Return the random order of the rows of a batch in which MoCo computes its keys (shuffling batch norm).
+    Return the random order in which MoCo computes the keys of a batch's rows (shuffling batch norm).
 
     Args:
         seed: the seed of the run.
@@ -1136,7 +1145,8 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
         belong to fewer classes than there are columns.
 
     Raises:
-        ValueError: arrays of incompatible shapes, values that are not finite, only one class, or fewer than k features.
+        ValueError: arrays of incompatible shapes, values that are not finite, only one class, a k outside [1, N], or a
+            temperature that is not positive.
     """
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
@@ -1158,7 +1168,7 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
         Labels, (M, top) int64; fewer columns if there are fewer classes.
 
     Raises:
-        ValueError: arrays of incompatible shapes, only one class, or an invalid setting.
+        ValueError: arrays of incompatible shapes, values that are not finite, only one class, or an invalid setting.
     """
 
 def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":
@@ -1234,7 +1244,7 @@ def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy
 
 def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
     """
-    Write the state of a run, of any engine, and its metadata to a checkpoint file with a checksum, atomically.
+    Write the state and the metadata of a run, whatever its engine, to a checkpoint file with a checksum, atomically.
 
     Raises:
         OSError: the file cannot be written.
