@@ -92,8 +92,12 @@ def styles() -> dict[str, Array]:
     }
 
 
-def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]) -> list[Path]:
-    """Write `contact_sheet.jpg`, and each photograph and its views as PNG, to a folder; an error leaves no new file there.
+def run(
+    out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]
+) -> tuple[list[Path], list[Path]]:
+    """Write `contact_sheet.jpg` to a folder, and as PNG each photograph, its stylized version and its views.
+
+    An error leaves no new file there.
 
     The sheet is a JPEG, because a PNG would be seven times as large, and one with a palette of 256 colours would have errors as
     large as the effect of style.
@@ -105,7 +109,7 @@ def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Se
         chosen: styles, assigned to the photographs in turn.
 
     Returns:
-        The paths of the files, starting with the sheet.
+        The paths of the files, starting with the sheet; and those of the views to which the draw did not apply style.
 
     Raises:
         OSError: a file cannot be written.
@@ -117,22 +121,25 @@ def run(out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Se
     fixed = StyleParams(alpha >= 0, alpha, beta, np.stack([style.z for style in given]))
     rows = [Row(list(batch), names, "photographs")]
     rows += [Row(images, labels, "styles")] if len(images) == len(batch) else []
-    rows += grids.styled(
-        sassl, batch, fixed, f"views in one style each, alpha = {alpha[0]:.2g}, beta = {beta[0]:.2g}", labels
-    )
+    title = f"views in one style each, alpha = {alpha[0]:.2g}, beta = {beta[0]:.2g}"
+    *subtle, full = grids.styled(sassl, batch, fixed, title, labels)
+    rows += [*subtle, full]
+    draws = [sassl.sample(len(batch)) for _ in range(DRAWS)]
     drawn = [
-        grids.styled(sassl, batch, sassl.sample(len(batch)), f"SASSL(p={sassl.p:g}), draw {k + 1}")
-        for k in range(DRAWS)
+        grids.styled(sassl, batch, params, f"SASSL(p={sassl.p:g}), draw {k + 1}") for k, params in enumerate(draws)
     ]
     for views, difference, _ in drawn:
         rows += [views, difference]
     sheet = grids.jpeg(grids.grid(rows, height=SIDE), MOST_BYTES)
-    beside = {}
+    beside, plain = {}, list[Path]()
     for i, (name, photo) in enumerate(photos):
         beside[out / f"{i + 1}_{name}_photo.png"] = photo
-        for k, (views, _, _) in enumerate(drawn):
-            beside[out / f"{i + 1}_{name}_view{k + 1}.png"] = views.images[i]
-    return _write(out, sheet, beside)
+        beside[out / f"{i + 1}_{name}_stylized.png"] = full.images[i]
+        for k, (params, (views, _, _)) in enumerate(zip(draws, drawn, strict=True)):
+            path = out / f"{i + 1}_{name}_view{k + 1}.png"
+            beside[path] = views.images[i]
+            plain += [] if params.apply[i] else [path]
+    return _write(out, sheet, beside), plain
 
 
 def _write(out: Path, sheet: bytes, beside: dict[Path, Array]) -> list[Path]:

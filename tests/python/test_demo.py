@@ -39,6 +39,10 @@ def rows(monkeypatch):
     return seen
 
 
+def _photo_of(view):
+    return view.with_name(f"{view.name.rpartition('_')[0]}_photo.png")
+
+
 def test_it_works_at_once_on_what_packages_carry(tmp_path, rows, capsys):
     assert main(["demo", "--out", str(tmp_path / "new" / "demo")]) == 0
     sheet = tmp_path / "new" / "demo" / "contact_sheet.jpg"
@@ -48,7 +52,11 @@ def test_it_works_at_once_on_what_packages_carry(tmp_path, rows, capsys):
         assert image.width > 5 * 224
     assert len(list(sheet.parent.glob("*_photo.png"))) == 5
     assert len(list(sheet.parent.glob("*_view*.png"))) == 10
-    assert f"{sheet}: the contact sheet" in capsys.readouterr().out
+    assert len(list(sheet.parent.glob("*_stylized.png"))) == 5
+    told = capsys.readouterr().out
+    assert f"{sheet}: the contact sheet" in told
+    same = [a.name for a in sorted(sheet.parent.glob("*_view*.png")) if np.array_equal(pixels(a), pixels(_photo_of(a)))]
+    assert f"not applied, as p = 0.8: {', '.join(same)}\n" in told
     titles = [row.title for row in rows]
     assert titles[:2] == ["photographs", "styles"]
     assert "alpha = 0.2, beta = 0.2" in titles[2]
@@ -92,6 +100,7 @@ def test_own_photographs_and_own_styles(own, rows, capsys):
         assert np.array_equal(full.images[i], model.stylize(image[None], z[i % 2], 1.0, 1.0)[0])
         assert np.array_equal(pixels(own / "out" / f"{i + 1}_{'abcde'[i]}_photo.png"), image)
         assert np.array_equal(pixels(own / "out" / f"{i + 1}_{'abcde'[i]}_view1.png"), first.images[i])
+        assert np.array_equal(pixels(own / "out" / f"{i + 1}_{'abcde'[i]}_stylized.png"), full.images[i])
     before = first.images[0]
     assert main([*call, "--alpha", "0.4,0.8", "--beta", "0.5", "--seed", "4", "--out", str(own / "out")]) == 0
     assert not np.array_equal(rows[5].images[0], before), "another seed draws others"

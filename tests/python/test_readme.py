@@ -201,7 +201,7 @@ def test_the_table_names_every_framework():
 
 @pytest.mark.parametrize("line", SHELL)
 def test_command_lines_are_understood(line):
-    program, *arguments = shlex.split(line)
+    program, *arguments = shlex.split(line, comments=True)
     assert program == "sassl"
     cli.parser(arguments[0]).parse_args(arguments)
 
@@ -212,7 +212,7 @@ def test_command_lines_run(photo, tmp_path, monkeypatch):
         (tmp_path / folder).mkdir()
         Image.fromarray(photo).save(tmp_path / folder / "a.png")
     for line in SHELL:
-        arguments = shlex.split(line)[1:]
+        arguments = shlex.split(line, comments=True)[1:]
         # Converting needs files of others; pretraining takes long, and its commands are run by their own tests.
         if arguments[0] not in ("convert", "pretrain", "compare", "eval", "embed", "export"):
             assert cli.main(arguments) == 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 #: For each command, its module here and its help. The module has `add(parser)` for options, and `run(args)` for the exit code.
 COMMANDS = {
-    "demo": ("demo", "Show what SASSL does: a contact sheet of photographs, styles, T's output and views."),
+    "demo": ("demo", "Show what SASSL does: a contact sheet of photographs, styles, fully stylized images and views."),
     "stylize": (
         "stylize",
         "Stylize images: files, folders or glob patterns, with a random draw for each. Gray images stay gray, transparency is "
@@ -22,7 +22,7 @@ COMMANDS = {
     ),
     "bank": (
         "bank",
-        "Encode style images into a bank file: all of them, or an error that names the file.",
+        "Encode style images into a bank file; an image that cannot be read is an error.",
     ),
     "convert": ("convert", "Convert a third-party style network to a model file."),
     "compare-models": (

@@ -39,8 +39,10 @@ def run(args: argparse.Namespace) -> int:
     paths = image_files.find(args.inputs, left_out) if args.inputs else []
     photos = [(printable(path.stem), _square(path, args)) for path in paths[: demo.PHOTOGRAPHS]]
     sassl = transform(args, args.p)
-    written = demo.run(args.out, sassl, photos or list(demo.photographs().items()), _styles(args, sassl))
-    say(f"{written[0]}: the contact sheet; next to it each photograph and {demo.DRAWS} views of it")
+    written, plain = demo.run(args.out, sassl, photos or list(demo.photographs().items()), _styles(args, sassl))
+    say(f"{written[0]}: the contact sheet; next to it each photograph, fully stylized, and {demo.DRAWS} views of it")
+    if plain:
+        say(f"not applied, as p = {sassl.p:g}: {', '.join(path.name for path in plain)}")
     if len(paths) > len(photos):
         tell(f"the first {len(photos)} of {len(paths)} photographs are shown")
     tell_left_out(left_out)

@@ -137,5 +137,5 @@ def _judge(model: OpenModel, known: ImageFolder, asked: ImageFolder, args: argpa
         f"{by}: {low:.4g} to {high:.4g} at 95 %, {found['n']} images, {found['classes']} classes"
     )
     settings = {option: value for option, value in options.items() if option not in ("metric", "seed")}
-    own = {"train": known.root, "test": asked.root, "known": len(train.targets)}
+    own: dict[str, Any] = {"train": known.root, "test": asked.root, "known": len(train.targets)}
     results.record(args, model, found, **own, protocol=args.protocol, settings=settings)

@@ -98,7 +98,9 @@ def strength(text: str) -> tuple[float, float]:
     except ValueError:
         numbers = []
     if len(numbers) not in (1, 2) or not all(0 <= n <= 1 for n in numbers) or numbers != sorted(numbers):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number in [0, 1], nor a range such as 0.1,0.3")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a value in [0, 1], or a range from low to high such as 0.1,0.3"
+        )
     return numbers[0], numbers[-1]
 
 

@@ -86,6 +86,8 @@ def _settings(group: Any) -> None:
 def _style(group: Any) -> None:
     group.add_argument(
         "--style",
+        "--styles",
+        dest="style",
         help='"default" (if there is no --config), "off", "batch", or a folder of images, an image or a bank file',
     )
 
