@@ -32,23 +32,23 @@ pub enum Error {
         requirement: String,
     },
 
-    /// Arguments are incompatible, or an object cannot be used in its state.
+    /// Arguments are incompatible, or the state of an object does not allow the call.
     #[error("{reason}")]
     Invalid {
         /// The fault, and the remedy.
         reason: String,
     },
 
-    /// Style vectors of one predictor were passed to the transformer of another.
+    /// Style vectors were passed to a model of another style space.
     #[error(
         "{what} is of style space {found}, but the model's space is {expected}: \
          style vectors work only with the model whose predictor computed them; encode the styles again with this model: \
          pass their folder as styles, or a bank from `sassl bank FOLDER --model FILE`"
     )]
     Space {
-        /// The array or file that holds the vectors of another space.
+        /// The array or file that holds the style vectors.
         what: String,
-        /// The id of its style space.
+        /// The id of the vectors' style space.
         found: String,
         /// The id of the model's style space.
         expected: String,
@@ -102,7 +102,7 @@ pub enum Error {
     /// The system cannot provide the memory.
     #[error("{what}: not enough memory: {bytes} bytes are needed")]
     Memory {
-        /// The argument or the file that needs it.
+        /// The argument or the file that needs the memory.
         what: String,
         /// The number of bytes.
         bytes: usize,
@@ -138,7 +138,7 @@ impl Error {
         Self::Value { name: name.into(), value: value.to_string(), requirement: requirement.into() }
     }
 
-    /// Creates an error for incompatible arguments, or an object that cannot be used in its state.
+    /// Creates an error for incompatible arguments, or for a call that the state of an object does not allow.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
     }
@@ -153,8 +153,8 @@ impl Error {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Returns `true` if the error is not the fault of the image that was being read, so that a loader must not substitute
-    /// another image for it.
+    /// Returns `true` if the error has another cause than the image that was being read, e.g. exhausted memory. A loader must
+    /// then report the error, not substitute another image.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Foreign { fatal, .. } => *fatal,
@@ -184,7 +184,7 @@ pub(crate) fn is_exhausted(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::OutOfMemory || error.raw_os_error().is_some_and(|number| full.contains(&number))
 }
 
-/// Returns "{name} {requirement}, got {value}"; a remedy that follows "; " in `requirement` is moved to the end.
+/// Returns "{name} {requirement}, got {value}". A remedy that follows "; " in `requirement` is moved to the end.
 fn sentence(name: &str, requirement: &str, value: &str) -> String {
     match requirement.split_once("; ") {
         Some((requirement, remedy)) => format!("{name} {requirement}, got {value}; {remedy}"),
@@ -211,7 +211,7 @@ pub fn checked_probability(name: &str, p: f32) -> Result<f32> {
     }
 }
 
-/// Checks a range (low, high) passed by the user; in the error, `requirement` states what is required.
+/// Checks a range (low, high) passed by the user. The error quotes `requirement`.
 ///
 /// # Errors
 /// The range is reversed, exceeds the limits, or contains NaN.

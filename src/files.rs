@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Returns the metadata of a file that is about to be read. Call this before opening the file, because opening a pipe would
-/// block until it has a writer.
+/// block until the pipe has a writer.
 ///
 /// # Errors
 /// The file cannot be accessed, or is a pipe or a device. A folder is accepted here; reading it fails later.
@@ -17,8 +17,9 @@ pub fn regular(path: &Path) -> Result<Metadata> {
     }
 }
 
-/// Writes the parts, one after another, to a temporary file in the folder of `path`, syncs it to disk and renames it to `path`.
-/// If `path` is a symbolic link, the new file replaces the link itself, and its target is unchanged.
+/// Writes a file atomically, with the concatenated `parts` as contents. The parts are written to a temporary file in the folder
+/// of `path`. This file is synced to disk, then renamed to `path`. If `path` is a symbolic link, the new file replaces the link
+/// itself; the link's target is unchanged.
 ///
 /// # Errors
 /// The write fails, or `path` is a folder, a device or a pipe. An existing file is then unchanged, and no temporary file is
@@ -44,9 +45,9 @@ fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     renamed
 }
 
-/// Creates a temporary file in the folder of `path`. Its name is short, even if `path` is long, and unpredictable, so that
-/// nobody can place a link there in advance. A killed process leaves the file behind; `sassl.pretraining.folder` recognizes
-/// such names.
+/// Creates a temporary file in the folder of `path`. The temporary file's name is short, even if `path` is long. The name is
+/// also unpredictable, so that nobody can create a link under the name in advance. A killed process leaves the file behind;
+/// `sassl.pretraining.folder` recognizes the file by its name.
 fn beside(path: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let part = path.with_file_name(format!(".sassl-{:016x}.part", rand::random::<u64>()));

@@ -1,6 +1,6 @@
-//! Cancellation of long calls, e.g. by Ctrl-C: every long loop calls [`poll`] between items, and a cancelled call ends there by
-//! unwinding the stack. Functions therefore need not return the cancellation as an error, no `on_error` handler mistakes it for
-//! a damaged file, and partial results are dropped while unwinding.
+//! Cancellation of long calls, e.g. by Ctrl-C. Every long loop calls [`poll`] between items; in a cancelled call, `poll`
+//! unwinds the stack. Functions therefore need not return the cancellation as an error, and no `on_error` handler mistakes the
+//! cancellation for a damaged file. Partial results are dropped during unwinding.
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::resume_unwind;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A function that is called periodically to ask whether the current call is to be cancelled. If it returns an error, the call
-/// unwinds with the error as payload.
+/// A function that is called periodically to ask whether the current call is to be cancelled. If the function returns an error,
+/// the current call unwinds with the error as payload.
 pub type Ask = fn() -> Result<(), Box<dyn Any + Send>>;
 
-/// The minimum time between two calls of [`Ask`], each of which takes microseconds, or longer if it has to wait for another
-/// thread.
+/// The minimum time between two calls of an [`Ask`] function. Such a call takes microseconds, or longer if the function has to
+/// wait for another thread.
 const PERIOD: Duration = Duration::from_millis(100);
 
 enum Watch {
@@ -25,13 +25,13 @@ thread_local! {
     static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
 
-/// Runs `work`, in which [`poll`] asks `ask` whether to cancel it; once `ask` returns an error, `work` unwinds with that error
-/// as payload.
+/// Runs `work` so that `ask` can cancel it. [`poll`] calls `ask` periodically; once `ask` returns an error, `work` unwinds with
+/// the error as payload.
 pub fn watched<T>(ask: Ask, work: impl FnOnce() -> T) -> T {
     within(Watch::Ask { ask, last: Instant::now() }, work)
 }
 
-/// Runs `work`, a part of a call that was made on another thread; once `over` is set, `work` unwinds at its next [`poll`].
+/// Runs `work` as a part of a call that was made on another thread. Once `over` is set, `work` unwinds at its next [`poll`].
 pub(crate) fn following<T>(over: &Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
     within(Watch::Follow(over.clone()), work)
 }

@@ -1,7 +1,7 @@
 //! Style augmentations for self-supervised learning (SASSL, Rojas-Gomez et al., TMLR 2024, arXiv 2312.01187).
 //!
-//! The modules, from the lowest layer to the highest; each uses only modules that precede it in this list (checked by
-//! `tests/rust/layering.rs`):
+//! The modules are listed from the lowest layer to the highest. A module uses only modules that are listed before it, which
+//! `tests/rust/layering.rs` checks.
 //!
 //! - [`error`]: errors, one variant per kind.
 //! - [`files`]: a check of files before they are read, and atomic writing.
@@ -12,7 +12,7 @@
 //! - [`kernels`]: the inner loops; the only module with SIMD code and CUDA kernels.
 //! - [`image`]: decoding and augmentation of one image.
 //! - [`weights`]: reading of weight files into named tensors, and descriptions of networks.
-//! - [`style`]: Algorithm 1 of the paper, with one file for each of its lines.
+//! - [`style`]: Algorithm 1 of the paper: style vectors, feature blending and style transfer.
 //! - [`data`]: from files to batches of two views.
 //! - [`nn`]: trainable layers, and networks as operations in candle's graph.
 //! - [`encoders`]: backbones under torchvision's names.

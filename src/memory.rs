@@ -33,13 +33,13 @@ pub fn room<T>(what: &str, n: usize) -> Result<Vec<T>> {
     Ok(room)
 }
 
-/// Returns the value, or unwinds with the error as payload, for [`fallible`] or another panic handler to catch. Use this for
-/// errors deep inside a calculation that does not return a `Result`.
+/// Returns the value, or unwinds with the error as payload. [`fallible`] or another panic handler then catches the error. Use
+/// this for errors deep inside a calculation that does not return a `Result`.
 pub fn or_unwind<T>(found: Result<T>) -> T {
     found.unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 
-/// Extends a vector to `len` elements with copies of `with` if it is shorter. If memory is exhausted, unwinds like
+/// Extends a vector that is shorter than `len` to `len` elements, with copies of `with`. If memory is exhausted, unwinds like
 /// [`or_unwind`] with an error that names `what`.
 pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T) {
     let more = len.saturating_sub(numbers.len());
@@ -47,11 +47,11 @@ pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T)
     numbers.resize(len.max(numbers.len()), with);
 }
 
-/// Runs a calculation that may unwind with an [`Error`] as payload (see [`or_unwind`]), and returns that error. Other panics
-/// are propagated.
+/// Runs a calculation. If the calculation unwinds with an [`Error`] as payload (see [`or_unwind`]), returns that error. Other
+/// panics are propagated.
 ///
 /// # Errors
-/// The calculation has unwound with an error, usually because memory is exhausted.
+/// The calculation unwinds with an [`Error`], usually because memory is exhausted.
 pub fn fallible<T>(work: impl FnOnce() -> T) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match payload.downcast::<Error>() {
         Ok(error) => Err(*error),

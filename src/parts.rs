@@ -3,15 +3,15 @@ use crate::error::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// A row of a table of components.
+/// An entry in a table of the components that can be selected by name.
 pub struct Row<T: ?Sized> {
     /// The name of the component.
     pub name: &'static str,
-    /// Parses the settings; the name is passed because one function may serve several rows.
+    /// Creates the component from its name and settings. The name is passed because one function may serve several entries.
     pub read: fn(&'static str, Value) -> Result<Box<T>>,
 }
 
-/// Creates the component named in the settings; errors call it `what`, e.g. "method".
+/// Creates the component named in the settings. `what` is the word for the component in errors, e.g. "method".
 ///
 /// # Errors
 /// The name is missing or not in the table, or the settings are invalid for the component.
@@ -28,7 +28,7 @@ pub fn read<T: ?Sized>(what: &str, settings: &Value, rows: &[Row<T>]) -> Result<
     (row.read)(row.name, own)
 }
 
-/// Parses the settings of the component `name`. The type `S` defines which fields are required, and refuses unknown ones (by
+/// Parses the settings of the component `name`. The type `S` defines the required fields, and refuses unknown fields (by
 /// serde's `deny_unknown_fields`).
 ///
 /// # Errors

@@ -1,13 +1,13 @@
-//! Random generators: each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. No generator of random
-//! draws is created in any other way.
+//! Random generators. Each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. All random results of
+//! this crate are drawn from these streams.
 //!
-//! A stream is ChaCha8 keyed by the four integers themselves, so two keys never share a stream, no draw depends on the order in
-//! which images are visited, and there is no global state. Each operation of a view has its own stream, so that adding or
-//! removing one does not change the draws of the others.
+//! The ChaCha8 key of a stream consists of the four integers themselves, so two keys never share a stream. No draw depends on
+//! the order in which images are visited, and there is no global state. Each operation of a view has its own stream. Adding or
+//! removing an operation therefore does not change the draws of the other operations.
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// A random generator, for example of one operation on one image for one view.
+/// A random generator, e.g. for one operation on one view of an image.
 pub type Generator = ChaCha8Rng;
 
 /// The key of a stream of random numbers.
@@ -19,7 +19,7 @@ pub struct Key {
     pub epoch: u64,
     /// The image's index in its dataset or batch.
     pub index: u64,
-    /// The index of the view; 0 is the left one.
+    /// The index of the view; 0 is the left view.
     pub view: u64,
 }
 
@@ -33,8 +33,7 @@ impl Key {
         Generator::from_seed(bytes)
     }
 
-    /// Returns the generator of the operation `name` under this key: ChaCha's stream id is the hash of the name (FNV-1a, 64
-    /// bits).
+    /// Returns the generator of the operation `name` under this key. ChaCha's stream id is the 64-bit FNV-1a hash of the name.
     pub fn stream(self, name: &str) -> Generator {
         let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from sassl.transforms import SASSL
 from sassl.transforms.operations import OPERATIONS, PythonOperation
 
-#: Matrices from RGB to cone responses LMS, and from their logarithms to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
+#: Matrices from RGB to cone responses LMS, and from log LMS to l-alpha-beta (Reinhard et al. 2001, equations 4 and 6).
 LMS = np.array([[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]])
 DECORRELATE = np.diag([3**-0.5, 6**-0.5, 2**-0.5]) @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
-#: The smallest cone response, that of one gray level, because the logarithm of 0 is undefined.
+#: Lower bound of cone responses: the response to gray level 1. The logarithm of 0 is undefined.
 LEAST = 1 / 255
 
 
@@ -57,7 +57,7 @@ def transfer(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.
 
 @dataclass(frozen=True)
 class ColorTransfer(PythonOperation):
-    """Give a view the color statistics that it has after SASSL.
+    """Give a view the color statistics that SASSL would give it, but keep its texture.
 
     Args:
         alpha, beta: ranges of the strength of SASSL, as in `SASSL`.
@@ -77,7 +77,7 @@ class ColorTransfer(PythonOperation):
 
 @lru_cache(maxsize=8)
 def _block(alpha: Any, beta: Any, styles: str) -> Any:
-    """The compiled block of a `SASSL` with p = 1; it is cached, so that it is created only once."""
+    """Return the compiled block of a `SASSL` with p = 1, cached by its arguments."""
     return SASSL(p=1.0, alpha=alpha, beta=beta, styles=styles, threads=1).block
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sassl.data import ImageFolder, Images, as_images
 
-#: The archives that are only for measurements, not for training.
+#: Archives that are used for measurements only, not for training.
 CIFAR10, CUE_CONFLICT = "cifar10_subset_jpeg.zip", "cue_conflict_96.tar"
 
 
@@ -31,8 +31,8 @@ class Data:
     Attributes:
         train: images to pretrain on and to fit heads on, with a folder for each class.
         val: images to measure on, with a folder for each class.
-        cifar10: a folder with `train` and `test`; None: there is none.
-        cue_conflict: a folder in Geirhos' layout, `<shape>/<shape>1-<texture>2.jpg`; None: there is none.
+        cifar10: a folder with `train` and `test`; None: not available.
+        cue_conflict: a folder in Geirhos' layout, `<shape>/<shape>1-<texture>2.jpg`; None: not available.
     """
 
     train: Path | Images
@@ -78,7 +78,7 @@ def find(root: Path, scratch: Path, cifar10: Path | None = None, cue_conflict: P
 
 
 def unpacked(path: Path, scratch: Path) -> Path:
-    """Return a folder unchanged, or unpack an archive into a folder and return that; an archive is unpacked only once."""
+    """Return the folder of an archive, which is unpacked if this was not done before; a folder is returned unchanged."""
     if path.is_dir():
         return path
     folder = scratch / path.stem
@@ -105,7 +105,7 @@ def unpacked(path: Path, scratch: Path) -> Path:
 
 
 def squares(folder: Path, side: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str]]:
-    """The center squares of a folder's images, resized to (N, side, side, 3) uint8; their class indices; the class names."""
+    """Return a folder's images as center squares (N, side, side, 3) uint8, with their class indices and the class names."""
     images = ImageFolder(folder)
     made = np.empty((len(images), side, side, 3), np.uint8)
     for i in range(len(images)):

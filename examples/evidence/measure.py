@@ -19,13 +19,13 @@ from sassl.pretraining import Pretraining
 
 #: The name of the primary measure.
 PRIMARY = "linear probe"
-#: The number of neighbors of kNN; for few-shot probes, the images per class and the number of draws; and the inverse penalty,
-#: as scikit-learn's C, of logistic heads whose penalty is not searched.
+#: K: neighbors of kNN. SHOTS, DRAWS: images per class and number of draws of few-shot probes. C: inverse penalty, as in
+#: scikit-learn, of logistic heads with a fixed penalty.
 K, SHOTS, DRAWS, C = 20, (5, 50), 5, 0.1
 
 
 def of_features(train: Features, val: Features) -> dict[str, float]:
-    """Compute the measures of the curves from features: top-1 accuracies in per cent."""
+    """Compute the measures that curves show, from features: top-1 accuracies of the linear probe and of kNN, in per cent."""
     return {
         "linear": evaluation.linear_probe(train, val)["top1"],
         "knn": evaluation.knn(train, val, k=K)["top1"],
@@ -33,7 +33,7 @@ def of_features(train: Features, val: Features) -> dict[str, float]:
 
 
 def curve(model: Pretraining, data: Data) -> dict[str, float]:
-    """Compute the measures of the curves for a model after an epoch."""
+    """Compute the measures that curves show, for a model after an epoch."""
     return of_features(evaluation.extract(model, data.train), evaluation.extract(model, data.val))
 
 

@@ -35,19 +35,19 @@ COLUMNS = (
     ("logistic head", "shape_bias", "shape bias"),
     ("corruption error", "mean_error", "corrupted, error"),
 )
-#: A curve is level if the mean over seeds changes by less than this between the last two measured epochs, in percentage points.
+#: Threshold in percentage points: a curve is level if its mean over seeds changes by less between the last two measured epochs.
 LEVEL = 0.5
 
 
 def load(folder: Path) -> Results:
-    """Load all results in a folder, by the cell's name, in the order of the study."""
+    """Load all results in a folder: a dict from the cell's name to its result, in the order of the study."""
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     known = [name for name in study.CELLS if name in found]
     return {name: found[name] for name in known}
 
 
 def compared(results: Results) -> Any:
-    """Compare the arms of these results with "none", paired by seed; return None without "none" or another arm."""
+    """Compare each arm with the arm "none", paired by seed; return None if "none" or every other arm is missing."""
     arms: dict[str, list[str]] = {}
     for one in results.values():
         lines = arms.setdefault(one["cell"]["arm"], [])
@@ -67,7 +67,7 @@ def value(one: dict[str, Any], protocol: str, metric: str) -> float | None:
 
 
 def headline(comparison: Any) -> str:
-    """A sentence about the difference in the primary measure, with its interval and what that shows."""
+    """Return text about the primary measure: the difference between SASSL and none, its interval, and a verdict."""
     row = next(row for row in comparison.rows if row.measurement.protocol == measure.PRIMARY)
     found = row.differences["paper"]
     if found.half is None:
@@ -83,7 +83,7 @@ def headline(comparison: Any) -> str:
 
 
 def level(results: Results) -> list[str]:
-    """A sentence for each arm on whether the curve of its linear probe is level at the end."""
+    """Return a sentence for each arm: whether the curve of the linear probe is level at the end."""
     lines = []
     for arm in dict.fromkeys(one["cell"]["arm"] for one in results.values()):
         curves = [one["curve"] for one in results.values() if one["cell"]["arm"] == arm]
@@ -96,7 +96,7 @@ def level(results: Results) -> list[str]:
 
 
 def exploratory(results: Results) -> str:
-    """A Markdown table with a row for each cell: its measures, and its linear probe minus that of the cell without style."""
+    """A Markdown table with a row for each cell: its measures, and its linear probe compared to the cell without style."""
     head = ["method", "arm", "pixels", "seed", *(title for *_, title in COLUMNS), "linear, minus none"]
     rows = [head, ["---"] * len(head)]
     for one in results.values():
@@ -162,7 +162,7 @@ def strength(results: Results, path: Path) -> bool:
 
 
 def pairs(results: Results, out: Path, is_primary: bool) -> list[str]:
-    """The parts of the report that compare two arms over several seeds; the figures are written to `out`."""
+    """Return the parts of the report that compare arms over several seeds, and write their figures to `out`."""
     if (comparison := compared(results)) is None:
         return []
     name = "difference" if is_primary else "difference_large"

@@ -34,7 +34,7 @@ RESULTS = HERE / "results"
 
 
 class Record:
-    """The measurements during a cell's run, which are stored in a JSON file in the run's folder after each epoch.
+    """Measurements during a cell's run, written to a JSON file after each epoch.
 
     Attributes:
         curve: the measures of the curves, by epoch.
@@ -48,9 +48,9 @@ class Record:
         self.memory = {int(epoch): value for epoch, value in found["memory"].items()}
 
     def add(self, model: Pretraining, cell: study.Cell, data: images.Data | None) -> None:
-        """Record the memory after an epoch, and measure the model if the cell's size lists the epoch and this was not done yet.
+        """Record the memory after an epoch and, at the epochs that the cell's size lists, the measures of the model.
 
-        Without `data`, only the memory is recorded.
+        An epoch that was measured before is not measured again. Without `data`, only the memory is recorded.
         """
         epoch = len(model.history)
         if data is not None and epoch in study.SIZES[cell.size].measured and epoch not in self.curve:
@@ -67,14 +67,14 @@ def write(path: Path, value: Any) -> None:
 
 
 def checkpoints_of(folder: Path) -> list[Path]:
-    """The checkpoints in a run's folder, the newest last, by the epoch and the batch in their names."""
+    """Return the checkpoints in a run's folder, sorted by the epoch and the batch in their names, the newest last."""
     return sorted(folder.glob("checkpoint-*.safetensors"))
 
 
 def train(cell: study.Cell, data: images.Data, folder: Path, args: argparse.Namespace, left: float | None) -> Any:
-    """Train a cell to its last epoch, from its last checkpoint if there is one; return the model and the record.
+    """Train a cell to its last epoch; return the model and the record.
 
-    `left` is the time that is left in seconds; None: no limit.
+    Training resumes from the cell's last checkpoint, if there is one. `left` is the remaining time in seconds; None: no limit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = Record(folder / "record.json")
@@ -130,10 +130,10 @@ def command(cell: study.Cell, args: argparse.Namespace) -> str:
 
 
 def cost(rows: Any, batch_size: int, record: Record) -> dict[str, Any]:
-    """The cost of a run: the seconds per step, with and without data loading and the like, and the memory, by epoch.
+    """Return the cost of a run: time per step and memory.
 
-    "seconds_per_step" is the time per batch from the throughput of an epoch, "step_seconds" the engine's time for a step; both
-    are medians over epochs.
+    "seconds_per_step" is the time per batch, from the throughput of an epoch; it includes data loading. "step_seconds" is the
+    engine's time for a step. Both are medians over epochs; the other two entries have a value for each epoch.
     """
     seconds = [batch_size / row["images_per_second"] for row in rows]
     return {

@@ -24,10 +24,10 @@ class Arm:
 
     Attributes:
         title: the title in tables.
-        style: keywords of `SASSL`; None: no style. If `p` is a tuple of pairs, they are (fraction of the run, probability).
+        style: keywords of `SASSL`; None: no style. A tuple as `p` consists of pairs (fraction of the run, probability).
         operation: an operation in place of `SASSL`; None: no such operation.
-        gaussian: whether styles are drawn from a Gaussian fitted to the default bank, as in Jackson et al. 2019, instead of
-            from the bank itself.
+        gaussian: True: styles are drawn from a Gaussian fitted to the default bank, as in Jackson et al. 2019. False: they are
+            drawn from the bank.
     """
 
     title: str
@@ -41,8 +41,8 @@ class Size:
     """The size of a run.
 
     Attributes:
-        epochs: the number of epochs. The learning rate decays to 0 over them, so that a short run is not the start of a longer
-            one.
+        epochs: the number of epochs. The learning rate decays to 0 by the last epoch, so a short run is not the start of a
+            longer run.
         measured: the epochs after which the linear probe and kNN are measured.
         width: the factor for ResNet-18's channels.
         batch_size: images per batch.
@@ -86,7 +86,7 @@ ARMS = {
     "beta-0.8": Arm("beta from 0.7 to 0.9", {"beta": (0.7, 0.9)}),
 }
 
-#: The exploratory curves: for each setting of SASSL, the arm at each value (the middle of a range); at 0, there is no style.
+#: The exploratory curves: for each setting of SASSL, a dict from value to arm. A range is represented by its midpoint.
 SWEEPS = {
     "p": {0.0: "none", 0.4: "p-0.4", 0.8: "paper", 1.0: "p-1"},
     "alpha": {0.2: "paper", 0.5: "alpha-0.5", 1.0: "alpha-1"},
@@ -96,7 +96,7 @@ SWEEPS = {
 _VIEWS = {"min_scale": 0.2, "normalize": IMAGENET_NORMALIZE}
 RECIPES = {
     "simclr": Recipe("simclr-cifar10", _VIEWS, {"temperature": 0.2, "dim": 128}),
-    # Parts of 32 images for norms, as on each of the paper's devices.
+    # Batch-norm statistics over 32 images, as on each of the paper's devices.
     "moco-v2": Recipe("moco-v2-cifar10", _VIEWS, {"mlp": True, "splits": 4}),
     "byol": Recipe("byol-cifar10", _VIEWS),
 }
@@ -131,7 +131,7 @@ class Cell:
 
     @property
     def reference(self) -> Cell:
-        """The cell without style with which this one is compared."""
+        """The cell without style to which this cell is compared."""
         return Cell(self.method, "none", self.size, self.side, self.seed)
 
     @property
@@ -191,7 +191,7 @@ def style_of(arm: Arm, epochs: int) -> SASSL | None:
 
 
 def build(cell: Cell, *, threads: int | None = None, engine: Any = "native") -> Pretraining:
-    """Build the untrained model of a cell, which is determined by this file and the cell alone."""
+    """Build the untrained model of a cell. The model depends only on the cell and on this file."""
     arm, size, recipe = ARMS[cell.arm], SIZES[cell.size], RECIPES[cell.method]
     keywords = {**PRESETS[recipe.preset].data.views, **recipe.views}
     views: Any = keywords

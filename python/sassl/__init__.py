@@ -1,11 +1,11 @@
 """Style augmentations for self-supervised learning (SASSL, arXiv 2312.01187): neural style transfer as an augmentation.
 
     import sassl
-    model = sassl.Stylizer("lite")            # F and T, embedded: nothing is downloaded
+    model = sassl.Stylizer("lite")            # style predictor F and transformer T; nothing is downloaded
     bank = sassl.StyleBank.default()          # style vectors
     view = model.stylize(images, bank.vectors[0], alpha=0.2, beta=0.2)
 
-    transform = sassl.transforms.SASSL(p=0.8)  # for torchvision, or for PIL and numpy without it
+    transform = sassl.transforms.SASSL(p=0.8)  # for torchvision; for PIL and numpy if it is not installed
     two_views = sassl.transforms.MoCoV2Transform(style=transform)
     loader = sassl.data.TwoViewLoader("imagenet/train", two_views, batch_size=256)
 

@@ -23,7 +23,7 @@ class Bank:
         """
         Args:
             vectors: (n, dim) floats.
-            space: id of their style space, that of the predictor that computed them.
+            space: id of the style space of the vectors. Each predictor has its own space.
             names: a name for each vector, e.g. of the image it was computed from; or None.
         """
     @staticmethod
@@ -38,7 +38,7 @@ class Bank:
         """
     def gaussian(self, /, rank: SupportsIndex = 20) -> Gaussian:
         """
-        Fit a Gaussian with the mean of the vectors and their first `rank` principal axes.
+        Fit a Gaussian to the vectors: their mean and their first `rank` principal axes.
         """
     @staticmethod
     def load(path: "str | os.PathLike[str]") -> Bank:
@@ -52,12 +52,12 @@ class Bank:
         """
     def save(self, /, path: "str | os.PathLike[str]", exact: bool = False) -> "None":
         """
-        Write the bank atomically as a .safetensors file of float16, or of float32 if `exact`.
+        Write the bank to a .safetensors file, atomically: as float16, or as float32 if `exact`.
         """
     @property
     def space(self, /) -> str:
         """
-        The id of the vectors' style space, that of the predictor that computed them.
+        Id of the style space of the vectors. Each predictor has its own space.
         """
     @property
     def vectors(self, /) -> Any:
@@ -68,7 +68,7 @@ class Bank:
 @final
 class Block:
     """
-    Algorithm 1 of the paper, with its settings; `sassl.transforms.SASSL` wraps it.
+    Algorithm 1 of the paper with its settings. `sassl.transforms.SASSL` wraps this class.
 
     Args:
         stylizer: the networks F and T.
@@ -78,7 +78,7 @@ class Block:
         beta: range (low, high) from which the weight of pixel interpolation is drawn.
 
     Raises:
-        ValueError: a value outside [0, 1], a reversed range, or styles of another style space than the stylizer's.
+        ValueError: a value outside [0, 1], a reversed range, or styles and stylizer of different style spaces.
     """
     def __new__(cls, /, stylizer: Stylizer, styles: "Bank | Gaussian | None" = None, p: SupportsFloat | SupportsIndex = ..., alpha: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ..., beta: tuple[SupportsFloat | SupportsIndex, SupportsFloat | SupportsIndex] = ...) -> Block: ...
     def apply(self, /, images: "numpy.typing.NDArray[typing.Any]", params: StyleParams) -> "numpy.typing.NDArray[typing.Any]":
@@ -90,12 +90,12 @@ class Block:
             params: the parameters drawn for these images.
 
         Returns:
-            An array of the shape and dtype of the images; images with apply = False are unchanged. If no image is to be
-            stylized, the input array itself.
+            An array of the shape and dtype of the images. Images with apply = False are unchanged. If no image is to be
+            stylized, the input array itself is returned.
         """
     def sample(self, /, seed: SupportsIndex, n: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0, view: SupportsIndex = 0) -> StyleParams:
         """
-        Draw parameters for n images: those for image i from the random stream with the key (seed, epoch, index + i, view).
+        Draw parameters for n images. Image i uses the random stream with the key (seed, epoch, index + i, view).
         """
     def vectors(self, /, params: StyleParams, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
         """
@@ -103,8 +103,8 @@ class Block:
 
         Args:
             params: the drawn parameters.
-            z_content: (n, dim), the style vectors of the batch's images, as computed by F; required if styles are taken from
-                the batch.
+            z_content: (n, dim) style vectors that F computes from the images of the batch; required only if styles are taken
+                from the batch.
         """
 
 @final
@@ -125,8 +125,9 @@ class CudaPlan:
     def __len__(self, /) -> int: ...
     def compile(self, /, arch: SupportsIndex) -> "dict[str, int]":
         """
-        Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes, by name; needs
-        no GPU.
+        Compile the kernels for an architecture, and return the size of each compiled kernel in bytes, by name.
+
+        `arch` is 90 for compute capability 9.0. No GPU is needed.
         """
     def load(self, /, device: CudaDevice) -> str | None:
         """
@@ -161,21 +162,21 @@ class CudaStylizer:
     The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 
     Args:
-        stylizer: supplies the model and the precision; on a GPU, "fast" is float16 with float32 accumulation, "exact" is
-            float32.
+        stylizer: supplies the model and the precision. On a GPU, "exact" is float32, and "fast" is float16 with float32
+            accumulation.
     """
     def __new__(cls, /, stylizer: Stylizer) -> CudaStylizer: ...
     def encode(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", count: SupportsIndex) -> CudaPlan:
         """
-        Plan the kernel launches of F for `count` images; the output is (count, dim) float32.
+        Plan the kernel launches of F for `count` images. The output is (count, dim) float32.
         """
     def plan(self, /, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: StyleParams, out: "tuple[str, int, int, tuple[int, int, int, int]]", styles: "int | None" = None) -> CudaPlan:
         """
         Plan the kernel launches of Algorithm 1 for a batch.
 
         Args:
-            images, out: layouts of the input and of the output: (dtype, height, width, strides), with the strides of the image,
-                row, column and channel axes in elements.
+            images, out: layouts of the input and of the output: (dtype, height, width, strides). Strides are in elements, for
+                the image, row, column and channel axes.
             params: the parameters drawn for these images.
             styles: number of vectors in the bank, or None for in-batch styles.
 
@@ -184,7 +185,7 @@ class CudaStylizer:
         """
     def weights(self, /) -> "numpy.typing.NDArray[numpy.uint8]":
         """
-        The weights in the layout that the kernels read, as bytes to be copied to the device.
+        The weights as bytes, in the kernels' layout, to be copied to the device.
         """
 
 @final
@@ -194,8 +195,8 @@ class Draws:
 
     Args:
         params: for each image, the parameters drawn for each view.
-        regions: None if the loader returns crops. If it returns regions of decoded images: for each image, the byte offset of
-            the region's pixels, and the region, (top, left, height, width).
+        regions: for each image, (byte offset of the region's pixels, (top, left, height, width) of the region). None if the
+            loader returns crops.
     """
     def __eq__(self, value: object, /) -> bool: ...
     def __getitem__(self, image: SupportsIndex, /) -> list[ViewParams]: ...
@@ -206,7 +207,7 @@ class Draws:
     @property
     def of_images(self, /) -> bool:
         """
-        True if these draws are for regions of decoded images, False if for crops.
+        True if the draws are for regions of decoded images, False if they are for crops.
         """
 
 @final
@@ -216,19 +217,19 @@ class Epoch:
     """
     def close(self, /) -> None:
         """
-        Ask the threads to stop, each after its current image, without waiting for them.
+        Ask the threads to stop, and return without waiting. Each thread stops after its current image.
         """
     def next(self, /) -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None":
         """
         Return the next batch, or None at the end of the epoch.
 
         Returns:
-            (views, indices, targets, names, draws): an array for each view, or one uint8 array of the crops or regions from
-            which `Views.finish` computes the views; the images' int64 indices and targets, and their names; and the draws for
-            `Views.finish`.
+            (views, indices, targets, names, draws). `views` holds an array for each view, or a single uint8 array of crops or
+            regions, from which `Views.finish` computes the views. `indices` and `targets` are int64, one item per image, like
+            `names`. `draws` is an argument of `Views.finish`.
 
         Raises:
-            ValueError, OSError: an image cannot be read; the next call returns the following batch.
+            ValueError, OSError: an image cannot be read. The next call returns the following batch.
             ValueError: another process started the epoch, or another thread is waiting for its next batch.
         """
     @property
@@ -248,7 +249,8 @@ class FineTuner:
             backbone: JSON with the backbone's name and settings, as in `backbone_info`.
             classes: number of classes, at least 2.
             momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
-            norm_momentum: weight of a batch in the running statistics of batch norms, like `momentum` in torch's `BatchNorm2d`.
+            norm_momentum: weight of the current batch in the running batch-norm statistics, like `momentum` in torch's
+                `BatchNorm2d`.
             frozen: True trains only the classifier; the backbone is then used in eval mode.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
@@ -265,11 +267,11 @@ class FineTuner:
         Load a state returned by `state`.
 
         Raises:
-            ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
+            ValueError: a tensor that is missing, unknown or of another shape. The current state is then left unchanged.
         """
     def scores(self, /, images: "numpy.typing.NDArray[numpy.float32]") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Compute the logits of images in eval mode; their softmax gives the class probabilities.
+        Compute the logits of images in eval mode. Their softmax gives the class probabilities.
 
         Args:
             images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -279,8 +281,9 @@ class FineTuner:
         """
     def state(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Return the tensors of the backbone, the classifier and SGD by name, with the prefixes `backbone.`, `head.` and
-        `optimizer.`.
+        Return the state as tensors by name.
+
+        The prefixes of the names are `backbone.`, `head.` for the classifier, and `optimizer.` for SGD.
         """
     def step(self, /, images: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", lr: SupportsFloat | SupportsIndex) -> float:
         """
@@ -292,7 +295,7 @@ class FineTuner:
             lr: the learning rate.
 
         Returns:
-            The loss before the step; if it is not finite, no weight has changed.
+            The loss before the step. If the loss is not finite, the weights are left unchanged.
 
         Raises:
             ValueError: images of an unsupported shape, or class indices out of range.
@@ -313,14 +316,14 @@ class Gaussian:
         """
         Args:
             mean: (dim,) floats.
-            axes: (rank, dim) floats, the principal axes; the length of each is the standard deviation along it.
-            space: id of the style space, that of the predictor that computed the bank.
+            axes: (rank, dim) floats, the principal axes; the length of an axis is the standard deviation along that axis.
+            space: id of the style space of the mean and the axes. Each predictor has its own space.
         """
     def __repr__(self, /) -> str: ...
     @property
     def axes(self, /) -> Any:
         """
-        The principal axes, (rank, dim) float32; the length of each is the standard deviation along it.
+        The principal axes, (rank, dim) float32; the length of an axis is the standard deviation along that axis.
         """
     @property
     def dim(self, /) -> int:
@@ -339,18 +342,18 @@ class Gaussian:
         """
     def save(self, /, path: "str | os.PathLike[str]") -> "None":
         """
-        Write the Gaussian atomically as a .safetensors file of float32.
+        Write the Gaussian to a .safetensors file of float32, atomically.
         """
     @property
     def space(self, /) -> str:
         """
-        The id of the style space, that of the predictor that computed the bank.
+        Id of the style space of the mean and the axes. Each predictor has its own space.
         """
 
 @final
 class Loader:
     """
-    A data loader, which reads the images of a source in the order of each epoch and computes their views.
+    A data loader: it reads the images of a source in the order of each epoch, and computes their views.
     """
     def __len__(self, /) -> int:
         """
@@ -361,18 +364,19 @@ class Loader:
         Args:
             source: the dataset.
             views: the views to compute from each image.
-            on_error: "raise", or "report" to replace unreadable images with others and list them in `report`.
-            on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
-            makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
-                the decoded images that the views need, also for `Views.finish`.
+            on_error: "raise" an error for an unreadable image, or "report": replace the image with another and list it in
+                `report`.
+            on_damage: for an image that can only partly be decoded: "use" the decoded pixels, "replace" the image, or "raise"
+                an error.
+            makes: the contents of a batch: "views", "crops" or "regions". `Views.finish` turns crops and regions into views.
+                Regions are the parts of the decoded images that the views need.
 
         The other arguments are those of `sassl.data.TwoViewLoader`.
         """
     @property
     def report(self, /) -> dict[str, tuple[str, int, bool]]:
         """
-        Images that could not be read or were damaged, by name: (reason, number of occurrences, True if the image was used
-        nevertheless).
+        Unreadable and damaged images by name: (reason, number of occurrences, True if the image was used despite the damage).
         """
     def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
@@ -417,7 +421,7 @@ class Source:
     @property
     def has_classes(self, /) -> bool:
         """
-        True if the samples of the shards have classes; False for sources other than shards.
+        True if the samples of the shards have classes. False for sources other than shards.
         """
     @property
     def hidden(self, /) -> int:
@@ -450,31 +454,34 @@ class Source:
         """
         Create a source from a Python callable: `get(index)` returns (image, class).
 
-        The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. Images are named by `names`, or `name[index]` if
-        that is None.
+        The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. `names` are the names of the images; if None,
+        an image is named by `name` and its index, for example "photos[7]".
         """
     @staticmethod
     def records(layout: str, paths: "list[str | os.PathLike[str]]", targets: SupportsGetItem[int, SupportsIndex] | None = None) -> Source:
         """
-        Create a source from the binary files of "cifar10", "cifar100" or "stl10"; `targets` are the classes of STL-10, whose
-        files contain none.
+        Create a source from the binary files of "cifar10", "cifar100" or "stl10".
+
+        `targets` is only for STL-10: the files of its images contain no classes.
         """
     @staticmethod
     def selection(sources: "list[Source]", rows: "list[int]", targets: "list[int]") -> Source:
         """
-        Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
-        order, with the class indices `targets`. All images are rotated upright if the first source rotates its images,
-        otherwise none are.
+        Create a source that selects images from the concatenation of several sources.
+
+        `rows` are indices into the concatenation, in the order of the new source; `targets` are the class indices of the
+        selected images. If the first source rotates images upright, all images are rotated, otherwise none.
         """
     @staticmethod
     def shards(paths: "list[str | os.PathLike[str]]", keep_going: bool = False, exif: bool = True) -> Source:
         """
-        Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
-        the images before it; otherwise, such a shard is an error.
+        Create a source from WebDataset tar files.
+
+        If a shard is unreadable from some point, it is an error; with `keep_going`, the images before that point are used.
         """
     def targets(self, /) -> list[int] | None:
         """
-        Return the class index of each image, or None if classes are unknown until the images are read.
+        Return the class index of each image, or None if the classes are only known after the images are read.
         """
 
 @final
@@ -513,7 +520,8 @@ class Step:
         Args:
             kind: one of `operations()`.
             name: the step's name, unique within the view.
-            p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+            p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
+                interpolated linearly.
             settings: the operation's settings as a JSON object.
 
         Raises:
@@ -522,10 +530,11 @@ class Step:
     @staticmethod
     def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Create a step that applies Algorithm 1 with the settings of `block`, except for the probability, which is `p`.
+        Create a step that applies Algorithm 1 with the settings of `block`, but with the probability `p`.
 
         Args:
-            p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+            p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
+                interpolated linearly.
 
         Raises:
             ValueError: an invalid probability.
@@ -577,19 +586,19 @@ class Stylizer:
     Args:
         model: "lite", the network that ships with the package, or the path of a model file (.safetensors), as written by the
             command `sassl convert`.
-        threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
-            DataLoader worker, else all cores. Results do not depend on it.
-        precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512 VNNI.
-            With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB on
-            average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, for which the effect of "fast"
-            has not been measured with trained weights.
+        threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a DataLoader
+            worker, else all cores. The number has no effect on the results.
+        precision: "exact" computes convolutions in float32. "fast" computes them in integers of 8 and 16 bits if the CPU has
+            AVX2 or AVX-512 VNNI. For views of `lite` on photographs with alpha = beta = 0.3, the PSNR between the two is 61 dB
+            on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of "fast" on
+            InceptionV3 and VGG-19 has not been measured with trained weights.
         space: the id of the style space that the model must have; None accepts any.
 
     Raises:
         ValueError: an unknown model or precision, a file that is not a model, or a model whose style space is not `space`.
         OSError: the file cannot be read.
 
-    A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
+    A stylizer is immutable. Threads may share a stylizer, it survives fork, and it is pickled as its name or path.
     """
     def __getnewargs_ex__(self, /) -> "tuple[tuple[str], dict[str, typing.Any]]": ...
     def __new__(cls, /, model: "str | os.PathLike[str]" = ..., *, threads: "int | None" = None, precision: "str | None" = None, space: "str | None" = None) -> Stylizer: ...
@@ -604,8 +613,8 @@ class Stylizer:
         Compute F: the style vector of each image.
 
         Args:
-            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. They are resized to F's input size.
-                A single image (H, W, 3) is accepted too.
+            images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3). The images are resized
+                to F's input size.
 
         Returns:
             (N, dim) float32; (dim,) for a single image.
@@ -623,7 +632,7 @@ class Stylizer:
     @property
     def precision(self, /) -> str:
         """
-        The precision, "exact" or "fast": the one passed, or the model's default.
+        The precision in use, "exact" or "fast".
         """
     @property
     def provenance(self, /) -> str:
@@ -638,7 +647,7 @@ class Stylizer:
     @property
     def space(self, /) -> str:
         """
-        The id of the style space: a model accepts only vectors of its own space.
+        Id of the style space. The stylizer accepts only style vectors of this space.
         """
     def stylize(self, /, images: "numpy.typing.NDArray[typing.Any]", z_style: "numpy.typing.ArrayLike", alpha: "numpy.typing.ArrayLike | None" = None, beta: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[typing.Any]":
         """
@@ -660,7 +669,7 @@ class Stylizer:
         """
     def transfer(self, /, images: "numpy.typing.NDArray[typing.Any]", z: "numpy.typing.ArrayLike") -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Compute T: the images rendered in the style `z`, not interpolated with the originals.
+        Compute T: the images rendered in the style `z`, without pixel interpolation.
 
         Args:
             images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
@@ -680,15 +689,16 @@ class Trainer:
         Args:
             config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-            accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
-                accumulation); must divide the method's `splits`, so that batch norms compute the same statistics as without it.
+            accumulate: number of pieces into which a step divides a batch, to process one after another (gradient
+                accumulation). The number must divide the method's `splits`; the batch-norm statistics are then the same as
+                without accumulation.
 
         Raises:
             ValueError: an invalid setting.
         """
     def backbone(self, /) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
         """
-        Return the backbone's tensors with torchvision's names and order of axes.
+        Return the backbone's tensors, with names and axes as in torchvision.
         """
     def check_batch(self, /, batch: SupportsIndex) -> None:
         """
@@ -718,22 +728,22 @@ class Trainer:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method; nothing
-                has changed in that case.
+            ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method. The
+                current state is then left unchanged.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
-        Load the backbone from tensors with the names of torchvision or timm; those of the classifier, `fc.*`, are ignored.
+        Load the backbone from tensors with the names of torchvision or timm. Classifier tensors, `fc.*`, are ignored.
 
         Raises:
-            ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
+            ValueError: a tensor that is missing, unknown or of another shape. The backbone is then left unchanged.
         """
     def load_state(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
         """
         Load a state returned by `state`.
 
         Raises:
-            ValueError: the state of a run with other networks or another method; nothing has changed in that case.
+            ValueError: the state of a run with other networks or another method. The current state is then left unchanged.
         """
     def save(self, /, path: "str | os.PathLike[str]", metadata: dict[str, str]) -> "None":
         """
@@ -751,18 +761,18 @@ class Trainer:
         Take one step on two views of a batch.
 
         Args:
-            left, right: (N, H, W, 3) or (N, 3, H, W) float32; where the method treats them differently, the left views are the
-                input of the query or online network.
+            left, right: (N, H, W, 3) or (N, 3, H, W) float32. If the method treats the views differently, the left views are
+                the input of the query or online network.
             lr: the learning rate.
             momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
             fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
 
         Returns:
-            The loss before the step, a dict of other metrics, and the backbone's features of the left views, (N, features)
-            float32.
+            The loss before the step, a dict of other metrics, and the features that the backbone computes from the left views,
+            (N, features) float32.
 
         Raises:
-            ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are
+            ValueError: views of an unsupported shape, or a loss that is not finite. The trained weights are then left
                 unchanged.
         """
     @property
@@ -776,8 +786,8 @@ class ViewParams:
     """
     The parameters drawn for one view: a plain value to inspect and replay.
 
-    A mapping from the names of the view's operations to a dict of values, to a `StyleParams` of one image, or to None for an
-    operation that is not applied.
+    A mapping with the names of the view's operations as keys. A value is a dict of drawn values, or a `StyleParams` of one
+    image, or None if the operation is not applied.
     """
     def __contains__(self, name: str, /) -> bool: ...
     def __eq__(self, value: object, /) -> bool: ...
@@ -789,9 +799,9 @@ class ViewParams:
     def __new__(cls, /, drawn: "dict[str, dict[str, float] | StyleParams | None]") -> ViewParams:
         """
         Args:
-            drawn: values by operation name, in the order of the operations; operations without an entry are not applied. A crop
-                is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The factors of a colour jitter are applied
-                in the order of their dict.
+            drawn: values by operation name, in the order of the operations. Operations without an entry are not applied. A crop
+                is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The order of the items of a colour jitter
+                is the order in which its factors are applied.
 
         Raises:
             TypeError: a value of the wrong type.
@@ -809,8 +819,8 @@ class Views:
     The views of an image.
 
     Args:
-        views: for each view, its steps, its (height, width), and (mean, std) of the channels for normalizing values in [0, 1],
-            or None for no normalization.
+        views: for each view, its steps, its (height, width), and its normalization. The normalization is (mean, std) of the
+            channels for values in [0, 1], or None.
         dtype: "uint8", "float16" or "float32".
         channels_last: True for views of shape (H, W, 3), False for (3, H, W).
 
@@ -833,16 +843,18 @@ class Views:
         """
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
-        Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
-        with `images`, also that it can stop after decoding.
+        Check that a loader can return crops and leave all later steps to `finish`, with batches shared by `world_size` ranks.
+
+        With `images`, check also that the loader can return regions of decoded images.
 
         Raises:
-            ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
+            ValueError: a step with in-batch styles, or a style before the crop, makes this impossible.
         """
     def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
-        Compute the views of a batch from the crops or regions that a `Loader` returns: an array for each view, whose first axis
-        is that of the images.
+        Compute the views of a batch from the crops or regions that a `Loader` returns.
+
+        The result is a list with an array for each view. The first axis of each array indexes the images.
 
         Args:
             pixels: the loader's crops or regions, as one array of uint8.
@@ -850,8 +862,8 @@ class Views:
             threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
-                views' steps.
+            ValueError: an invalid number of threads, pixels with a size other than the draws require, or draws that do not
+                match the views' steps.
         """
     @property
     def needs_batch(self, /) -> bool:
@@ -860,23 +872,25 @@ class Views:
         """
     def sample(self, /, seed: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0, index: SupportsIndex = 0) -> list[ViewParams]:
         """
-        Draw the parameters for all views of an image: those for view v from the random streams with the key (seed, epoch,
-        index, v), one stream per operation name.
+        Draw the parameters for all views of an image.
+
+        View v uses the random streams with the key (seed, epoch, index, v), one stream per operation name.
 
         Raises:
             ValueError: a height or width of 0.
         """
     def sample_batch(self, /, seed: SupportsIndex, n: SupportsIndex, height: SupportsIndex, width: SupportsIndex, *, epoch: SupportsIndex = 0) -> list[list[ViewParams]]:
         """
-        Draw the parameters for all views of each image of a batch: for image i as in `sample` with index i, but with in-batch
-        styles from the n images.
+        Draw the parameters for all views of each image of a batch.
+
+        Image i gets the draws of `sample` with index i, except that in-batch styles are drawn from the n images.
 
         Raises:
             ValueError: a height or width of 0.
         """
     def sample_every(self, /, height: SupportsIndex, width: SupportsIndex) -> list[ViewParams]:
         """
-        Draw the parameters for all views of an image of this size, with every operation applied, whatever its probability.
+        Draw the parameters for all views of an image of this size, with every operation applied regardless of its probability.
         """
     @property
     def shapes(self, /) -> list[tuple[int, int, int]]:
@@ -886,7 +900,9 @@ class Views:
 
 def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
+    Scale the brightness by `factor`: 0 gives black, 1 the image itself.
+
+    The result is bit-identical to Pillow's `ImageEnhance.Brightness`.
 
     Raises:
         ValueError: a factor that is negative or not finite.
@@ -894,8 +910,9 @@ def adjust_brightness(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float
 
 def adjust_contrast(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Scale contrast around the mean luma: 0 gives a uniform gray, 1 the image itself; bit-identical to Pillow's
-    `ImageEnhance.Contrast`.
+    Scale the contrast around the mean luma by `factor`: 0 gives a uniform gray, 1 the image itself.
+
+    The result is bit-identical to Pillow's `ImageEnhance.Contrast`.
 
     Raises:
         ValueError: a factor that is negative or not finite.
@@ -903,8 +920,9 @@ def adjust_contrast(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float")
 
 def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL
-    image.
+    Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5].
+
+    The result is bit-identical to torchvision's `adjust_hue` on a PIL image.
 
     Raises:
         ValueError: a factor outside [-0.5, 0.5].
@@ -912,8 +930,9 @@ def adjust_hue(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "
 
 def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Scale saturation around each pixel's luma: 0 gives a grayscale image, 1 the image itself; bit-identical to Pillow's
-    `ImageEnhance.Color`.
+    Scale the saturation around each pixel's luma by `factor`: 0 gives a grayscale image, 1 the image itself.
+
+    The result is bit-identical to Pillow's `ImageEnhance.Color`.
 
     Raises:
         ValueError: a factor that is negative or not finite.
@@ -921,8 +940,12 @@ def adjust_saturation(image: "numpy.typing.NDArray[numpy.uint8]", factor: "float
 
 def backbone_info(json: str) -> str:
     """
-    Describe a backbone as JSON: "features" (the dimension of its features), "stem_stride", "least_side" (the shortest side of
-    an image that it accepts, in pixels), and "settings" (all of its settings, including defaults).
+    Describe a backbone as a JSON object:
+
+    - "features": the dimension of the features.
+    - "stem_stride": the stride of the stem.
+    - "least_side": the minimum side of an image in pixels.
+    - "settings": all settings, including defaults.
 
     Args:
         json: the backbone's name and the settings that differ from torchvision's: `{"name": "resnet18", "small_stem": true}`.
@@ -947,24 +970,24 @@ def checkpoint_metadata(path: "str | os.PathLike[str]") -> dict[str, str]:
 
 def color_profile(file: "bytes") -> "bytes | None":
     """
-    Return the ICC profile of an image, given the bytes of its file, or None if it has no profile.
+    Return the ICC profile of an image file, given its bytes; None if the file has no profile.
     """
 
 def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]", name: "str", *, as_is: "bool" = False, any_pair: "bool" = False) -> "None":
     """
-    Convert a third-party style network (its style predictor F and its transformer T) to one .safetensors file, written
-    atomically.
+    Convert a third-party style network to one .safetensors file, which is written atomically.
 
-    Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and
-    styleaug from PyTorch's .pth files, without executing their code.
+    A style network consists of a style predictor F and a transformer T. Magenta's networks are read from a TensorFlow
+    checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files. AdaIN and styleaug are read from PyTorch's .pth files; code
+    in these files is never executed.
 
     Args:
         paths: files, folders or archives that hold F and T, together or separately.
         out: the file to write.
         name: the model's name, stored in the file.
-        as_is: True if Magenta's InceptionV3 is to encode styles at their original size (sides of at least 43 pixels) instead of
-            resized to a shorter side of 256.
-        any_pair: accept F and T that were not trained together.
+        as_is: for Magenta's InceptionV3 only. True encodes styles at their original size, with sides of at least 43 pixels.
+            False resizes them to a shorter side of 256.
+        any_pair: True accepts F and T that were not trained together.
 
     Raises:
         ValueError: a file is not part of such a network, or F or T is missing.
@@ -973,7 +996,9 @@ def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]"
 
 def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    Return BYOL's EMA coefficient at step `k` of `total`, counted from 0: it increases from `tau` to 1 along a cosine.
+    Return BYOL's EMA coefficient, which increases from `tau` to 1 along a cosine.
+
+    `k` is the step, counted from 0, and `total` the number of steps.
 
     Raises:
         ValueError: tau outside [0, 1], or no steps.
@@ -981,8 +1006,9 @@ def cosine_momentum(tau: SupportsFloat | SupportsIndex, total: SupportsIndex, k:
 
 def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total: SupportsIndex, k: SupportsIndex) -> float:
     """
-    Return the learning rate of step (or, for MoCo, epoch) `k` of `total`, counted from 0: a linear warm-up to `lr` over
-    `warmup` steps, followed by cosine decay to 0.
+    Return the learning rate of a linear warm-up to `lr` over `warmup` steps, followed by cosine decay to 0.
+
+    `k` is the step, counted from 0, and `total` the number of steps. MoCo passes epochs in place of steps.
 
     Raises:
         ValueError: a negative rate, or a warm-up that is not shorter than the schedule.
@@ -990,24 +1016,30 @@ def cosine_rate(lr: SupportsFloat | SupportsIndex, warmup: SupportsIndex, total:
 
 def cuda_finish(views: Views, draws: Draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None, pixels: SupportsIndex | None = None) -> CudaPlan:
     """
-    Plan the kernel launches that compute the views of a batch from the crops or regions that a `Loader` returned, once they are
-    on the device. Crops are changed in place.
+    Plan the kernel launches that compute the views of a batch from the output of a `Loader`.
+
+    The loader returned crops or regions, which the caller copies to the device. The kernels overwrite crops.
 
     Args:
         views: the views to compute.
         draws: the loader's draws.
         out, stylizer, styles: as in `cuda_views`.
-        pixels: size of the crops or regions in bytes, which is checked against the draws; None: not checked.
+        pixels: size of the crops or regions in bytes, to be checked against the draws; None skips the check.
 
     Raises:
-        ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel,
-            which the error names.
+        ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel.
+            The error names the operation.
     """
 
 def cuda_info() -> "dict[str, typing.Any]":
     """
-    Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
-    compiled kernels are cached. If the driver, NVRTC or the GPUs are not found, the reason takes their place.
+    Return a dict that describes CUDA on this machine:
+
+    - "driver" and "nvrtc": the versions of the CUDA driver and of NVRTC.
+    - "devices": the GPUs with their compute capabilities.
+    - "kernels": the folder in which compiled kernels are cached.
+
+    An item that cannot be determined is replaced with the reason.
     """
 
 def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params: SupportsGetItem[int, SupportsGetItem[int, ViewParams]], out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer: CudaStylizer | None = None, styles: SupportsIndex | None = None) -> CudaPlan:
@@ -1016,34 +1048,37 @@ def cuda_views(views: Views, images: "tuple[str, int, int, tuple[int, int, int, 
 
     Args:
         views: the views to compute.
-        images: layout of the images: (dtype, height, width, strides), with the strides of the image, row, column and channel
-            axes in elements.
+        images: layout of the images: (dtype, height, width, strides). Strides are in elements, for the image, row, column and
+            channel axes.
         params: for each image, the parameters drawn for each view.
-        out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
-        stylizer: the stylizer of the views' style steps; None if they have none.
+        out: for each view, (byte offset from the start of the output, layout); the layout has the form of `images`.
+        stylizer: the stylizer of the style steps; None if the views have no style steps.
         styles: number of vectors in the bank of the style steps, or None for in-batch styles.
 
     Raises:
         ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
-            kernel, which the error names.
+            kernel. The error names the operation.
     """
 
 def decode(file: "str | os.PathLike[str] | bytes", min_size: "int | None" = None, *, exif: "bool" = True) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
+    Decode an image file to RGB with 8 bits per channel: JPEG, PNG, WebP, BMP, TIFF, PNM or GIF, as detected from the bytes.
 
-    Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
-    is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Only the first frame of an animation is decoded. ICC
-    profiles are ignored.
+    - Gray becomes three equal channels, and CMYK is converted as in Pillow.
+    - Transparency is dropped without blending.
+    - 16-bit gray is rounded to 8 bits, and so are the 16-bit colours of PNM. Of other 16-bit colours, the upper 8 bits are
+      kept.
+    - Only the first frame of an animation is decoded.
+    - ICC profiles are ignored.
 
     Args:
         file: the path of a file, or its bytes.
-        min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
-            which no side is shorter than this, as with PIL's `Image.draft`, or at full size if there is no such reduction.
-            None: always at full size.
-        exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
-            metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
-            error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False
+        min_size: the shortest acceptable side of a JPEG in pixels. The image is reduced by 8, 4 or 2: by the largest of these
+            factors with `factor * min_size` <= the shorter side, as with PIL's `Image.draft`. If no factor qualifies, or
+            min_size is None, the image is decoded at full size.
+        exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF metadata, else in their XMP
+            metadata. The rules are those of Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored. In PNG,
+            the metadata may be in any chunk or text; in WebP, the metadata is only read if the header announces it. False
             returns the image as stored, as torchvision's `ImageFolder` does. TIFF is always rotated, because Pillow rotates it
             while reading.
 
@@ -1073,14 +1108,12 @@ def gaussian_blur(image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int 
 
     Args:
         image: uint8, (H, W, 3).
-        kernel_size: an odd number of taps, for a blur with reflected edges as in torchvision; or "pillow" or None for one that
-            is bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`: three box blurs in each direction, with repeated
-            edges.
-        sigma: standard deviation in pixels, above 0.
+        kernel_size: the number of taps, odd, for a blur with reflected edges as in torchvision. "pillow" or None: three box
+            blurs in each direction with repeated edges, bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`.
+        sigma: standard deviation in pixels, in (0, 1e4].
 
     Raises:
-        ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive or
-            above 1e4.
+        ValueError: an even number of taps, more taps than twice the shorter side of the image, or a sigma outside (0, 1e4].
     """
 
 def grayscale(image: "numpy.typing.NDArray[numpy.uint8]") -> "numpy.typing.NDArray[numpy.uint8]":
@@ -1100,14 +1133,20 @@ def image_suffixes() -> list[str]:
 
 def info() -> "dict[str, typing.Any]":
     """
-    Return the version of the package ("version"), the instruction sets that this machine supports ("supported"), the one in use
-    ("isa") and whether it has instructions for products of 8-bit integers ("multiplies_bytes"), the number of cores ("cores")
-    and of threads by default ("threads"), and the names of the embedded models ("models").
+    Return information about this installation:
+
+    - "version": the version of the package.
+    - "supported": the instruction sets that this machine supports.
+    - "isa": the instruction set in use.
+    - "multiplies_bytes": True if "isa" has instructions for products of 8-bit integers.
+    - "cores": the number of cores.
+    - "threads": the default number of threads.
+    - "models": the names of the embedded models.
     """
 
 def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]]":
     """
-    Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's own tensors.
+    Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's other tensors.
 
     Args:
         config: JSON of a `sassl.pretraining.Config`.
@@ -1118,18 +1157,18 @@ def initial_state(config: str) -> "dict[str, numpy.typing.NDArray[numpy.float32]
 
 def key_order(seed: SupportsIndex, step: SupportsIndex, view: SupportsIndex, n: SupportsIndex) -> "numpy.typing.NDArray[numpy.uint32]":
     """
-    Return the random order in which MoCo computes the keys of a batch's rows (shuffling batch norm).
+    Return the random permutation that MoCo applies to a batch before it computes the keys (shuffling batch norm).
 
     Args:
         seed: the seed of the run.
         step: the step, counted from 0.
         view: the view that the keys are computed from: 0 for the left one, 1 for the right one.
-        n: number of rows of the batch.
+        n: number of images in the batch.
     """
 
 def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, k: SupportsIndex = 200, temperature: SupportsFloat | SupportsIndex = 0.1, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Rank the classes of each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
+    Rank the classes for each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
 
     Args:
         bank: (N, dim) features.
@@ -1141,8 +1180,8 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        Labels, (M, top) int64, with fewer columns if there are fewer classes; a row is padded with -1 if a query's neighbours
-        belong to fewer classes than there are columns.
+        Labels, (M, top) int64; fewer columns if there are fewer than `top` classes. If the neighbours of a query belong to
+        fewer classes than there are columns, the end of the query's row is filled with -1.
 
     Raises:
         ValueError: arrays of incompatible shapes, values that are not finite, only one class, a k outside [1, N], or a
@@ -1151,21 +1190,21 @@ def knn(bank: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDAr
 
 def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "numpy.typing.NDArray[numpy.int64]", queries: "numpy.typing.NDArray[numpy.float32]", *, lr: SupportsFloat | SupportsIndex = 0.1, epochs: SupportsIndex = 90, batch_size: SupportsIndex = 256, momentum: SupportsFloat | SupportsIndex = 0.9, nesterov: bool = True, seed: SupportsIndex = 0, top: SupportsIndex = 1, threads: "int | None" = None) -> "numpy.typing.NDArray[numpy.int64]":
     """
-    Rank the classes of each query, best first, by softmax regression trained on `features` with SGD.
+    Rank the classes for each query, best first, by softmax regression trained on `features` with SGD.
 
     Args:
         features: (N, dim) features.
         targets: N labels, integers >= 0.
         queries: (M, dim) features.
-        lr: the initial learning rate for a batch size of 256, scaled linearly to other batch sizes; it decays to 0 along a
-            cosine.
+        lr: the initial learning rate for a batch size of 256. The rate is scaled linearly to other batch sizes, and decays to 0
+            along a cosine.
         epochs, batch_size, momentum, nesterov: settings of SGD.
-        seed: seed of the initial weights and of the order of the features in each epoch.
+        seed: seed of the initial weights and of the shuffling in each epoch.
         top: number of labels to return per query.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 
     Returns:
-        Labels, (M, top) int64; fewer columns if there are fewer classes.
+        Labels, (M, top) int64; fewer columns if there are fewer than `top` classes.
 
     Raises:
         ValueError: arrays of incompatible shapes, values that are not finite, only one class, or an invalid setting.
@@ -1173,9 +1212,10 @@ def linear_probe(features: "numpy.typing.NDArray[numpy.float32]", targets: "nump
 
 def list_images(folder: "str | os.PathLike[str]") -> "tuple[list[str], int, int]":
     """
-    Return the paths of all images below a folder, and how many hidden entries and how many other files were skipped.
+    Return three items: the paths of all images below a folder, the number of hidden entries, and the number of other files.
 
-    The images of a folder are sorted by name and precede those of its subfolders.
+    Hidden entries and other files are skipped. The images directly in a folder are sorted by name, and precede the images in
+    its subfolders.
 
     Raises:
         OSError: a folder cannot be read.
@@ -1201,10 +1241,10 @@ def load_styles(path: "str | os.PathLike[str]") -> "Bank | Gaussian":
 
 def normalize(image: "numpy.typing.NDArray[numpy.uint8]", mean: "tuple[float, float, float]", std: "tuple[float, float, float]") -> "numpy.typing.NDArray[numpy.float32]":
     """
-    Normalize an image to `(x / 255 - mean) / std`, with a mean and a standard deviation for each channel.
+    Normalize an image to `(x / 255 - mean) / std`, with one mean and one standard deviation per channel.
 
     Returns:
-        float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
+        float32, (3, H, W), bit-identical to torchvision's `ToTensor` and `Normalize`.
 
     Raises:
         ValueError: a standard deviation that is not positive.
@@ -1231,8 +1271,9 @@ def resized_crop(image: "numpy.typing.NDArray[numpy.uint8]", top: "int", left: "
 
 def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black. Bit-identical
-    to torchvision's `rotate` on a PIL image.
+    Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black.
+
+    The result is bit-identical to torchvision's `rotate` on a PIL image.
 
     Args:
         image: uint8, (H, W, 3).
@@ -1244,7 +1285,7 @@ def rotate(image: "numpy.typing.NDArray[numpy.uint8]", angle: "float") -> "numpy
 
 def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typing.NDArray[numpy.float32]]", metadata: dict[str, str]) -> "None":
     """
-    Write the state and the metadata of a run, whatever its engine, to a checkpoint file with a checksum, atomically.
+    Write a checkpoint file, atomically and with a checksum: the state and the metadata of a run of any engine.
 
     Raises:
         OSError: the file cannot be written.
@@ -1252,7 +1293,7 @@ def save_checkpoint(path: "str | os.PathLike[str]", state: "dict[str, numpy.typi
 
 def solarize(image: "numpy.typing.NDArray[numpy.uint8]", threshold: "float" = 128.0) -> "numpy.typing.NDArray[numpy.uint8]":
     """
-    Invert all values >= `threshold`, which is in [0, 256]: 0 inverts all values, 256 none.
+    Invert all values >= `threshold`: 0 inverts all values, 256 none.
 
     Raises:
         ValueError: a threshold outside [0, 256].
@@ -1277,13 +1318,14 @@ def write_file(path: "str | os.PathLike[str]", data: "bytes") -> "None":
         data: the contents of the file.
 
     Raises:
-        OSError: the write fails, or the path is a folder, a device or a pipe; an existing file is then unchanged.
+        OSError: the write fails, or the path is a folder, a device or a pipe. An existing file is then left unchanged.
     """
 
 def write_tensors(path: "str | os.PathLike[str]", tensors: "dict[str, numpy.typing.NDArray[typing.Any]]", metadata: dict[str, str]) -> "None":
     """
-    Write tensors to a .safetensors file, atomically: int64 tensors as int64 (values are exact up to 2**24), all others as
-    float32.
+    Write tensors to a .safetensors file, atomically.
+
+    int64 tensors are written as int64; their values are exact up to 2**24. All other tensors are written as float32.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""Parsing of arguments: each function returns the value, or raises a ValueError "{name} must be {expected}, got {value}"."""
+"""Argument parsing: each parser returns the value, or raises a ValueError "{name} must be {expected}, got {value}"."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def wrong(name: str, value: Any, expected: str) -> ValueError:
-    """Create the ValueError for an invalid argument, for the caller to raise; `expected` may end in "; " and a remedy."""
+    """Return a ValueError for an invalid argument, to be raised by the caller. `expected` may end in "; " and a remedy."""
     text = repr(value)
     expected, semicolon, remedy = expected.partition("; ")
     got = text if len(text) <= 100 else text[:97] + "..."
@@ -20,7 +20,7 @@ def wrong(name: str, value: Any, expected: str) -> ValueError:
 
 
 def number(name: str, value: Any, expected: str = "a number") -> float:
-    """Return the value as a float; strings and arrays are rejected."""
+    """Return the value as a float; strings, and arrays with one or more axes, are rejected."""
     if isinstance(value, (str, bytes)) or np.ndim(value) != 0:
         raise wrong(name, value, expected)
     try:
@@ -30,7 +30,7 @@ def number(name: str, value: Any, expected: str = "a number") -> float:
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> int:
-    """Return the value as an int from `least` to `most`; floats, such as 1.0, are rejected."""
+    """Return the value as an int in [least, most]; floats are rejected, even 1.0."""
     limits = "" if least == -(2**63) else f" >= {least}" if most == 2**63 - 1 else f" in [{least}, {most}]"
     try:
         n = operator.index(value)
@@ -73,7 +73,7 @@ def choice(name: str, value: Any, names: Iterable[str | None]) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return the value after a round trip through JSON; tuples, arrays and tensors become lists."""
+    """Convert the value to JSON and back; tuples, arrays and tensors become lists."""
 
     def listed(value: Any) -> Any:
         if hasattr(value, "tolist"):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     AnyImage = str | os.PathLike[str] | bytes | Image | NDArray[np.uint8]
 
-#: Approximate number of pixels that `from_images` encodes at a time: enough to keep all threads busy, in little memory.
+#: Approximate number of pixels that `from_images` encodes at a time: enough to keep all threads busy without much memory.
 _PIXELS = 2**23
 #: Default number of axes of `StyleBank.gaussian`.
 _RANK = 20
@@ -34,14 +34,17 @@ class StyleBank:
     Args:
         vectors: (n, dim) finite floats.
         space: id of the model that computed the vectors, `Stylizer.space`.
-        names: name of each vector, such as the path of its image, or None; bytes of a file name that are not valid UTF-8 are
+        names: name of each vector, such as the path of its image; or None. Bytes of a file name that are not valid UTF-8 are
             escaped, as in \\udcff.
 
     Raises:
-        ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
+        ValueError: vectors that are not finite or have another shape; a number of names that differs from the number of
+            vectors.
 
-    `load` reads the whole file into memory, so that the file may be overwritten afterwards. Forked workers share the memory. A
-    loaded bank is pickled as the path of its file and a checksum; unpickling fails if the file has changed.
+    `load` reads the whole file into memory; the file may be overwritten afterwards. Forked workers share this memory.
+
+    A loaded bank is pickled as the path of its file and a checksum. Unpickling fails if the file has changed. If the file no
+    longer exists when the bank is pickled, the vectors themselves are pickled.
     """
 
     def __init__(self, vectors: ArrayLike, space: str, names: Iterable[str] | None = None) -> None:
@@ -56,7 +59,7 @@ class StyleBank:
 
     @classmethod
     def default(cls) -> StyleBank:
-        """Return the bank that is part of the package, in the style space of the model `lite`."""
+        """Return the bank included in the package; its vectors are in the style space of the model "lite"."""
         return cls._wrap(Bank.default(), "")
 
     @classmethod
@@ -84,7 +87,8 @@ class StyleBank:
             names: name of each vector, or None.
 
         Raises:
-            ValueError: vectors of another shape or not finite; a number of names that differs from the number of vectors.
+            ValueError: vectors that are not finite or have another shape; a number of names that differs from the number of
+                vectors.
         """
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
         array = np.asarray(vectors, np.float32)
@@ -105,15 +109,15 @@ class StyleBank:
         """Encode a set of images as a bank.
 
         Args:
-            images: a folder (searched with its subfolders), or an iterable of paths, bytes of files, PIL images, and uint8
-                arrays (H, W, 3) or tensors (3, H, W).
-            model: "lite", a .safetensors file, or a `Stylizer`; its predictor F encodes each image at its own size.
+            images: a folder, searched with its subfolders; or an iterable of paths, bytes of files, PIL images, uint8 arrays
+                (H, W, 3) and uint8 tensors (3, H, W).
+            model: "lite", a .safetensors file, or a `Stylizer`. Each image is passed to the predictor F at its original size.
             exif: rotate files upright, as in `sassl.transforms.functional.decode`; PIL images are used as they are.
-            progress: function that wraps the iterable of images, such as `tqdm`; None: a bar on a terminal or in a notebook if
-                tqdm is installed; False: no bar.
+            progress: function that wraps the iterable of images, such as `tqdm`. None: a bar in a terminal or notebook, if
+                tqdm is installed. False: no bar.
 
         Raises:
-            OSError: no image in the folder, or a file that cannot be read; no file is skipped.
+            OSError: no image in the folder; a file that cannot be read (unreadable files are not skipped).
             ValueError: no image at all, a file that is damaged or not an image, or an image below 8x8 pixels.
         """
         stylizer = model if isinstance(model, Stylizer) else Stylizer(model)
@@ -134,7 +138,7 @@ class StyleBank:
 
     @classmethod
     def concatenate(cls, banks: Iterable[StyleBank]) -> StyleBank:
-        """Concatenate banks; the result has names if all of them have names.
+        """Concatenate banks; the result has names only if every bank has names.
 
         Raises:
             ValueError: no bank; banks of different style spaces.
@@ -166,15 +170,15 @@ class StyleBank:
         self._core.save(file, flag("exact", exact))
 
     def gaussian(self, rank: int | None = None) -> Gaussian:
-        """Fit a Gaussian along the bank's principal axes, from which new styles can be sampled.
+        """Fit a Gaussian to the vectors along their principal axes; new styles can be sampled from the Gaussian.
 
-        Vectors with independent noise in each dimension would not be plausible styles.
+        Independent noise in each dimension would not give plausible styles.
 
         Args:
-            rank: number of axes; None: 20.
+            rank: number of principal axes; None: 20.
 
         Raises:
-            ValueError: a rank below 1, or above the number of axes that n vectors can span: the smaller of n - 1 and `dim`.
+            ValueError: a rank below 1 or above min(n - 1, dim), the number of axes that n vectors can span.
         """
         most = min(self.dim, len(self) - 1)
         if rank is None and most < _RANK:
@@ -231,7 +235,7 @@ class StyleBank:
 
 
 def _load(path: str, space: str, checksum: int) -> StyleBank:
-    """Restore a pickled bank from its file, which must not have changed since it was pickled."""
+    """Restore a pickled bank from its file; raise a ValueError if the file has changed since the bank was pickled."""
     bank = StyleBank.load(path)
     if bank.space != space or _checksum(bank) != checksum:
         raise ValueError(f"{path}: the bank in this file has changed since it was pickled; create the transform again")

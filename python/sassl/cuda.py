@@ -1,7 +1,8 @@
 """Algorithm 1 and views on an NVIDIA GPU: `sassl.transforms` uses this module for torch's CUDA tensors.
 
-Memory is allocated by torch's caching allocator, kernels run on torch's current stream, and nothing synchronizes. CUDA graphs
-can therefore capture a call (replays repeat its draws), and other streams and devices work as for torch's own operations.
+Memory is allocated by torch's caching allocator, kernels run on torch's current stream, and no call synchronizes. Calls can
+therefore be captured in CUDA graphs; a replay repeats the captured draws. Streams and devices work as for torch's own
+operations.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from ._sassl import (
 
 __all__ = ["DeviceFinish", "DeviceViews", "Kernels", "info"]
 
-#: A tensor's dtype, height, width, and strides of image, row, column and channel, in elements.
+#: Layout of a tensor of images: dtype, height, width, and the strides (image, row, column, channel) in elements.
 Layout = tuple[str, int, int, tuple[int, int, int, int]]
 
-#: The layout of some uint8 images, for which kernels are loaded in advance.
+#: An example of a uint8 layout, with which the kernels for uint8 are loaded in advance.
 _BYTES: Layout = ("uint8", 64, 64, (3 * 64 * 64, 64, 1, 64 * 64))
 
 _devices: dict[int, CudaDevice] = {}
@@ -52,7 +53,7 @@ class Kernels:
         styles: a bank's vectors (n, dim) float32; None: other images of the batch are the styles.
 
     Raises:
-        RuntimeError: no driver, no NVRTC, or an unsupported GPU; a process forked from one that uses the GPU.
+        RuntimeError: no driver, no NVRTC, or an unsupported GPU; this process was forked from a process that uses the GPU.
     """
 
     def __init__(self, stylizer: Stylizer, device: Any, styles: Any = None) -> None:
@@ -70,18 +71,18 @@ class Kernels:
         """Apply Algorithm 1, as a pure function of images and parameters.
 
         Args:
-            images: (N, 3, H, W) on the device, with any strides, uint8, float16, bfloat16 or float32; H and W at least 8.
-                Floats must be in [0, 1], which is not checked, because a check would wait for the GPU.
+            images: (N, 3, H, W) on the device: uint8, float16, bfloat16 or float32, with any strides; H and W at least 8.
+                Floats must be in [0, 1]. This is not checked, because a check would wait for the GPU.
             params: one draw for each image.
-            dtype: dtype of the result; None: that of the images.
+            dtype: dtype of the result; None: the dtype of the images.
 
         Returns:
-            (N, 3, H, W) with the strides of the images; images with apply = False are unchanged.
+            (N, 3, H, W), with strides as in `torch.empty_like`. Images whose draw has apply = False are copied without style.
 
         Raises:
             ValueError: a number of draws that differs from the number of images; an unsupported dtype or size.
-            torch.OutOfMemoryError: the GPU's memory is exhausted; the call releases what it allocated, so that a smaller batch
-                can be tried.
+            torch.OutOfMemoryError: the GPU's memory is exhausted. The call has released its memory, so a smaller batch can be
+                tried.
         """
         import torch
 
@@ -95,11 +96,11 @@ class Kernels:
         return out
 
     def parts(self) -> tuple[CudaStylizer, Any, Any, int | None]:
-        """The kernels, their weights, the bank's vectors and the number of vectors; the last two are None without a bank."""
+        """Return (kernels, weights, bank vectors, number of bank vectors); the last two are None without a bank."""
         return self._core, self._weights, self._styles, None if self._styles is None else len(self._styles)
 
     def encode(self, images: Any) -> Any:
-        """Apply F to images (N, 3, H, W), as in `apply`, and return style vectors (N, dim) float32 on the device."""
+        """Apply F to images as described in `apply`; return style vectors (N, dim) float32 on the device."""
         import torch
 
         _check(images, self._device)
@@ -110,7 +111,7 @@ class Kernels:
 
 
 class _ViewsOn:
-    """Kernels that compute views on one device: from images (`DeviceViews`), or only the second half (`DeviceFinish`).
+    """Kernels that compute views on one device: `DeviceViews` from images, `DeviceFinish` from a loader's crops or images.
 
     Args:
         transform: the recipe or other `Views`, with its style.
@@ -118,7 +119,7 @@ class _ViewsOn:
 
     Raises:
         RuntimeError: as in `Kernels`.
-        ValueError: more than one `SASSL` in the views; an operation without CUDA kernels (the message names it).
+        ValueError: different `SASSL` objects in the views; an operation without CUDA kernels (the message names it).
     """
 
     def __init__(self, transform: Any, device: Any) -> None:
@@ -140,7 +141,7 @@ class _ViewsOn:
         raise NotImplementedError
 
     def _every(self, params: list[list[ViewParams]], places: list[tuple[int, Layout]]) -> CudaPlan:
-        """Plan a computation with parameters that together need every kernel."""
+        """Plan a computation that uses every kernel, so that all of them can be loaded in advance."""
         raise NotImplementedError
 
     def _parts(self) -> tuple[Any, Any, Any, Any]:
@@ -148,10 +149,10 @@ class _ViewsOn:
         return (None,) * 4 if self._kernels is None else self._kernels.parts()
 
     def _room(self, n: int) -> tuple[Any, list[Any], list[tuple[int, Layout]]]:
-        """Allocate the views of n images in one block.
+        """Allocate the views of n images in one block of memory.
 
         Returns:
-            The block, the views as tensors within it, and the byte offset and layout of each view.
+            The block, the views as tensors within the block, and the byte offset and layout of each view.
         """
         import torch
 
@@ -181,14 +182,15 @@ class DeviceViews(_ViewsOn):
     def apply(self, images: Any, params: list[list[ViewParams]]) -> list[Any]:
         """Compute all views, as a pure function of images and parameters.
 
-        Pixels equal those of the CPU, except that stylized pixels may differ by one level of 255.
+        Pixels equal the CPU's, except that stylized pixels may differ by one level of 255.
 
         Args:
             images: (N, 3, H, W) uint8 on the device, with any strides.
             params: for each image, the parameters of each view.
 
         Returns:
-            A tensor for each view, (N, 3, h, w) or (N, h, w, 3) of the recipe's dtype; all share one block of memory.
+            A tensor for each view in the recipe's dtype: (N, 3, h, w), or (N, h, w, 3) with channels_last. All tensors share
+            one block of memory.
 
         Raises:
             ValueError: a number of parameters that differs from the number of images; another dtype; an invalid size or
@@ -205,10 +207,10 @@ class DeviceViews(_ViewsOn):
 
 
 class DeviceFinish(_ViewsOn):
-    """The second half of the views, computed from crops or from decoded images (see `sassl.data.HalfViews`).
+    """Kernels for the second half of computing views: from crops or decoded images to views (see `sassl.data.HalfViews`).
 
     Args:
-        transform, device: as in `DeviceViews`, which also lists the errors.
+        transform, device: as in `DeviceViews`, including the errors.
         images: start from decoded images instead of crops.
     """
 
@@ -230,18 +232,18 @@ class DeviceFinish(_ViewsOn):
         return cuda_finish(self._transform.core, draws, places, core, bank, pixels=pixels)
 
     def apply(self, pixels: Any, draws: Draws) -> list[Any]:
-        """Compute all views on the device's current stream, which waits for nothing but the copy of the pixels.
+        """Compute all views on the device's current stream. The stream waits only for the copy of the pixels.
 
         Args:
-            pixels: flat uint8 array, as in `sassl.data.HalfViews`. If it is in torch's page-locked memory, torch
-                does not reuse that memory before the copy has finished, even if the array is released earlier.
+            pixels: flat uint8 array, as in `sassl.data.HalfViews`. An array in torch's page-locked memory may be released
+                right after the call: torch reuses the memory only after the copy has finished.
             draws: the draws of the same batch.
 
         Returns:
             As in `DeviceViews.apply`.
 
         Raises:
-            ValueError: pixels that do not match the draws, such as those of another batch.
+            ValueError: pixels that do not match the draws, such as pixels of another batch.
         """
         out, views, places = self._room(len(draws))
         plan = self._plan(draws, pixels.nbytes, places)
@@ -257,7 +259,7 @@ def _check(images: Any, device: Any) -> None:
         raise ValueError(f"images must have shape (N, 3, H, W) on {device}, where the kernels are, got {got}")
 
 
-#: For each device, the stream on which data is copied to it.
+#: For each device, the stream for copies from the host.
 _copies: dict[Any, Any] = {}
 
 
@@ -327,7 +329,7 @@ def _device(index: int) -> CudaDevice:
 
 
 def info() -> dict[str, Any]:
-    """Describe the driver, NVRTC, the GPUs and the folder of compiled kernels; for each that is missing, give the reason."""
+    """Describe the driver, NVRTC, the GPUs and the folder of compiled kernels; if one is missing, the reason is given."""
     _preload()
     return cuda_info()
 
@@ -335,7 +337,7 @@ def info() -> dict[str, Any]:
 def _preload() -> None:
     """Load NVRTC from NVIDIA's Python packages, which the dynamic linker does not search.
 
-    The version that matches torch's CUDA is preferred, then the newest.
+    The major version of torch's CUDA is tried first, then the other versions from newest to oldest.
     """
     spec = find_spec("nvidia")
     if sys.platform != "linux" or spec is None:

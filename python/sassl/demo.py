@@ -17,13 +17,13 @@ from .grids import Row
 from .images import Array
 from .transforms.plain import SASSL
 
-#: Side of each image in pixels, number of photographs on a sheet, number of draws for each, and maximum size of the sheet in
-#: bytes.
+#: Side of each image in pixels, number of photographs on a sheet, number of draws per photograph, and maximum size of the sheet
+#: in bytes.
 SIDE, PHOTOGRAPHS, DRAWS, MOST_BYTES = 224, 5, 2, 600_000
 
 
 class Style(NamedTuple):
-    """A style: its name, its vector z, (dim,) float32, and its image, (H, W, 3) uint8, if any."""
+    """A style: its name, its vector z (dim,) float32, and its image (H, W, 3) uint8, or None without an image."""
 
     name: str
     z: NDArray[np.float32]
@@ -31,7 +31,7 @@ class Style(NamedTuple):
 
 
 def photographs() -> dict[str, Array]:
-    """Return the photographs that ship with scikit-learn and scikit-image, by name, (224, 224, 3) uint8 each.
+    """Return photographs from scikit-learn and scikit-image, as a dict from name to (224, 224, 3) uint8.
 
     Raises:
         ImportError: one of the packages is missing.
@@ -62,7 +62,7 @@ def square(image: Array, side: int = SIDE) -> Array:
 
 
 def styles() -> dict[str, Array]:
-    """Generate patterns with different palettes and textures from a fixed seed, by name, (224, 224, 3) uint8 each."""
+    """Generate patterns with different palettes and textures from a fixed seed: a dict from name to (224, 224, 3) uint8."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
     pil = image_files.pillow()
@@ -95,21 +95,21 @@ def styles() -> dict[str, Array]:
 def run(
     out: Path, sassl: SASSL, photos: Sequence[tuple[str, Array]], chosen: Sequence[Style]
 ) -> tuple[list[Path], list[Path]]:
-    """Write `contact_sheet.jpg` to a folder, and as PNG each photograph, its stylized version and its views.
+    """Write `contact_sheet.jpg` to a folder, and PNG files of each photograph, its stylized version and its views.
 
-    An error leaves no new file there.
+    The stylized version has alpha = beta = 1. If an error occurs, new files are removed.
 
-    The sheet is a JPEG, because a PNG would be seven times as large, and one with a palette of 256 colours would have errors as
-    large as the effect of style.
+    The sheet is a JPEG. A PNG would be seven times as large; a PNG with a palette of 256 colours would have errors as large as
+    the effect of style.
 
     Args:
-        out: the folder, which is created if it is missing.
-        sassl: the transform; where alpha and beta are fixed, they are the centres of its ranges.
+        out: the folder; created if it does not exist.
+        sassl: the transform. Rows with fixed alpha and beta use the midpoints of the transform's ranges.
         photos: names and images, (224, 224, 3) uint8.
         chosen: styles, assigned to the photographs in turn.
 
     Returns:
-        The paths of the files, starting with the sheet; and those of the views to which the draw did not apply style.
+        Two lists: the paths of all files, the sheet first; and the paths of the views whose draw did not apply style.
 
     Raises:
         OSError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""matplotlib figures that notebooks display without pyplot, and saving them to files."""
+"""Matplotlib figures that notebooks display without pyplot; `save` writes them to files."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Factor by which differences are amplified: at the paper's strength a view differs from its image by about 5 of 255 levels.
 GAIN = 8
-#: Pixels between images, above a title, and between lines of text; sizes of captions and titles, in Pillow's default font.
+#: In pixels: gap between images, margin above a title, gap between lines of text; font sizes of captions and of titles.
 _GAP, _ABOVE, _LEADING, _CAPTION, _TITLE = 8, 6, 5, 13, 16
 #: JPEG qualities that `jpeg` tries, best first.
 _QUALITIES = range(95, 4, -5)
@@ -37,11 +37,11 @@ class Row(NamedTuple):
 
 
 def difference(image: NDArray[np.uint8], original: NDArray[np.uint8], gain: float = GAIN) -> NDArray[np.uint8]:
-    """Amplify a difference: 128 + gain (image - original), clipped to [0, 255], so that mid-gray means no change.
+    """Return the amplified difference 128 + gain (image - original), clipped to [0, 255]; mid-gray means no change.
 
     Args:
         image, original: uint8 arrays of the same shape.
-        gain: the factor, which a caption should state.
+        gain: the factor; a caption should state it.
 
     Raises:
         ValueError: different shapes.
@@ -59,13 +59,13 @@ def differences(images: Sequence[Any], originals: Sequence[Any], gain: float = G
 
 
 def full_strength(params: StyleParams) -> StyleParams:
-    """Return the same draws with alpha = beta = 1, at which a view is the transformer's output in the drawn style."""
+    """Return the same draws with alpha = beta = 1: a view is then the transformer's output in the drawn style."""
     ones = np.ones(len(params), np.float32)
     return StyleParams(params.apply, ones, ones, params.style)
 
 
 def style_names(params: StyleParams, names: Sequence[str] | None = None) -> list[str]:
-    """Return the name of each draw's style; "style 17" for index 17 if `names` is None; "" if styles are vectors.
+    """Return the name of each draw's style: "style 17" for index 17 if `names` is None, "" if the draws contain vectors.
 
     Args:
         params: the draws.
@@ -101,8 +101,10 @@ def strengths(
     """Return three rows that make style visible: views, their amplified differences, and the same draws at full strength.
 
     Args:
-        views, originals, full: uint8 images (H, W, 3): stylized, without style, and with alpha = beta = 1.
-        captions: one for each view, such as those of `drawn`.
+        views: the stylized views, uint8 images (H, W, 3).
+        originals: the same images without style.
+        full: the same images stylized with alpha = beta = 1.
+        captions: one for each view, such as the result of `drawn`.
         title: title of the views.
         gain: factor of the differences.
     """
@@ -121,14 +123,14 @@ def styled(
     captions: Sequence[str] | None = None,
     gain: float = GAIN,
 ) -> list[Row]:
-    """Return the rows of `strengths` for images with these draws.
+    """Stylize images with the given draws, and return the rows of `strengths`.
 
     Args:
         sassl: the transform.
         batch: (N, H, W, 3) uint8.
         params: one draw for each image.
         title: title of the views.
-        captions: captions of the views; None: those of `drawn`.
+        captions: captions of the views; None: the result of `drawn`.
         gain: factor of the differences.
     """
     views, full = (list(sassl.apply_params(batch, some)) for some in (params, full_strength(params)))
@@ -137,9 +139,10 @@ def styled(
 
 
 def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> list[Row]:
-    """Return a row for each view of a recipe, with a draw for each image; for a view with style, the rows of `strengths`.
+    """Return the rows of a grid that shows a recipe's views; each image is a column with its own draw.
 
-    Differences are taken from views with the same draws but without style.
+    A view without style has one row. A view with style has the three rows of `strengths`; its differences are taken from the
+    view with the same draws but without style.
 
     Args:
         transform: a recipe of `sassl.transforms`.
@@ -175,7 +178,7 @@ def _full(params: ViewParams) -> ViewParams:
 
 
 def grid(rows: Iterable[Row], *, height: int = 224) -> Image:
-    """Draw the rows one below the other on a white background; return a Pillow RGB image.
+    """Draw the rows from top to bottom on a white background; return a Pillow RGB image.
 
     Args:
         rows: rows with one caption for each image, or without captions.

@@ -38,14 +38,15 @@ def pillow() -> Any:
 
 
 def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None = None) -> list[Path]:
-    """List the images that files, folders (with subfolders) and glob patterns name, each once, sorted within an input.
+    """List the images given by files, folders and glob patterns, each image once.
 
-    In a folder, images are the files with one of `SUFFIXES` whose names do not start with a dot.
+    The images of each input are sorted. Folders are searched with their subfolders, for files with one of `SUFFIXES`. Files and
+    folders whose names start with a dot are skipped.
 
     Args:
-        inputs: files, folders and patterns.
-        left_out: a counter, to which the "hidden" and "other" files that are skipped in folders are added; None: hidden files
-            cause a warning.
+        inputs: files, folders and glob patterns.
+        left_out: counter of the files skipped in folders, under the keys "hidden" and "other". None: hidden files cause a
+            warning.
 
     Raises:
         OSError: an input without an image; a subfolder that cannot be listed.
@@ -71,7 +72,7 @@ def find(inputs: Iterable[str | os.PathLike[str]], left_out: Counter[str] | None
 
 
 def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
-    """List a folder by the rules of `sassl.data.ImageFolder`: hidden files are skipped, links followed, folders read once."""
+    """List the images below a folder, like `sassl.data.ImageFolder`: skip hidden files, follow links, read each folder once."""
     found, hidden, others = list_images(root)
     if left_out is not None:
         left_out.update({kind: n for kind, n in (("hidden", hidden), ("other", others)) if n})
@@ -81,7 +82,7 @@ def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
 
 
 def is_gray(path: str | os.PathLike[str]) -> bool:
-    """Return whether an image file is grayscale, so that its three channels are equal when it is decoded as RGB.
+    """Return whether an image file is grayscale; decoded as RGB, the three channels of a grayscale image are equal.
 
     Raises:
         OSError: the file cannot be read.

@@ -1,6 +1,7 @@
 """Convert images of any type to the arrays of the compiled core, and results back to the original type.
 
-One-channel images are passed as three equal channels and returned as luminance, 0.299 R + 0.587 G + 0.114 B.
+The core receives a one-channel image as three equal channels. The result is converted back to one channel by luminance:
+0.299 R + 0.587 G + 0.114 B.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Array = NDArray[Any]
-#: A function that converts the core's result, with a mask of the stylized images, to an image or batch of the original type.
+#: A function (result, applied) that converts the core's result to the original type; `applied` is a mask of stylized images.
 Restore = Callable[[Array, NDArray[np.bool_]], Any]
 
 #: PIL modes with 8 bits per channel.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
-#: One-channel PIL modes with more than 8 bits, and their value of white. Pillow's own `convert` clips them at 255.
+#: One-channel PIL modes with more than 8 bits, and the value of white in each. Pillow's own `convert` clips values at 255.
 WHITE = {"I;16": 65535, "I;16B": 65535, "I;16L": 65535, "I;16N": 65535, "I": 65535, "F": 1}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
@@ -38,14 +39,15 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     """Convert an image, or a batch of images of one size, to the core's layout.
 
     Args:
-        image: PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), whose EXIF orientation is ignored; numpy array
-            (..., H, W, C); or torch tensor (..., C, H, W). C is 1 or 3; uint8 or floats in [0, 1]. Floats outside [0, 1] by no
-            more than a rounding error (1e-5, or eps of float16 or bfloat16) are clipped. Gray PIL images of 16 bits, in
-            the modes I;16 and I, are scaled to 8 bits and rounded; in mode F, 1 is white. A batch may be empty.
+        image: a PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), a numpy array (..., H, W, C), or a torch tensor
+            (..., C, H, W). Arrays and tensors are uint8 or floats in [0, 1], and C is 1 or 3. A batch may be empty. Floats
+            outside [0, 1] by at most a rounding error are clipped: 1e-5, or the eps of float16 or bfloat16. The EXIF
+            orientation of a PIL image is ignored. PIL images in modes I;16 and I are scaled from 16 to 8 bits and rounded; in
+            mode F, white is 1.
         name: name of the argument in error messages.
 
     Returns:
-        The batch, (N, H, W, 3) uint8 or float32, and a function that restores the original type from the result.
+        The batch, (N, H, W, 3) uint8 or float32, and a function that converts the result to the original type.
 
     Raises:
         TypeError: not an image; a tensor that is not dense or has no storage.
@@ -70,9 +72,9 @@ def pixels(
         image: a path or the bytes of a file, as for `sassl.transforms.functional.decode`; or a single uint8 image, as for
             `unpack`.
         name: name of the argument in error messages.
-        min_decode_size: smallest side to which a JPEG may be reduced while decoding; None: full size.
-        exif: rotate files upright by their EXIF orientation. PIL images are used as they are, as in torchvision; rotate them
-            with `ImageOps.exif_transpose` after opening.
+        min_decode_size: a JPEG may be decoded at a reduced size, with no side shorter than this; None: full size.
+        exif: rotate files upright by their EXIF orientation. PIL images are not rotated, as in torchvision; use
+            `ImageOps.exif_transpose` after opening.
 
     Raises:
         TypeError: not an image.
@@ -127,7 +129,7 @@ def is_cuda(value: Any) -> bool:
 
 
 def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
-    """Call `function(*args)` outside torch.compile, which breaks the graph once here instead of tracing the function."""
+    """Call `function(*args)` outside torch.compile: the graph breaks once here, and the function is not traced."""
     # Skip the import if nothing has been compiled. (Testing whether this frame is compiled says nothing about the next one.)
     torch = sys.modules.get("torch")
     if torch is None or "torch._dynamo" not in sys.modules:
@@ -136,16 +138,17 @@ def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
-    """`unpack` for images on a GPU, which stay there.
+    """Convert images on a GPU like `unpack`; the images stay on the GPU.
 
-    CuPy and JAX arrays (..., H, W, C) are exchanged by DLPack, which orders the streams; the input is not copied.
+    CuPy and JAX arrays (..., H, W, C) are exchanged by DLPack, without copying the input. DLPack synchronizes the streams of
+    the two libraries.
 
     Returns:
-        The batch, (N, 3, H, W) with the strides of the input, and a function that restores the original type.
+        The batch, (N, 3, H, W) with the strides of the input, and a function that converts the result to the original type.
 
     Raises:
         TypeError, ValueError: as in `unpack`, except that the values of floats are not checked.
-        ImportError: torch, which CuPy and JAX arrays need too, is not installed.
+        ImportError: torch is not installed; CuPy and JAX arrays need it too.
     """
     try:
         import torch.utils.dlpack
@@ -176,7 +179,11 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
 
 
 def pixels_cuda(image: Any, name: str = "image") -> Any:
-    """`pixels` for a uint8 tensor (N, C, H, W) or (C, H, W) with C = 1 or 3 on a GPU, which stays there.
+    """Convert a uint8 tensor on a GPU like `pixels`; the tensor stays on the GPU.
+
+    Args:
+        image: (N, C, H, W) or (C, H, W), with C = 1 or 3.
+        name: name of the argument in error messages.
 
     Returns:
         The batch, (N, 3, H, W) with the strides of the input.
@@ -201,7 +208,7 @@ def _given_back(like: Any, tensor: Any) -> Any:
 
 
 def _own_numbers(torch: Any, image: Any, name: str) -> Any:
-    """Check a tensor of images, and return it without its subclass and gradient."""
+    """Check a tensor of images; return it detached and as a plain `torch.Tensor`, without its subclass."""
     kind = _without_numbers(torch, image)
     if kind is not None:
         raise TypeError(f"{name} must be a dense tensor with storage of its own, got {kind}")
@@ -220,7 +227,7 @@ def _own_numbers(torch: Any, image: Any, name: str) -> Any:
 
 
 def _without_numbers(torch: Any, image: Any) -> str | None:
-    """Describe a tensor that is not dense or has no storage; None for any other tensor."""
+    """Return a description of a tensor that is not dense or has no storage; None for any other tensor."""
     if image.is_nested or image.layout != torch.strided:
         return (
             "a nested one" if image.is_nested else f"{str(image.layout).removeprefix('torch.')}; pass image.to_dense()"
@@ -337,7 +344,7 @@ def _eight_bits(image: Image, name: str) -> NDArray[np.uint8]:
 
 
 def _spacing(dtype: np.dtype[Any]) -> float | None:
-    """Return the eps of a floating-point dtype, its spacing at 1, or 0 for uint8; None for a dtype that images do not have."""
+    """Return the eps of a floating-point dtype, 0 for uint8, or None for a dtype that is not supported for images."""
     if dtype.kind == "f":
         return float(np.finfo(dtype).eps)
     # bfloat16 of TensorFlow and JAX is not a dtype of numpy itself.
@@ -345,7 +352,7 @@ def _spacing(dtype: np.dtype[Any]) -> float | None:
 
 
 def _three_channels(batch: Array, spacing: float, name: str) -> Array:
-    """Return a contiguous batch with three channels; floats become float32 in [0, 1]. `spacing` is from `_spacing`."""
+    """Return a contiguous batch with three channels; floats become float32 in [0, 1]. `_spacing` computes `spacing`."""
     if batch.dtype != np.uint8:
         batch = _in_range(batch.astype(np.float32, copy=False), max(_ROUNDING, spacing), name)
     if batch.shape[-1] == 1:

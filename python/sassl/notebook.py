@@ -44,14 +44,14 @@ def show(
     original: Any = None,
     gain: float = GAIN,
 ) -> Image:
-    """Return a grid of images with captions, as a PIL image, which notebooks display.
+    """Return a grid of images with captions as a PIL image; notebooks display it.
 
     Args:
         images: images of any sizes; each is resized to `height`.
         captions: one for each image; None: no captions.
-        columns: number of images in a row; None: all of them, but at most five.
+        columns: number of images in a row; None: at most five.
         height: height of an image, in pixels.
-        original: an image of the same size; each row is followed by the amplified differences of its images from it.
+        original: an image of the same size. Below each row of images, a row shows their amplified differences from `original`.
         gain: factor of the differences; mid-gray means no difference.
 
     Raises:
@@ -86,7 +86,10 @@ def compare(
     height: int = 224,
     gain: float = GAIN,
 ) -> Image:
-    """Show Algorithm 1 step by step: content and style, T's output at full strength and at alpha, the view, its difference.
+    """Show Algorithm 1 step by step, from content and style to the view.
+
+    The images are: content, style, T's output with alpha = 1, T's output with the given alpha, the view, and the amplified
+    difference between view and content. The style is shown only if it is an image.
 
     Args:
         content: an image.
@@ -118,7 +121,7 @@ def compare(
 class ModelReport(NamedTuple):
     """The cost and the effect of a network, from `compare_models`."""
 
-    #: The model's name, its style space and the length of its z.
+    #: The model's name, the id of its style space, and the length of its style vectors.
     name: str
     space: str
     dim: int
@@ -139,7 +142,7 @@ def compare_models(
     beta: float = 0.2,
     height: int = 224,
 ) -> tuple[Image, list[ModelReport]]:
-    """Compare networks: T's output for each content in the style next to it, and the cost and the effect of a view.
+    """Compare networks: an image of their outputs side by side, and a report of each network's cost and effect.
 
     Args:
         contents: images; each is cropped to its centre square.
@@ -149,7 +152,7 @@ def compare_models(
         height: height of each image, in pixels.
 
     Returns:
-        An image with a row for each content, and a report for each model.
+        An image with a row for each content (content, style, and the output of each model's T), and a report for each model.
 
     Raises:
         ValueError: no content, no style or no model; a damaged image or model file.
@@ -205,7 +208,8 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
 def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, gain: float = GAIN) -> Image:
     """Show several draws of a recipe's views of an image, left views above and right views below.
 
-    Views with style are followed by their amplified differences from views without it, and the same draws at full strength.
+    Below views with style are their amplified differences from the same views without style, and the same draws at full
+    strength.
 
     Args:
         transform: a recipe of `sassl.transforms`.
@@ -222,13 +226,14 @@ def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, ga
 def explore(
     content: Any, styles: Any = "default", *, model: str | Stylizer = "lite", height: int = 224, gain: float = GAIN
 ) -> Any:
-    """Return sliders for alpha, beta, style and seed, above content, view, amplified difference and the view at full strength.
+    """Return sliders for alpha, beta, style and seed, with the resulting images below.
 
-    Moving the seed's slider draws alpha, beta and style as `SASSL` does.
+    The images are the content, the view, their amplified difference, and the view at full strength. Moving the seed's slider
+    draws alpha, beta and style as `SASSL` does.
 
     Args:
         content: an image.
-        styles: see `SASSL`; "batch" is not supported.
+        styles: see `SASSL`; "batch" and Gaussians are not supported.
         model: see `SASSL`.
         height: height of each image, in pixels.
         gain: factor of the difference; mid-gray means no difference.
@@ -280,7 +285,7 @@ def explore(
 
 
 def _style(style: Any, stylizer: Stylizer) -> tuple[Array, str, Array | None]:
-    """Return the style's vector, its name, and its image, which is None unless `style` is an image."""
+    """Return a style's vector, name and image; the image is None if `style` is an index or a vector."""
     if isinstance(style, (int, np.integer)):
         bank = StyleBank.default()
         return bank.vectors[whole("style", style, 0, len(bank) - 1)], f"style {style}", None

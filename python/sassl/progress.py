@@ -1,6 +1,6 @@
-"""Progress reports: a bar in terminals and notebooks; elsewhere a line after two seconds and then at growing intervals.
+"""Progress reports: a bar in terminals and notebooks, lines of text elsewhere.
 
-Work that finishes earlier shows nothing.
+The first line is written after two seconds, further lines at growing intervals. Shorter work shows nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import Any
 
 from . import terminal
 
-#: How progress is shown. False: not at all; True: by bars or lines on sys.stderr; or a function that is called with the name of
-#: the work, the amount done, and the total (None if unknown).
+#: How progress is shown. False: not at all. True: by bars or lines on sys.stderr. A function: called with the name of the work,
+#: the amount done, and the total (None if unknown).
 Shown = bool | Callable[[str, int, int | None], object]
 
 #: Metrics that a bar shows.
 _SHOWN = ("loss", "lr", "encoder_momentum")
 
-#: Seconds until the first line, the longest pause between lines, and the interval of a bar's updates. Each pause is twice the
-#: previous one.
+#: In seconds: time until the first line, longest pause between lines, interval of a bar's updates. Each pause between lines is
+#: twice the previous pause, up to the longest.
 _FIRST, _LONGEST, _BAR = 2.0, 60.0, 1.0
 
 
@@ -37,7 +37,7 @@ class Pauses:
         return self.seconds
 
     def are_over(self) -> bool:
-        """Return whether a line is due; if so, the next pause starts."""
+        """Return whether a line is due; if it is, start the next pause."""
         if time.monotonic() - self._told < self.seconds:
             return False
         self.next()
@@ -51,7 +51,7 @@ def shown(how: Shown, what: str, total: int | None = None, unit: str = "") -> It
     Args:
         how: see `Shown`.
         what: name of the work.
-        total: amount of work; None: unknown, so that only the elapsed time is shown.
+        total: amount of work; None: unknown, and only the elapsed time is shown.
         unit: unit of the amount, such as "images".
 
     Yields:
@@ -123,7 +123,7 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Progress of a training run, counted in images; a run that resumes starts with those already done."""
+    """Progress of a training run, counted in images. In a resumed run, the images processed earlier count as done."""
 
     def __init__(self, epochs: int, images: int, done: int, quiet: bool) -> None:
         self._epochs, self._images, self._done, self._quiet = epochs, images, done, quiet

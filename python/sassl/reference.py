@@ -27,7 +27,7 @@ MOBILENET_V2 = [
     (6, 320, 1, 1),
 ]
 
-#: InceptionV3's blocks, Mixed_5b to Mixed_6e (Szegedy et al. 2016): for each branch, its number of convolutions or its pooling.
+#: InceptionV3's blocks, Mixed_5b to Mixed_6e (Szegedy et al. 2016): number of convolutions, or kind of pooling, of each branch.
 INCEPTION_V3: list[tuple[int | str, ...]] = [*[(1, 2, 3, "mean")] * 3, (1, 3, "max"), *[(1, 3, 5, "mean")] * 4]
 
 
@@ -124,7 +124,7 @@ class Reference:
         return x.mean((0, 1))
 
     def transfer(self, image: Array, z: Array) -> Array:
-        """Apply T: map an image and z to the stylized image, cropped to the size of the image."""
+        """Apply T: map an image and a style vector z to a stylized image of the same size."""
         spec = self.network["transformer"]
         x = image
         for i, layer in enumerate(spec["contract"]):
@@ -197,7 +197,7 @@ def pad_same(x: Array, kernel: int, stride: int) -> Array:
 def upsample(x: Array, margin: int) -> Array:
     """Upsample by 2 with nearest neighbours, and pad by `margin` pixels with the values at the edge.
 
-    For a 3x3 kernel this equals REFLECT padding of the upsampled map, which Magenta uses.
+    For a 3x3 kernel, the result equals Magenta's, which is REFLECT padding of the upsampled map.
     """
     cells = -(-margin // 2)
     x = pad(x, cells, "edge").repeat(2, 0).repeat(2, 1)
@@ -220,9 +220,12 @@ def mean_pool(x: Array, counts_zeros: bool) -> Array:
 
 
 def resize(image: Array, height: int, width: int, tensorflow_1: bool = False) -> Array:
-    """Resize like Pillow's BILINEAR: a triangle filter of half width max(1, input / output) around each output pixel's centre.
+    """Resize like Pillow's BILINEAR, with antialiasing.
 
-    With `tensorflow_1`, interpolate linearly at o * input / output instead, without antialiasing and without half-pixel offset.
+    The weights are a triangle filter of half width max(1, input / output) around each output pixel's centre.
+
+    With `tensorflow_1`, output pixel o is interpolated linearly at the input position o * input / output. This is without
+    antialiasing and without a half-pixel offset.
     """
 
     def matrix(n: int, size: int) -> Array:

@@ -1,4 +1,4 @@
-"""Paths of the style images of Painter by Numbers, DTD and WikiArt, from their unpacked archives.
+"""Find the style images of Painter by Numbers, DTD and WikiArt in their unpacked archives.
 
 bank = sassl.StyleBank.from_images(sassl.styles.dtd("data", split="train"))
 """
@@ -21,12 +21,12 @@ Root = str | os.PathLike[str]
 def painter_by_numbers(root: Root, split: str | None = None) -> list[Path]:
     """Return the paths of the paintings of Kaggle's Painter by Numbers: 79,433 for training and 23,817 for test.
 
-    Ten files of these archives are damaged; replacements_for_corrupted_files.zip contains replacements. Unpack them over the
-    damaged files, or into a folder `replacements_for_corrupted_files/` beside `train/` and `test/`.
+    Ten files in Kaggle's archives are damaged; replacements_for_corrupted_files.zip contains replacements. Unpack the
+    replacements over the damaged files, or into a folder `replacements_for_corrupted_files/` beside `train/` and `test/`.
 
     Args:
-        root: the folder that contains `train/` and `test/`, or the one that contains `painter-by-numbers/`.
-        split: "train", "test" or "train+test"; None: whichever of the two folders exist.
+        root: the folder that contains `train/` and `test/`; or its parent, if the folder is called `painter-by-numbers`.
+        split: "train", "test" or "train+test"; None: every split whose folder exists.
 
     Raises:
         ValueError: an unknown split.
@@ -48,9 +48,10 @@ def dtd(root: Root, split: str | None = None, partition: int = 1) -> list[Path]:
     """Return the paths of the Describable Textures Dataset (Cimpoi et al. 2014): 1,880 images in each split of a partition.
 
     Args:
-        root: the folder that contains `images/` and `labels/`, or a folder above it, such as the `root` of torchvision's `DTD`.
+        root: the folder that contains `images/` and `labels/`; or a folder that contains it as `dtd/` or `dtd/dtd/`, such as
+            the `root` of torchvision's `DTD`.
         split: "train", "val" or "test", or several, such as "train+val"; None: all. If a backbone is also evaluated on DTD,
-            "train" or "train+val" keep the test images out of the bank.
+            use "train" or "train+val" to keep the test images out of the bank.
         partition: one of the ten partitions, 1 to 10.
 
     Raises:
@@ -68,10 +69,10 @@ def wikiart(root: Root, split: str | None = None) -> list[Path]:
     """Return the paths of WikiArt as ArtGAN distributes it (Tan et al. 2019): 81,446 paintings in 27 styles.
 
     Args:
-        root: the folder that contains `Baroque/` and the other styles, or the one that contains `wikiart/`.
-        split: "train", "val" or "train+val", as listed by `style_train.csv` and `style_val.csv` of wikiart_csv.zip. These
-            files are searched for beside the folders of the styles, one folder above, and in a folder `wikiart_csv` in either
-            place. None: all images; these files are not needed. Names with accents are found however the archive was unpacked.
+        root: the folder that contains `Baroque/` and the other styles; or its parent, if the folder is called `wikiart`.
+        split: "train", "val" or "train+val", as listed by `style_train.csv` and `style_val.csv` of wikiart_csv.zip. The CSV
+            files may be in the folder that contains `Baroque/`, in its parent, or in a subfolder `wikiart_csv` of either. None:
+            all images; the CSV files are not needed. Names with accents are matched whatever program unpacked the archive.
 
     Raises:
         ValueError: an unknown split.
@@ -93,7 +94,7 @@ DATASETS = {"painter-by-numbers": painter_by_numbers, "dtd": dtd, "wikiart": wik
 
 
 def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
-    """Return the parts of a split argument, such as "train+val"; all of `known` for None."""
+    """Return the parts of an argument `split`, such as "train+val"; for None, return all of `known`."""
     parts = list(known) if split is None else split.split("+")
     if not set(parts) <= set(known) or len(parts) != len(set(parts)):
         every = ", ".join(f'"{name}"' for name in known)
@@ -115,7 +116,10 @@ def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str
 
 
 def _listed(lists: list[Path], folder: Path) -> list[Path]:
-    """Return the images below a folder that are named in the files `lists`, one per line, optionally followed by a class."""
+    """Return the images below a folder that are named in text files.
+
+    Each line of the files `lists` names one image, optionally followed by a comma and a class.
+    """
     found = {_spelling(path.relative_to(folder).as_posix()): path for path in image_files.find([folder], Counter())}
     images = []
     for file in lists:

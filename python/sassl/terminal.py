@@ -1,6 +1,7 @@
-"""Output to the terminal. `sys.stdout` and `sys.stderr` may be None, closed, full, or objects with little more than `write`.
+"""Output to the terminal, robust to missing and broken streams.
 
-Other modules write to them only through this one. A line on stderr that cannot be written never stops the work that reports it.
+`sys.stdout` and `sys.stderr` may be None, closed, full, or objects with little more than `write`. Other modules write to these
+streams only through this module. A failed write to stderr never stops the work that it reports.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SILENT = [0]
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Suppress all output in a `with` block, such as in all but one of several processes that would report the same thing."""
+    """Suppress all output in a `with` block, for example in every process but one if all would report the same."""
     _SILENT[0] += 1
     try:
         yield
@@ -26,7 +27,7 @@ def silence() -> Iterator[None]:
 
 
 def tell(text: str) -> None:
-    """Write a line to sys.stderr; it is dropped if it cannot be written."""
+    """Write a line to sys.stderr; a line that cannot be written is dropped."""
     if _SILENT[0]:
         return
     # Any exception: sys.stderr may be closed, full, or replaced by another object.
@@ -42,7 +43,7 @@ def message(error: BaseException) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line of results to sys.stdout; it is dropped if there is no stdout or the reader has closed the pipe.
+    """Write a line of results to sys.stdout; the line is dropped if there is no stdout or the reader has closed the pipe.
 
     Raises:
         OSError: the line cannot be written, as on a full disk.
@@ -58,7 +59,7 @@ def say(text: str) -> None:
 
 
 def _give_up() -> None:
-    """Redirect sys.stdout to /dev/null: Python would otherwise try again on exit to write the buffer, and report an error."""
+    """Redirect sys.stdout to /dev/null, so that Python does not fail when it flushes the buffer on exit."""
     with suppress(Exception):
         out = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -67,7 +68,7 @@ def _give_up() -> None:
 
 
 def printable(text: str) -> str:
-    r"""Escape what UTF-8 cannot encode: undecodable bytes of a file name, which become \udcff and the like."""
+    r"""Escape characters that UTF-8 cannot encode: undecodable bytes of a file name become \udcff and the like."""
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -72,7 +72,7 @@ impl<'py> HeldImages<'py> {
         Ok(Images::new(pixels, shape)?)
     }
 
-    /// Allocates a result with the shape and type of the images.
+    /// Allocates a result with the size and dtype of the images.
     pub(super) fn room(&self) -> Result<Made> {
         let len = self.shape().iter().product();
         Ok(match self {
@@ -114,7 +114,7 @@ pub(super) fn floats<'py>(name: &str, numbers: &Bound<'py, PyAny>) -> PyResult<H
     Held::new(array.cast::<PyArrayDyn<f32>>()?)
 }
 
-/// Converts style vectors to float32, after a check that their shape is `(dim,)` or `(n, dim)`.
+/// Checks that style vectors have the shape `(dim,)` or `(n, dim)`, and converts them to float32.
 pub(super) fn vectors<'py>(name: &str, z: &Bound<'py, PyAny>, dim: usize) -> PyResult<Held<'py, f32>> {
     let z = floats(name, z)?;
     match z.shape() {

@@ -17,7 +17,7 @@ pub(super) struct Bank(pub(super) Arc<style::Bank>);
 impl Bank {
     /// Args:
     ///     vectors: (n, dim) floats.
-    ///     space: id of their style space, that of the predictor that computed them.
+    ///     space: id of the style space of the vectors. Each predictor has its own space.
     ///     names: a name for each vector, e.g. of the image it was computed from; or None.
     #[new]
     #[pyo3(signature = (vectors: "numpy.typing.ArrayLike", space: "str", names: "list[str] | None" = None))]
@@ -42,7 +42,7 @@ impl Bank {
         Ok(Self(Arc::new(run_on(py, path.display(), || style::Bank::load(&path))?)))
     }
 
-    /// Write the bank atomically as a .safetensors file of float16, or of float32 if `exact`.
+    /// Write the bank to a .safetensors file, atomically: as float16, or as float32 if `exact`.
     #[pyo3(signature = (path: "str | os.PathLike[str]", exact = false) -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf, exact: bool) -> PyResult<()> {
         let dtype = if exact { Dtype::F32 } else { Dtype::F16 };
@@ -61,7 +61,7 @@ impl Bank {
         self.0.dim()
     }
 
-    /// The id of the vectors' style space, that of the predictor that computed them.
+    /// Id of the style space of the vectors. Each predictor has its own space.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
@@ -73,7 +73,7 @@ impl Bank {
         self.0.names().map(<[String]>::to_vec)
     }
 
-    /// Fit a Gaussian with the mean of the vectors and their first `rank` principal axes.
+    /// Fit a Gaussian to the vectors: their mean and their first `rank` principal axes.
     #[pyo3(signature = (rank = 20))]
     fn gaussian(&self, py: Python<'_>, rank: usize) -> PyResult<Gaussian> {
         Ok(Gaussian(Arc::new(run_on(py, "gaussian", || self.0.gaussian(rank))?)))
@@ -96,8 +96,8 @@ pub(super) struct Gaussian(pub(super) Arc<style::Gaussian>);
 impl Gaussian {
     /// Args:
     ///     mean: (dim,) floats.
-    ///     axes: (rank, dim) floats, the principal axes; the length of each is the standard deviation along it.
-    ///     space: id of the style space, that of the predictor that computed the bank.
+    ///     axes: (rank, dim) floats, the principal axes; the length of an axis is the standard deviation along that axis.
+    ///     space: id of the style space of the mean and the axes. Each predictor has its own space.
     #[new]
     #[pyo3(signature = (mean: "numpy.typing.ArrayLike", axes: "numpy.typing.ArrayLike", space: "str"))]
     fn new(mean: &Bound<'_, PyAny>, axes: &Bound<'_, PyAny>, space: &str) -> PyResult<Self> {
@@ -118,7 +118,7 @@ impl Gaussian {
         self.0.dim()
     }
 
-    /// The id of the style space, that of the predictor that computed the bank.
+    /// Id of the style space of the mean and the axes. Each predictor has its own space.
     #[getter]
     fn space(&self) -> &str {
         self.0.space()
@@ -130,13 +130,13 @@ impl Gaussian {
         into_array(py, self.0.mean().to_vec(), &[self.0.dim()])
     }
 
-    /// The principal axes, (rank, dim) float32; the length of each is the standard deviation along it.
+    /// The principal axes, (rank, dim) float32; the length of an axis is the standard deviation along that axis.
     #[getter]
     fn axes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         into_array(py, self.0.axes().to_vec(), &[self.0.rank(), self.0.dim()])
     }
 
-    /// Write the Gaussian atomically as a .safetensors file of float32.
+    /// Write the Gaussian to a .safetensors file of float32, atomically.
     #[pyo3(signature = (path: "str | os.PathLike[str]") -> "None")]
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         run_on(py, path.display(), || self.0.save(&path))

@@ -1,4 +1,4 @@
-//! A Python function as an operation: it runs with the GIL, on the thread that computes the view.
+//! A Python function as an operation. The function runs with the GIL, on the thread that computes the view.
 use super::foreign::call;
 use super::image::held_image;
 use crate::error::{Error, Result};

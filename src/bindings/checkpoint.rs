@@ -1,4 +1,4 @@
-//! Checkpoints and files of tensors, for the native engine and those written in Python.
+//! Checkpoints and files of tensors, for the native engine and for the engines written in Python.
 use super::arrays::{floats, into_array};
 use super::run::run_on;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use pyo3::types::PyDict;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Write the state and the metadata of a run, whatever its engine, to a checkpoint file with a checksum, atomically.
+/// Write a checkpoint file, atomically and with a checksum: the state and the metadata of a run of any engine.
 ///
 /// Raises:
 ///     OSError: the file cannot be written.
@@ -42,7 +42,7 @@ pub(super) fn load_checkpoint(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<
     Ok((into_dict(py, state)?, metadata))
 }
 
-/// Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's own tensors.
+/// Return the initial state of a run of the native engine: networks, optimizer state (zeros), and the method's other tensors.
 ///
 /// Args:
 ///     config: JSON of a `sassl.pretraining.Config`.
@@ -69,13 +69,13 @@ pub(super) fn describe_state(py: Python<'_>, config: &str) -> PyResult<BTreeMap<
     run_on(py, "config", || Ok(Trainer::new(config, 1)?.entries()))
 }
 
-/// Return the random order in which MoCo computes the keys of a batch's rows (shuffling batch norm).
+/// Return the random permutation that MoCo applies to a batch before it computes the keys (shuffling batch norm).
 ///
 /// Args:
 ///     seed: the seed of the run.
 ///     step: the step, counted from 0.
 ///     view: the view that the keys are computed from: 0 for the left one, 1 for the right one.
-///     n: number of rows of the batch.
+///     n: number of images in the batch.
 #[pyfunction]
 #[pyo3(signature = (seed, step, view, n) -> "numpy.typing.NDArray[numpy.uint32]")]
 pub(super) fn key_order(py: Python<'_>, seed: u64, step: u64, view: u64, n: usize) -> Bound<'_, PyArray1<u32>> {
@@ -99,8 +99,9 @@ pub(super) fn checkpoint_metadata(py: Python<'_>, path: PathBuf) -> PyResult<Met
     run_on(py, path.display(), || checkpoint::metadata(&path))
 }
 
-/// Write tensors to a .safetensors file, atomically: int64 tensors as int64 (values are exact up to 2**24), all others as
-/// float32.
+/// Write tensors to a .safetensors file, atomically.
+///
+/// int64 tensors are written as int64; their values are exact up to 2**24. All other tensors are written as float32.
 ///
 /// Raises:
 ///     OSError: the file cannot be written.

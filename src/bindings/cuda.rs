@@ -1,4 +1,4 @@
-//! Algorithm 1 on a GPU: plans, devices, and information about the installation. The caller owns memory and streams.
+//! Algorithm 1 on a GPU: plans, devices, and information about the installation. The caller owns device memory and streams.
 use super::run::caught;
 use super::style::StyleParams;
 use super::stylizer::Stylizer;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 /// The style predictor F and the transformer T as CUDA kernels, which `sassl.cuda` launches.
 ///
 /// Args:
-///     stylizer: supplies the model and the precision; on a GPU, "fast" is float16 with float32 accumulation, "exact" is
-///         float32.
+///     stylizer: supplies the model and the precision. On a GPU, "exact" is float32, and "fast" is float16 with float32
+///         accumulation.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaStylizer(DeviceStylizer);
 
@@ -34,7 +34,7 @@ pub(super) struct CudaPlan(Plan);
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct CudaDevice(device::Device);
 
-/// A tensor's layout: its dtype, height and width, and the strides of its image, row, column and channel axes, in elements.
+/// A tensor's layout: (dtype, height, width, strides). Strides are in elements, for the image, row, column and channel axes.
 type Layout = (String, usize, usize, [i64; 4]);
 
 fn images(space: Space, (dtype, height, width, strides): Layout) -> Result<DeviceImages> {
@@ -56,7 +56,7 @@ impl CudaStylizer {
         super::run::run(py, || Ok(Self(DeviceStylizer::new(&stylizer.model()?, exact)?)))
     }
 
-    /// The weights in the layout that the kernels read, as bytes to be copied to the device.
+    /// The weights as bytes, in the kernels' layout, to be copied to the device.
     #[pyo3(signature = () -> "numpy.typing.NDArray[numpy.uint8]")]
     fn weights<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         PyArray1::from_slice(py, self.0.weights()).into_any()
@@ -65,8 +65,8 @@ impl CudaStylizer {
     /// Plan the kernel launches of Algorithm 1 for a batch.
     ///
     /// Args:
-    ///     images, out: layouts of the input and of the output: (dtype, height, width, strides), with the strides of the image,
-    ///         row, column and channel axes in elements.
+    ///     images, out: layouts of the input and of the output: (dtype, height, width, strides). Strides are in elements, for
+    ///         the image, row, column and channel axes.
     ///     params: the parameters drawn for these images.
     ///     styles: number of vectors in the bank, or None for in-batch styles.
     ///
@@ -83,7 +83,7 @@ impl CudaStylizer {
         Ok(CudaPlan(caught("images", plan)?))
     }
 
-    /// Plan the kernel launches of F for `count` images; the output is (count, dim) float32.
+    /// Plan the kernel launches of F for `count` images. The output is (count, dim) float32.
     #[pyo3(signature = (images: "tuple[str, int, int, tuple[int, int, int, int]]", count))]
     fn encode(&self, images: Layout, count: usize) -> PyResult<CudaPlan> {
         let images = self::images(Space::Images, images)?;
@@ -95,16 +95,16 @@ impl CudaStylizer {
 ///
 /// Args:
 ///     views: the views to compute.
-///     images: layout of the images: (dtype, height, width, strides), with the strides of the image, row, column and channel
-///         axes in elements.
+///     images: layout of the images: (dtype, height, width, strides). Strides are in elements, for the image, row, column and
+///         channel axes.
 ///     params: for each image, the parameters drawn for each view.
-///     out: for each view, its offset in bytes from the start of the output, and its layout as in `images`.
-///     stylizer: the stylizer of the views' style steps; None if they have none.
+///     out: for each view, (byte offset from the start of the output, layout); the layout has the form of `images`.
+///     stylizer: the stylizer of the style steps; None if the views have no style steps.
 ///     styles: number of vectors in the bank of the style steps, or None for in-batch styles.
 ///
 /// Raises:
 ///     ValueError: images that are not uint8, parameters that do not match the views' steps, or an operation without a CUDA
-///         kernel, which the error names.
+///         kernel. The error names the operation.
 #[pyfunction]
 #[pyo3(signature = (
     views, images: "tuple[str, int, int, tuple[int, int, int, int]]", params,
@@ -124,18 +124,19 @@ pub(super) fn cuda_views(
     Ok(CudaPlan(caught("images", plan)?))
 }
 
-/// Plan the kernel launches that compute the views of a batch from the crops or regions that a `Loader` returned, once they are
-/// on the device. Crops are changed in place.
+/// Plan the kernel launches that compute the views of a batch from the output of a `Loader`.
+///
+/// The loader returned crops or regions, which the caller copies to the device. The kernels overwrite crops.
 ///
 /// Args:
 ///     views: the views to compute.
 ///     draws: the loader's draws.
 ///     out, stylizer, styles: as in `cuda_views`.
-///     pixels: size of the crops or regions in bytes, which is checked against the draws; None: not checked.
+///     pixels: size of the crops or regions in bytes, to be checked against the draws; None skips the check.
 ///
 /// Raises:
-///     ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel,
-///         which the error names.
+///     ValueError: draws that do not match the views' steps or the size of the pixels, or an operation without a CUDA kernel.
+///         The error names the operation.
 #[pyfunction]
 #[pyo3(signature = (
     views, draws, out: "list[tuple[int, tuple[str, int, int, tuple[int, int, int, int]]]]", stylizer = None, styles = None,
@@ -184,8 +185,9 @@ impl CudaPlan {
         self.0.launches.len()
     }
 
-    /// Compile the kernels for an architecture (90 is compute capability 9.0) and return their sizes in bytes, by name; needs
-    /// no GPU.
+    /// Compile the kernels for an architecture, and return the size of each compiled kernel in bytes, by name.
+    ///
+    /// `arch` is 90 for compute capability 9.0. No GPU is needed.
     #[pyo3(signature = (arch) -> "dict[str, int]")]
     fn compile<'py>(&self, py: Python<'py>, arch: u32) -> PyResult<Bound<'py, PyDict>> {
         let kernels: HashSet<&Arc<Kernel>> = self.0.launches.iter().map(|launch| &launch.kernel).collect();
@@ -243,8 +245,13 @@ impl CudaDevice {
     }
 }
 
-/// Return the versions of the CUDA driver and of NVRTC, the GPUs with their compute capabilities, and the folder in which
-/// compiled kernels are cached. If the driver, NVRTC or the GPUs are not found, the reason takes their place.
+/// Return a dict that describes CUDA on this machine:
+///
+/// - "driver" and "nvrtc": the versions of the CUDA driver and of NVRTC.
+/// - "devices": the GPUs with their compute capabilities.
+/// - "kernels": the folder in which compiled kernels are cached.
+///
+/// An item that cannot be determined is replaced with the reason.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn cuda_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -8,20 +8,23 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::path::{Path, PathBuf};
 
-/// Decode a JPEG, PNG, WebP, BMP, TIFF, PNM or GIF image to RGB with 8 bits per channel. The format is detected from the bytes.
+/// Decode an image file to RGB with 8 bits per channel: JPEG, PNG, WebP, BMP, TIFF, PNM or GIF, as detected from the bytes.
 ///
-/// Gray becomes three equal channels, CMYK is converted as in Pillow, and transparency is dropped without blending. 16-bit gray
-/// is rounded to 8 bits; of 16-bit colours, the upper 8 bits are kept. Only the first frame of an animation is decoded. ICC
-/// profiles are ignored.
+/// - Gray becomes three equal channels, and CMYK is converted as in Pillow.
+/// - Transparency is dropped without blending.
+/// - 16-bit gray is rounded to 8 bits, and so are the 16-bit colours of PNM. Of other 16-bit colours, the upper 8 bits are
+///   kept.
+/// - Only the first frame of an animation is decoded.
+/// - ICC profiles are ignored.
 ///
 /// Args:
 ///     file: the path of a file, or its bytes.
-///     min_size: the shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at
-///         which no side is shorter than this, as with PIL's `Image.draft`, or at full size if there is no such reduction.
-///         None: always at full size.
-///     exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF or, if there is none, XMP
-///         metadata, like Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored instead of raising an
-///         error. In PNG, the metadata may be in any chunk or text; in WebP, it is only read if the header announces it. False
+///     min_size: the shortest acceptable side of a JPEG in pixels. The image is reduced by 8, 4 or 2: by the largest of these
+///         factors with `factor * min_size` <= the shorter side, as with PIL's `Image.draft`. If no factor qualifies, or
+///         min_size is None, the image is decoded at full size.
+///     exif: True rotates JPEG, PNG and WebP images upright by the orientation in their EXIF metadata, else in their XMP
+///         metadata. The rules are those of Pillow's `ImageOps.exif_transpose`, except that unreadable EXIF is ignored. In PNG,
+///         the metadata may be in any chunk or text; in WebP, the metadata is only read if the header announces it. False
 ///         returns the image as stored, as torchvision's `ImageFolder` does. TIFF is always rotated, because Pillow rotates it
 ///         while reading.
 ///
@@ -61,7 +64,7 @@ pub(super) fn decode<'py>(
     into_array(py, bytes, &[height, width, 3])
 }
 
-/// Return the ICC profile of an image, given the bytes of its file, or None if it has no profile.
+/// Return the ICC profile of an image file, given its bytes; None if the file has no profile.
 #[pyfunction]
 #[pyo3(signature = (file: "bytes") -> "bytes | None")]
 pub(super) fn color_profile<'py>(py: Python<'py>, file: &[u8]) -> Option<Bound<'py, PyBytes>> {

@@ -30,8 +30,10 @@ impl From<Error> for PyErr {
     }
 }
 
-/// Restores an exception raised by Python code: a fatal one unchanged, with a note that names the image; any other as the cause
-/// of a ValueError that names the image.
+/// Restores an exception that Python code raised for an image.
+///
+/// A fatal exception is restored unchanged, with a note that names the image. Any other exception becomes the cause of a
+/// ValueError that names the image.
 fn foreign(error: Error) -> Result<PyErr, Error> {
     let text = error.to_string();
     match error {

@@ -6,7 +6,7 @@ use crate::eval::{self, Features, Knn, LinearSettings};
 use crate::nn::Engine;
 use pyo3::prelude::*;
 
-/// Rank the classes of each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
+/// Rank the classes for each query, best first, by a vote of its nearest neighbours in `bank` (Wu et al. 2018, section 3.4).
 ///
 /// Args:
 ///     bank: (N, dim) features.
@@ -18,8 +18,8 @@ use pyo3::prelude::*;
 ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     Labels, (M, top) int64, with fewer columns if there are fewer classes; a row is padded with -1 if a query's neighbours
-///     belong to fewer classes than there are columns.
+///     Labels, (M, top) int64; fewer columns if there are fewer than `top` classes. If the neighbours of a query belong to
+///     fewer classes than there are columns, the end of the query's row is filled with -1.
 ///
 /// Raises:
 ///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, a k outside [1, N], or a
@@ -47,21 +47,21 @@ pub(super) fn knn<'py>(
     ranks(py, ranked)
 }
 
-/// Rank the classes of each query, best first, by softmax regression trained on `features` with SGD.
+/// Rank the classes for each query, best first, by softmax regression trained on `features` with SGD.
 ///
 /// Args:
 ///     features: (N, dim) features.
 ///     targets: N labels, integers >= 0.
 ///     queries: (M, dim) features.
-///     lr: the initial learning rate for a batch size of 256, scaled linearly to other batch sizes; it decays to 0 along a
-///         cosine.
+///     lr: the initial learning rate for a batch size of 256. The rate is scaled linearly to other batch sizes, and decays to 0
+///         along a cosine.
 ///     epochs, batch_size, momentum, nesterov: settings of SGD.
-///     seed: seed of the initial weights and of the order of the features in each epoch.
+///     seed: seed of the initial weights and of the shuffling in each epoch.
 ///     top: number of labels to return per query.
 ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
 ///
 /// Returns:
-///     Labels, (M, top) int64; fewer columns if there are fewer classes.
+///     Labels, (M, top) int64; fewer columns if there are fewer than `top` classes.
 ///
 /// Raises:
 ///     ValueError: arrays of incompatible shapes, values that are not finite, only one class, or an invalid setting.

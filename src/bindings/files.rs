@@ -11,7 +11,7 @@ use std::path::PathBuf;
 ///     data: the contents of the file.
 ///
 /// Raises:
-///     OSError: the write fails, or the path is a folder, a device or a pipe; an existing file is then unchanged.
+///     OSError: the write fails, or the path is a folder, a device or a pipe. An existing file is then left unchanged.
 #[pyfunction]
 #[pyo3(signature = (path: "str | os.PathLike[str]", data: "bytes") -> "None")]
 pub(super) fn write_file(py: Python<'_>, path: PathBuf, data: &[u8]) -> PyResult<()> {

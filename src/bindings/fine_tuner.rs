@@ -1,4 +1,4 @@
-//! `FineTuner`, with which `sassl.evaluation.finetune` trains without torch.
+//! `FineTuner`, the trainer of `sassl.evaluation.finetune` that does not need torch.
 use super::arrays::{floats, into_array, wrong_type};
 use super::checkpoint::{from_dict, into_dict};
 use super::run::{checked_threads, run_on, threads};
@@ -24,7 +24,8 @@ impl FineTuner {
     ///     backbone: JSON with the backbone's name and settings, as in `backbone_info`.
     ///     classes: number of classes, at least 2.
     ///     momentum, nesterov, weight_decay: settings of SGD; weight decay applies to all parameters.
-    ///     norm_momentum: weight of a batch in the running statistics of batch norms, like `momentum` in torch's `BatchNorm2d`.
+    ///     norm_momentum: weight of the current batch in the running batch-norm statistics, like `momentum` in torch's
+    ///         `BatchNorm2d`.
     ///     frozen: True trains only the classifier; the backbone is then used in eval mode.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///
@@ -76,7 +77,7 @@ impl FineTuner {
     ///     lr: the learning rate.
     ///
     /// Returns:
-    ///     The loss before the step; if it is not finite, no weight has changed.
+    ///     The loss before the step. If the loss is not finite, the weights are left unchanged.
     ///
     /// Raises:
     ///     ValueError: images of an unsupported shape, or class indices out of range.
@@ -91,7 +92,7 @@ impl FineTuner {
         run_on(py, "images", || self.core.lend()?.step(images, &classes, lr))
     }
 
-    /// Compute the logits of images in eval mode; their softmax gives the class probabilities.
+    /// Compute the logits of images in eval mode. Their softmax gives the class probabilities.
     ///
     /// Args:
     ///     images: (N, H, W, 3) or (N, 3, H, W) float32.
@@ -107,8 +108,9 @@ impl FineTuner {
         into_array(py, made, &[n, self.classes])
     }
 
-    /// Return the tensors of the backbone, the classifier and SGD by name, with the prefixes `backbone.`, `head.` and
-    /// `optimizer.`.
+    /// Return the state as tensors by name.
+    ///
+    /// The prefixes of the names are `backbone.`, `head.` for the classifier, and `optimizer.` for SGD.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.state())?)
@@ -117,7 +119,7 @@ impl FineTuner {
     /// Load a state returned by `state`.
     ///
     /// Raises:
-    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
+    ///     ValueError: a tensor that is missing, unknown or of another shape. The current state is then left unchanged.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;

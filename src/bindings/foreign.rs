@@ -5,10 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::hint::black_box;
 
-/// Calls a Python function.
+/// Calls a Python function. The calling thread may outlive the interpreter.
 ///
-/// Before Python 3.14, when a thread returns to an interpreter that is finalizing, the interpreter terminates the thread by
-/// unwinding its stack; in Rust, that would abort the process. Here, such a thread is parked instead, until the process exits.
+/// Before Python 3.14, a finalizing interpreter terminates each thread that returns to it, by unwinding the thread's stack. In
+/// Rust, the unwinding would abort the process. Here, the thread is parked instead until the process exits.
 pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     type Call = unsafe extern "C-unwind" fn(*mut ffi::PyObject, *mut ffi::PyObject) -> *mut ffi::PyObject;
     // SAFETY: the same function, declared as one that may unwind.
@@ -27,7 +27,7 @@ pub(super) fn call<'py>(function: &Bound<'py, PyAny>, arguments: &Bound<'py, PyT
     unsafe { Bound::from_owned_ptr_or_err(function.py(), made) }
 }
 
-/// A guard that parks its thread forever when it is dropped, which happens only if the stack is unwound.
+/// A guard that parks its thread forever when dropped. It is dropped only if the stack is unwound.
 struct Waits;
 
 impl Drop for Waits {

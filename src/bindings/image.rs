@@ -1,5 +1,5 @@
-//! Operations on one image, named as in torchvision; they take numpy arrays `(H, W, 3)` of uint8 and, except for `normalize`,
-//! return such arrays.
+//! Operations on one image, named as in torchvision. They take numpy arrays `(H, W, 3)` of uint8. All but `normalize` return an
+//! array of this kind.
 use super::arrays::{Held, into_array, wrong_type};
 use super::run::run;
 use crate::error::{Error, Result, tuple};
@@ -78,8 +78,9 @@ pub(super) fn vflip<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyResult
     into_array(py, made, &[height, width, 3])
 }
 
-/// Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black. Bit-identical
-/// to torchvision's `rotate` on a PIL image.
+/// Rotate counter-clockwise about the centre, with nearest-neighbour interpolation; uncovered corners are black.
+///
+/// The result is bit-identical to torchvision's `rotate` on a PIL image.
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
@@ -93,7 +94,9 @@ pub(super) fn rotate<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, angle: f64
     try_changed(py, image, |_, planes| image::rotate(planes, angle, &mut Planes::default()))
 }
 
-/// Scale brightness: 0 gives black, 1 the image itself; bit-identical to Pillow's `ImageEnhance.Brightness`.
+/// Scale the brightness by `factor`: 0 gives black, 1 the image itself.
+///
+/// The result is bit-identical to Pillow's `ImageEnhance.Brightness`.
 ///
 /// Raises:
 ///     ValueError: a factor that is negative or not finite.
@@ -108,8 +111,9 @@ pub(super) fn adjust_brightness<'py>(
     changed_bytes(py, image, |isa, bytes| image::brighten(isa, bytes, factor))
 }
 
-/// Scale contrast around the mean luma: 0 gives a uniform gray, 1 the image itself; bit-identical to Pillow's
-/// `ImageEnhance.Contrast`.
+/// Scale the contrast around the mean luma by `factor`: 0 gives a uniform gray, 1 the image itself.
+///
+/// The result is bit-identical to Pillow's `ImageEnhance.Contrast`.
 ///
 /// Raises:
 ///     ValueError: a factor that is negative or not finite.
@@ -123,8 +127,9 @@ pub(super) fn adjust_contrast<'py>(
     adjusted(py, image, factor, Factor::Contrast)
 }
 
-/// Scale saturation around each pixel's luma: 0 gives a grayscale image, 1 the image itself; bit-identical to Pillow's
-/// `ImageEnhance.Color`.
+/// Scale the saturation around each pixel's luma by `factor`: 0 gives a grayscale image, 1 the image itself.
+///
+/// The result is bit-identical to Pillow's `ImageEnhance.Color`.
 ///
 /// Raises:
 ///     ValueError: a factor that is negative or not finite.
@@ -138,8 +143,9 @@ pub(super) fn adjust_saturation<'py>(
     adjusted(py, image, factor, Factor::Saturation)
 }
 
-/// Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5]; bit-identical to torchvision's `adjust_hue` on a PIL
-/// image.
+/// Shift the hue by `factor`, a fraction of the hue circle in [-0.5, 0.5].
+///
+/// The result is bit-identical to torchvision's `adjust_hue` on a PIL image.
 ///
 /// Raises:
 ///     ValueError: a factor outside [-0.5, 0.5].
@@ -159,7 +165,7 @@ pub(super) fn grayscale<'py>(py: Python<'py>, image: &Bound<'py, PyAny>) -> PyRe
     changed(py, image, |isa, planes| image::grayscale(isa, planes, &mut vec![]))
 }
 
-/// Invert all values >= `threshold`, which is in [0, 256]: 0 inverts all values, 256 none.
+/// Invert all values >= `threshold`: 0 inverts all values, 256 none.
 ///
 /// Raises:
 ///     ValueError: a threshold outside [0, 256].
@@ -182,14 +188,12 @@ pub(super) fn solarize<'py>(py: Python<'py>, image: &Bound<'py, PyAny>, threshol
 ///
 /// Args:
 ///     image: uint8, (H, W, 3).
-///     kernel_size: an odd number of taps, for a blur with reflected edges as in torchvision; or "pillow" or None for one that
-///         is bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`: three box blurs in each direction, with repeated
-///         edges.
-///     sigma: standard deviation in pixels, above 0.
+///     kernel_size: the number of taps, odd, for a blur with reflected edges as in torchvision. "pillow" or None: three box
+///         blurs in each direction with repeated edges, bit-identical to Pillow's `ImageFilter.GaussianBlur(sigma)`.
+///     sigma: standard deviation in pixels, in (0, 1e4].
 ///
 /// Raises:
-///     ValueError: an even number of taps, a number of taps above twice a side of the image, or a sigma that is not positive or
-///         above 1e4.
+///     ValueError: an even number of taps, more taps than twice the shorter side of the image, or a sigma outside (0, 1e4].
 #[pyfunction]
 #[pyo3(signature = (
     image: "numpy.typing.NDArray[numpy.uint8]", kernel_size: "int | str | None", sigma: "float",
@@ -207,10 +211,10 @@ pub(super) fn gaussian_blur<'py>(
     })
 }
 
-/// Normalize an image to `(x / 255 - mean) / std`, with a mean and a standard deviation for each channel.
+/// Normalize an image to `(x / 255 - mean) / std`, with one mean and one standard deviation per channel.
 ///
 /// Returns:
-///     float32, (3, H, W): bit-identical to torchvision's `ToTensor` and `Normalize`.
+///     float32, (3, H, W), bit-identical to torchvision's `ToTensor` and `Normalize`.
 ///
 /// Raises:
 ///     ValueError: a standard deviation that is not positive.
@@ -246,7 +250,7 @@ fn adjusted<'py>(
     changed(py, image, |isa, planes| of(factor).apply(isa, planes, &mut vec![]))
 }
 
-/// Converts a number of pixels, rows or columns after a check that it is not negative.
+/// Converts a number of pixels, rows or columns; a negative one is an error.
 fn whole(name: &str, n: i64) -> Result<usize> {
     usize::try_from(n).map_err(|_| Error::value(name, n, "must be an integer >= 0"))
 }
@@ -273,7 +277,7 @@ fn checked_factor(factor: f32) -> Result<()> {
     }
 }
 
-/// Returns the image after `change`, in a new array.
+/// Applies `change` to the planes of an image, and returns the result as a new array.
 fn changed<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -285,7 +289,7 @@ fn changed<'py>(
     })
 }
 
-/// Like [`changed`], for a change that treats each byte by itself, so that no planes are needed.
+/// Like [`changed`], for a change that treats each byte separately. It works on the interleaved bytes instead of planes.
 fn changed_bytes<'py>(
     py: Python<'py>,
     image: &Bound<'py, PyAny>,
@@ -347,7 +351,7 @@ impl<'py> FromPyObject<'_, 'py> for InterpolationMode {
     }
 }
 
-/// Borrows an image from Python, with its height and width.
+/// Borrows an image from Python, and returns it with its height and width.
 pub(super) fn held_image<'py>(image: &Bound<'py, PyAny>) -> PyResult<(Held<'py, u8>, [usize; 2])> {
     let expected = "a numpy array of uint8";
     let array = image.cast::<PyArrayDyn<u8>>().map_err(|_| wrong_type("image", image, expected))?;

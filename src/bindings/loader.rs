@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A data loader, which reads the images of a source in the order of each epoch and computes their views.
+/// A data loader: it reads the images of a source in the order of each epoch, and computes their views.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Loader {
     core: Arc<data::Loader>,
@@ -25,14 +25,14 @@ pub(super) struct Loader {
     room: Room,
 }
 
-/// The memory that a batch needs.
+/// The arrays to allocate for a batch before its views are computed.
 #[derive(Clone)]
 enum Room {
-    /// One array per view: the shape of each view of a single image, and the dtype of all arrays.
+    /// One array per view. The fields are the shapes of the views of a single image, and the dtype of all arrays.
     Views(Vec<[usize; 3]>, &'static str),
-    /// One uint8 array for the crops of these views.
+    /// One uint8 array for the crops of all these views.
     Crops(Arc<data::Views>),
-    /// No memory in advance: the regions are copied to a new array once they are decoded.
+    /// No arrays: the regions are copied to a new array once the batch is decoded.
     Regions,
 }
 
@@ -61,10 +61,12 @@ impl Loader {
     /// Args:
     ///     source: the dataset.
     ///     views: the views to compute from each image.
-    ///     on_error: "raise", or "report" to replace unreadable images with others and list them in `report`.
-    ///     on_damage: for images that can only partly be decoded: "use" the pixels that could be decoded, "replace" or "raise".
-    ///     makes: the contents of a batch: "views"; "crops", which `Views.finish` turns into views; or "regions", the parts of
-    ///         the decoded images that the views need, also for `Views.finish`.
+    ///     on_error: "raise" an error for an unreadable image, or "report": replace the image with another and list it in
+    ///         `report`.
+    ///     on_damage: for an image that can only partly be decoded: "use" the decoded pixels, "replace" the image, or "raise"
+    ///         an error.
+    ///     makes: the contents of a batch: "views", "crops" or "regions". `Views.finish` turns crops and regions into views.
+    ///         Regions are the parts of the decoded images that the views need.
     ///
     /// The other arguments are those of `sassl.data.TwoViewLoader`.
     #[new]
@@ -126,8 +128,7 @@ impl Loader {
         self.core.sampler().batches()
     }
 
-    /// Images that could not be read or were damaged, by name: (reason, number of occurrences, True if the image was used
-    /// nevertheless).
+    /// Unreadable and damaged images by name: (reason, number of occurrences, True if the image was used despite the damage).
     #[getter]
     fn report(&self) -> BTreeMap<OsString, (String, usize, bool)> {
         let faults = self.core.faults().into_iter();
@@ -158,12 +159,12 @@ impl Epoch {
     /// Return the next batch, or None at the end of the epoch.
     ///
     /// Returns:
-    ///     (views, indices, targets, names, draws): an array for each view, or one uint8 array of the crops or regions from
-    ///     which `Views.finish` computes the views; the images' int64 indices and targets, and their names; and the draws for
-    ///     `Views.finish`.
+    ///     (views, indices, targets, names, draws). `views` holds an array for each view, or a single uint8 array of crops or
+    ///     regions, from which `Views.finish` computes the views. `indices` and `targets` are int64, one item per image, like
+    ///     `names`. `draws` is an argument of `Views.finish`.
     ///
     /// Raises:
-    ///     ValueError, OSError: an image cannot be read; the next call returns the following batch.
+    ///     ValueError, OSError: an image cannot be read. The next call returns the following batch.
     ///     ValueError: another process started the epoch, or another thread is waiting for its next batch.
     #[pyo3(signature = () -> "tuple[list[typing.Any], numpy.typing.NDArray[numpy.int64], numpy.typing.NDArray[numpy.int64], list[str], Draws] | None")]
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Made<'py>>> {
@@ -188,7 +189,7 @@ impl Epoch {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Ask the threads to stop, each after its current image, without waiting for them.
+    /// Ask the threads to stop, and return without waiting. Each thread stops after its current image.
     fn close(&self, py: Python<'_>) {
         // In a forked process, the lock may be held by a thread that does not exist there.
         if self.process != std::process::id() {

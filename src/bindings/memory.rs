@@ -12,12 +12,13 @@ use pyo3::types::PyDict;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Creates an array for each view of a batch of `n` images. `shapes` holds the shape of each view of a single image. Returns
-/// the arrays, and the memory of each, split into one part per image. Page-locked memory is allocated by torch, other memory by
-/// numpy.
+/// Creates an array for each view of a batch of `n` images, and returns the arrays and their memory.
+///
+/// `shapes` holds the shape of each view of a single image. The memory of an array is split into one part per image. torch
+/// allocates page-locked memory, numpy all other memory.
 ///
 /// # Errors
-/// There is not enough memory; or numpy or torch has returned an array of another shape or dtype, or the same memory twice.
+/// There is not enough memory; an allocated array has the wrong shape or dtype; or two arrays share memory.
 pub(super) fn views(
     py: Python<'_>,
     n: usize,
@@ -41,8 +42,9 @@ pub(super) fn views(
     Ok((made.into_iter().map(|(array, _)| array.unbind()).collect(), memory))
 }
 
-/// Creates an array of bytes for the crops of all views of `n` images, in the layout of [`data::Views::crops`], and returns it
-/// with its memory, split into one part per view and image.
+/// Creates an array of bytes for the crops of all views of `n` images, and returns the array and its memory.
+///
+/// The layout is that of [`data::Views::crops`]. The memory is split into one part per view and image.
 ///
 /// # Errors
 /// As in [`views`].
@@ -59,7 +61,7 @@ pub(super) fn crops(py: Python<'_>, n: usize, views: &data::Views, pinned: bool)
     Ok((vec![array.unbind()], memory))
 }
 
-/// Copies images, one after the other, to a new array of bytes, and returns the array with the offset of each image.
+/// Copies images, one after the other, to a new array of bytes. Returns the array and the byte offset of each image.
 ///
 /// # Errors
 /// As in [`views`].
@@ -108,7 +110,7 @@ fn new<'py>(
     Ok((array, place))
 }
 
-/// Returns the address range of an array, after a check that it is writable, contiguous, and of this shape and dtype.
+/// Checks that an array is writable, contiguous, and of this shape and dtype, and returns its address range.
 fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<Range<usize>> {
     let wrong = |got: String| {
         let requirement = format!("must be a contiguous, writable array of {dtype} and shape {}", tuple(shape));
@@ -128,7 +130,8 @@ fn checked(array: &Bound<'_, PyAny>, shape: &[usize], dtype: &str) -> PyResult<R
 /// Splits an array's memory into `n` equal parts.
 ///
 /// # Safety
-/// `place` is part of the array's memory; it is writable, and nobody else reads or writes it until the parts are dropped.
+/// `place` is a writable part of the array's memory. Nobody else reads or writes this part until the returned slots are
+/// dropped.
 unsafe fn parts(array: &Bound<'_, PyAny>, place: Range<usize>, n: usize) -> Slots {
     let owner = Box::new(array.clone().unbind());
     // SAFETY: the memory is owned by the array, which is kept alive, and not resized, while this reference exists.

@@ -9,14 +9,16 @@ use std::any::Any;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
-/// Runs `work` without the GIL. Ctrl-C ends it at its next [`interrupt::poll`]; a panic becomes an error that names the source
-/// line of the call.
+/// Runs `work` without the GIL.
+///
+/// Ctrl-C ends `work` at its next [`interrupt::poll`]. A panic becomes an error that names the source line of the call to
+/// `run`.
 #[track_caller]
 pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     run_on(py, Location::caller(), work)
 }
 
-/// Like [`run`], but a panic's error names `what`, the file or the argument that is processed.
+/// Like [`run`], but the error after a panic names `what`: the file or the argument that is processed.
 pub(super) fn run_on<T: Send>(
     py: Python<'_>,
     what: impl Display + Send,
@@ -27,8 +29,8 @@ pub(super) fn run_on<T: Send>(
     Ok(done)
 }
 
-/// Runs `work` on this thread and converts a panic to an error that names `what`. It does not release the GIL; [`run`], which
-/// does, calls it inside.
+/// Runs `work` on this thread and converts a panic to an error that names `what`. In contrast to [`run`], the GIL is not
+/// released.
 pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let payload = match payload.downcast::<PyErr>() {
@@ -42,7 +44,7 @@ pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) 
     })
 }
 
-/// Runs Python's signal handlers, which only run on its main thread; an exception in one ends the call.
+/// Runs the signal handlers of Python. They only run on Python's main thread. An exception in a handler ends the call.
 fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
     match Python::try_attach(|py| py.check_signals()) {
         Some(Err(raised)) => Err(Box::new(raised)),
@@ -50,10 +52,11 @@ fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
     }
 }
 
-/// Returns the number of threads for one call: the given number, else the environment variable `SASSL_THREADS`, else one in a
-/// DataLoader worker, else the number of cores.
+/// Returns the number of threads for one call.
 ///
-/// Determined anew for each call, because a process may become a worker after the model was loaded.
+/// In order of precedence: the given number, the environment variable `SASSL_THREADS`, one thread in a DataLoader worker, the
+/// number of cores. The number is determined anew for each call, because a process may become a worker after the model was
+/// loaded.
 pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> {
     if let Some(threads) = wanted {
         return Ok(threads);
@@ -79,7 +82,7 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(cores())
 }
 
-/// The largest accepted number of threads: more than a machine has cores, but few enough that all of them can be started.
+/// The largest accepted number of threads. It exceeds the cores of common machines, but so few threads can still be started.
 const MOST_THREADS: isize = 1024;
 
 /// Checks the argument `threads` passed by the user.

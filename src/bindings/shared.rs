@@ -1,11 +1,11 @@
-//! A value, such as a trainer, that several Python threads may use, one at a time.
+//! A value that Python threads share, such as a trainer; only one thread uses it at a time.
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::{self, ThreadId};
 
-/// A value, with the thread that is using it.
+/// A value, and the thread that is using it.
 pub(super) struct Shared<T> {
     /// The name of the value in errors.
     name: &'static str,
@@ -24,8 +24,8 @@ impl<T> Shared<T> {
     /// Locks the value; waits while another thread uses it.
     ///
     /// # Errors
-    /// The calling thread is already using the value, and has been interrupted by the signal handler that makes this call; or
-    /// the process was forked while another thread was using the value.
+    /// - The calling thread is already using the value: a signal handler interrupted that use and makes this call.
+    /// - The process was forked while another thread was using the value.
     pub(super) fn lend(&self) -> Result<Lent<'_, T>> {
         let (here, name) = (std::process::id(), self.name);
         if self.process == here {

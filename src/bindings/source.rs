@@ -29,9 +29,10 @@ pub(super) struct Source {
     damaged: Vec<(PathBuf, String)>,
 }
 
-/// Return the paths of all images below a folder, and how many hidden entries and how many other files were skipped.
+/// Return three items: the paths of all images below a folder, the number of hidden entries, and the number of other files.
 ///
-/// The images of a folder are sorted by name and precede those of its subfolders.
+/// Hidden entries and other files are skipped. The images directly in a folder are sorted by name, and precede the images in
+/// its subfolders.
 ///
 /// Raises:
 ///     OSError: a folder cannot be read.
@@ -60,8 +61,9 @@ impl Source {
         Ok(Self { exif, ..Self::of(run_on(py, "paths", || Files::new(paths, targets))?) })
     }
 
-    /// Create a source from the binary files of "cifar10", "cifar100" or "stl10"; `targets` are the classes of STL-10, whose
-    /// files contain none.
+    /// Create a source from the binary files of "cifar10", "cifar100" or "stl10".
+    ///
+    /// `targets` is only for STL-10: the files of its images contain no classes.
     #[staticmethod]
     #[pyo3(signature = (layout, paths: "list[str | os.PathLike[str]]", targets = None))]
     fn records(py: Python<'_>, layout: &str, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> PyResult<Self> {
@@ -77,8 +79,9 @@ impl Source {
         Ok(Self::of(run_on(py, "paths", || Cifar::new(layout, paths))?))
     }
 
-    /// Create a source from WebDataset tar files. With `keep_going`, a shard that becomes unreadable at some point contributes
-    /// the images before it; otherwise, such a shard is an error.
+    /// Create a source from WebDataset tar files.
+    ///
+    /// If a shard is unreadable from some point, it is an error; with `keep_going`, the images before that point are used.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -89,8 +92,8 @@ impl Source {
 
     /// Create a source from a Python callable: `get(index)` returns (image, class).
     ///
-    /// The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. Images are named by `names`, or `name[index]` if
-    /// that is None.
+    /// The image is the bytes of a file, a path, or an (H, W, 3) uint8 array. `names` are the names of the images; if None,
+    /// an image is named by `name` and its index, for example "photos[7]".
     #[staticmethod]
     #[pyo3(signature = (get: "typing.Callable[[int], tuple[typing.Any, int]]", len, name, exif = true, names: "list[str] | None" = None))]
     fn python(get: Py<PyAny>, len: usize, name: String, exif: bool, names: Option<Vec<OsString>>) -> Result<Self> {
@@ -100,9 +103,10 @@ impl Source {
         Ok(Self { exif, ..Self::of(Objects { get, len, name, names }) })
     }
 
-    /// Create a source that selects images from the concatenation of several sources: those at the indices `rows`, in this
-    /// order, with the class indices `targets`. All images are rotated upright if the first source rotates its images,
-    /// otherwise none are.
+    /// Create a source that selects images from the concatenation of several sources.
+    ///
+    /// `rows` are indices into the concatenation, in the order of the new source; `targets` are the class indices of the
+    /// selected images. If the first source rotates images upright, all images are rotated, otherwise none.
     #[staticmethod]
     #[pyo3(signature = (sources: "list[Source]", rows: "list[int]", targets: "list[int]"))]
     fn selection(sources: Vec<PyRef<'_, Self>>, rows: Vec<usize>, targets: Vec<i64>) -> Result<Self> {
@@ -111,7 +115,7 @@ impl Source {
         Ok(Self { exif, ..Self::of(Selection::new(cores, rows, targets)?) })
     }
 
-    /// Return the class index of each image, or None if classes are unknown until the images are read.
+    /// Return the class index of each image, or None if the classes are only known after the images are read.
     fn targets(&self) -> Option<Vec<i64>> {
         (0..self.core.len()).map(|index| self.core.target(index)).collect()
     }
@@ -122,7 +126,7 @@ impl Source {
         self.classes.clone()
     }
 
-    /// True if the samples of the shards have classes; False for sources other than shards.
+    /// True if the samples of the shards have classes. False for sources other than shards.
     #[getter]
     fn has_classes(&self) -> bool {
         self.has_classes
@@ -259,7 +263,7 @@ fn layout_named(name: &str) -> Result<Layout> {
     }
 }
 
-/// Images from a Python callable, which is called with the GIL held; the images are decoded without it.
+/// Images from a Python callable. The callable runs with the GIL; decoding runs without it.
 struct Objects {
     get: Py<PyAny>,
     len: usize,
@@ -315,8 +319,8 @@ impl Objects {
     }
 }
 
-/// Converts an exception raised by the user's dataset to an error that names the image; if the exception's message already
-/// starts with the name, it is not repeated.
+/// Converts an exception of the user's dataset to an error that names the image. The name is not repeated if the exception's
+/// message already starts with it.
 fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
     let name = Path::new(name);
     let said = error.value(py).to_string();

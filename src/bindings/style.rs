@@ -138,7 +138,7 @@ impl StyleParams {
     }
 }
 
-/// Algorithm 1 of the paper, with its settings; `sassl.transforms.SASSL` wraps it.
+/// Algorithm 1 of the paper with its settings. `sassl.transforms.SASSL` wraps this class.
 ///
 /// Args:
 ///     stylizer: the networks F and T.
@@ -148,7 +148,7 @@ impl StyleParams {
 ///     beta: range (low, high) from which the weight of pixel interpolation is drawn.
 ///
 /// Raises:
-///     ValueError: a value outside [0, 1], a reversed range, or styles of another style space than the stylizer's.
+///     ValueError: a value outside [0, 1], a reversed range, or styles and stylizer of different style spaces.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Block {
     pub(super) stylizer: Py<Stylizer>,
@@ -201,7 +201,7 @@ impl Block {
         Ok(Self { stylizer, sassl })
     }
 
-    /// Draw parameters for n images: those for image i from the random stream with the key (seed, epoch, index + i, view).
+    /// Draw parameters for n images. Image i uses the random stream with the key (seed, epoch, index + i, view).
     #[pyo3(signature = (seed, n, *, epoch = 0, index = 0, view = 0))]
     fn sample(&self, seed: u64, n: usize, epoch: u64, index: u64, view: u64) -> PyResult<StyleParams> {
         let draw = || self.sassl.sample(Key { seed, epoch, index, view }, n);
@@ -212,8 +212,8 @@ impl Block {
     ///
     /// Args:
     ///     params: the drawn parameters.
-    ///     z_content: (n, dim), the style vectors of the batch's images, as computed by F; required if styles are taken from
-    ///         the batch.
+    ///     z_content: (n, dim) style vectors that F computes from the images of the batch; required only if styles are taken
+    ///         from the batch.
     #[pyo3(signature = (params, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]")]
     fn vectors<'py>(
         &self,
@@ -235,8 +235,8 @@ impl Block {
     ///     params: the parameters drawn for these images.
     ///
     /// Returns:
-    ///     An array of the shape and dtype of the images; images with apply = False are unchanged. If no image is to be
-    ///     stylized, the input array itself.
+    ///     An array of the shape and dtype of the images. Images with apply = False are unchanged. If no image is to be
+    ///     stylized, the input array itself is returned.
     #[pyo3(signature = (images: "numpy.typing.NDArray[typing.Any]", params) -> "numpy.typing.NDArray[typing.Any]")]
     fn apply<'py>(
         &self,

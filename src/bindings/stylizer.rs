@@ -18,19 +18,19 @@ use std::sync::Arc;
 /// Args:
 ///     model: "lite", the network that ships with the package, or the path of a model file (.safetensors), as written by the
 ///         command `sassl convert`.
-///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a
-///         DataLoader worker, else all cores. Results do not depend on it.
-///     precision: "exact": convolutions in float32; "fast": in integers of 8 and 16 bits if the CPU has AVX2 or AVX-512 VNNI.
-///         With alpha = beta = 0.3, views of `lite` on photographs then differ from the exact ones by a PSNR of 61 dB on
-///         average and 52 dB at worst. None: "fast", but "exact" if F is InceptionV3 or VGG-19, for which the effect of "fast"
-///         has not been measured with trained weights.
+///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a DataLoader
+///         worker, else all cores. The number has no effect on the results.
+///     precision: "exact" computes convolutions in float32. "fast" computes them in integers of 8 and 16 bits if the CPU has
+///         AVX2 or AVX-512 VNNI. For views of `lite` on photographs with alpha = beta = 0.3, the PSNR between the two is 61 dB
+///         on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of "fast" on
+///         InceptionV3 and VGG-19 has not been measured with trained weights.
 ///     space: the id of the style space that the model must have; None accepts any.
 ///
 /// Raises:
 ///     ValueError: an unknown model or precision, a file that is not a model, or a model whose style space is not `space`.
 ///     OSError: the file cannot be read.
 ///
-/// A stylizer is immutable: threads may share it, it survives fork, and it pickles as its name or path.
+/// A stylizer is immutable. Threads may share a stylizer, it survives fork, and it is pickled as its name or path.
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Stylizer {
     pub(super) core: Arc<style::Stylizer>,
@@ -67,7 +67,7 @@ impl Stylizer {
         Ok(Self { core: Arc::new(core), source: model.into_os_string(), threads, precision })
     }
 
-    /// The precision, "exact" or "fast": the one passed, or the model's default.
+    /// The precision in use, "exact" or "fast".
     #[getter]
     pub(super) fn precision(&self) -> &str {
         self.precision.name()
@@ -85,7 +85,7 @@ impl Stylizer {
         self.core.dim()
     }
 
-    /// The id of the style space: a model accepts only vectors of its own space.
+    /// Id of the style space. The stylizer accepts only style vectors of this space.
     #[getter]
     fn space(&self) -> &str {
         self.core.space()
@@ -106,8 +106,8 @@ impl Stylizer {
     /// Compute F: the style vector of each image.
     ///
     /// Args:
-    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. They are resized to F's input size.
-    ///         A single image (H, W, 3) is accepted too.
+    ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3). The images are resized
+    ///         to F's input size.
     ///
     /// Returns:
     ///     (N, dim) float32; (dim,) for a single image.
@@ -120,7 +120,7 @@ impl Stylizer {
         into_array(py, z, if held.shape().len() == 3 { &shape[1..] } else { &shape })
     }
 
-    /// Compute T: the images rendered in the style `z`, not interpolated with the originals.
+    /// Compute T: the images rendered in the style `z`, without pixel interpolation.
     ///
     /// Args:
     ///     images: (N, H, W, 3) uint8, or float32 in [0, 1]; H and W at least 8. Or one image (H, W, 3).
@@ -229,7 +229,7 @@ impl Stylizer {
     }
 }
 
-/// Checks that style vectors, whose style space is `found`, are in the style space of the model.
+/// Checks that style vectors of the style space `found` can be used with the stylizer.
 pub(super) fn check_space(what: &str, found: &str, stylizer: &style::Stylizer) -> Result<()> {
     let expected = stylizer.space();
     if found == expected {

@@ -26,8 +26,9 @@ impl Trainer {
     /// Args:
     ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-    ///     accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
-    ///         accumulation); must divide the method's `splits`, so that batch norms compute the same statistics as without it.
+    ///     accumulate: number of pieces into which a step divides a batch, to process one after another (gradient
+    ///         accumulation). The number must divide the method's `splits`; the batch-norm statistics are then the same as
+    ///         without accumulation.
     ///
     /// Raises:
     ///     ValueError: an invalid setting.
@@ -59,18 +60,18 @@ impl Trainer {
     /// Take one step on two views of a batch.
     ///
     /// Args:
-    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32; where the method treats them differently, the left views are the
-    ///         input of the query or online network.
+    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32. If the method treats the views differently, the left views are
+    ///         the input of the query or online network.
     ///     lr: the learning rate.
     ///     momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
     ///     fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
     ///
     /// Returns:
-    ///     The loss before the step, a dict of other metrics, and the backbone's features of the left views, (N, features)
-    ///     float32.
+    ///     The loss before the step, a dict of other metrics, and the features that the backbone computes from the left views,
+    ///     (N, features) float32.
     ///
     /// Raises:
-    ///     ValueError: views of an unsupported shape; or a loss that is not finite, in which case the trained weights are
+    ///     ValueError: views of an unsupported shape, or a loss that is not finite. The trained weights are then left
     ///         unchanged.
     #[pyo3(signature = (
         left: "numpy.typing.NDArray[numpy.float32]", right: "numpy.typing.NDArray[numpy.float32]", lr, momentum,
@@ -126,7 +127,7 @@ impl Trainer {
     /// Load a state returned by `state`.
     ///
     /// Raises:
-    ///     ValueError: the state of a run with other networks or another method; nothing has changed in that case.
+    ///     ValueError: the state of a run with other networks or another method. The current state is then left unchanged.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_state(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
@@ -149,8 +150,8 @@ impl Trainer {
     ///
     /// Raises:
     ///     OSError: the file cannot be read.
-    ///     ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method; nothing
-    ///         has changed in that case.
+    ///     ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method. The
+    ///         current state is then left unchanged.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {
         run_on(py, path.display(), || {
@@ -161,16 +162,16 @@ impl Trainer {
         })
     }
 
-    /// Return the backbone's tensors with torchvision's names and order of axes.
+    /// Return the backbone's tensors, with names and axes as in torchvision.
     #[pyo3(signature = () -> "dict[str, numpy.typing.NDArray[numpy.float32]]")]
     fn backbone<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         into_dict(py, run_on(py, "state", || self.core.lend()?.backbone_state())?)
     }
 
-    /// Load the backbone from tensors with the names of torchvision or timm; those of the classifier, `fc.*`, are ignored.
+    /// Load the backbone from tensors with the names of torchvision or timm. Classifier tensors, `fc.*`, are ignored.
     ///
     /// Raises:
-    ///     ValueError: a tensor that is missing, unknown or of another shape; nothing has changed in that case.
+    ///     ValueError: a tensor that is missing, unknown or of another shape. The backbone is then left unchanged.
     #[pyo3(signature = (state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None")]
     fn load_backbone(&self, py: Python<'_>, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let state = from_dict(state)?;
@@ -184,8 +185,12 @@ pub(super) fn backbone_names() -> Vec<&'static str> {
     encoders::BACKBONES.iter().map(|row| row.name).collect()
 }
 
-/// Describe a backbone as JSON: "features" (the dimension of its features), "stem_stride", "least_side" (the shortest side of
-/// an image that it accepts, in pixels), and "settings" (all of its settings, including defaults).
+/// Describe a backbone as a JSON object:
+///
+/// - "features": the dimension of the features.
+/// - "stem_stride": the stride of the stem.
+/// - "least_side": the minimum side of an image in pixels.
+/// - "settings": all settings, including defaults.
 ///
 /// Args:
 ///     json: the backbone's name and the settings that differ from torchvision's: `{"name": "resnet18", "small_stem": true}`.
@@ -202,8 +207,9 @@ pub(super) fn backbone_info(json: &str) -> Result<String> {
     Ok(told.to_string())
 }
 
-/// Return the learning rate of step (or, for MoCo, epoch) `k` of `total`, counted from 0: a linear warm-up to `lr` over
-/// `warmup` steps, followed by cosine decay to 0.
+/// Return the learning rate of a linear warm-up to `lr` over `warmup` steps, followed by cosine decay to 0.
+///
+/// `k` is the step, counted from 0, and `total` the number of steps. MoCo passes epochs in place of steps.
 ///
 /// Raises:
 ///     ValueError: a negative rate, or a warm-up that is not shorter than the schedule.
@@ -212,7 +218,9 @@ pub(super) fn cosine_rate(lr: f64, warmup: u64, total: u64, k: u64) -> Result<f6
     Ok(Schedule::new(lr, warmup, total)?.at(k))
 }
 
-/// Return BYOL's EMA coefficient at step `k` of `total`, counted from 0: it increases from `tau` to 1 along a cosine.
+/// Return BYOL's EMA coefficient, which increases from `tau` to 1 along a cosine.
+///
+/// `k` is the step, counted from 0, and `total` the number of steps.
 ///
 /// Raises:
 ///     ValueError: tau outside [0, 1], or no steps.

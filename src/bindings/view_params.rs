@@ -10,8 +10,8 @@ use pyo3::types::{PyDict, PyList};
 
 /// The parameters drawn for one view: a plain value to inspect and replay.
 ///
-/// A mapping from the names of the view's operations to a dict of values, to a `StyleParams` of one image, or to None for an
-/// operation that is not applied.
+/// A mapping with the names of the view's operations as keys. A value is a dict of drawn values, or a `StyleParams` of one
+/// image, or None if the operation is not applied.
 #[pyclass(frozen, eq, mapping, from_py_object, module = "sassl._sassl")]
 #[derive(Clone, PartialEq)]
 pub(super) struct ViewParams(pub(super) data::ViewParams);
@@ -19,9 +19,9 @@ pub(super) struct ViewParams(pub(super) data::ViewParams);
 #[pymethods]
 impl ViewParams {
     /// Args:
-    ///     drawn: values by operation name, in the order of the operations; operations without an entry are not applied. A crop
-    ///         is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The factors of a colour jitter are applied
-    ///         in the order of their dict.
+    ///     drawn: values by operation name, in the order of the operations. Operations without an entry are not applied. A crop
+    ///         is {"top": ..., "left": ..., "height": ..., "width": ...} in pixels. The order of the items of a colour jitter
+    ///         is the order in which its factors are applied.
     ///
     /// Raises:
     ///     TypeError: a value of the wrong type.
@@ -86,8 +86,8 @@ impl ViewParams {
 ///
 /// Args:
 ///     params: for each image, the parameters drawn for each view.
-///     regions: None if the loader returns crops. If it returns regions of decoded images: for each image, the byte offset of
-///         the region's pixels, and the region, (top, left, height, width).
+///     regions: for each image, (byte offset of the region's pixels, (top, left, height, width) of the region). None if the
+///         loader returns crops.
 #[pyclass(frozen, eq, sequence, module = "sassl._sassl")]
 #[derive(PartialEq)]
 pub(super) struct Draws {
@@ -109,7 +109,7 @@ impl Draws {
         Self { params, regions: regions.into_iter().flatten().map(region).collect() }
     }
 
-    /// True if these draws are for regions of decoded images, False if for crops.
+    /// True if the draws are for regions of decoded images, False if they are for crops.
     #[getter]
     fn of_images(&self) -> bool {
         !self.regions.is_empty()
@@ -135,7 +135,7 @@ impl Draws {
 }
 
 impl Draws {
-    /// Checks that the pixels for these draws have the right size, in bytes.
+    /// Checks the size of the pixels that the draws belong to, in bytes.
     ///
     /// # Errors
     /// The pixels have a different size.
@@ -155,7 +155,7 @@ impl Draws {
     }
 }
 
-/// Formats integers as such, and other values with three decimals.
+/// Formats an integer without decimals, and any other value with three.
 fn short(x: f64) -> String {
     if x.fract() == 0.0 { format!("{x}") } else { format!("{x:.3}") }
 }

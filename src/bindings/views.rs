@@ -2,7 +2,7 @@
 use super::arrays::{Held, into_array};
 use super::callable::Callable;
 use super::image::{InterpolationMode, held_image};
-use super::run::{checked_threads, run, threads as threads_of};
+use super::run::{checked_threads, run};
 use super::style::Block;
 use super::view_params::{Draws, ViewParams, for_views, of_views};
 use crate::data;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 #[pyclass(frozen, module = "sassl._sassl")]
 pub(super) struct Step(data::Step);
 
-/// A probability, or pairs (epoch, probability) between which it is interpolated.
+/// A probability, or pairs (epoch, probability) for linear interpolation.
 #[derive(FromPyObject)]
 enum Chance {
     Constant(f32),
@@ -65,10 +65,11 @@ impl Step {
         }
     }
 
-    /// Create a step that applies Algorithm 1 with the settings of `block`, except for the probability, which is `p`.
+    /// Create a step that applies Algorithm 1 with the settings of `block`, but with the probability `p`.
     ///
     /// Args:
-    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
+    ///         interpolated linearly.
     ///
     /// Raises:
     ///     ValueError: an invalid probability.
@@ -85,7 +86,8 @@ impl Step {
     /// Args:
     ///     kind: one of `operations()`.
     ///     name: the step's name, unique within the view.
-    ///     p: a probability, or pairs (epoch, probability) with increasing epochs, between which it is interpolated linearly.
+    ///     p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
+    ///         interpolated linearly.
     ///     settings: the operation's settings as a JSON object.
     ///
     /// Raises:
@@ -125,8 +127,8 @@ type Listed<'py> = (Vec<PyRef<'py, Step>>, (usize, usize), Option<MeanAndStd>);
 /// The views of an image.
 ///
 /// Args:
-///     views: for each view, its steps, its (height, width), and (mean, std) of the channels for normalizing values in [0, 1],
-///         or None for no normalization.
+///     views: for each view, its steps, its (height, width), and its normalization. The normalization is (mean, std) of the
+///         channels for values in [0, 1], or None.
 ///     dtype: "uint8", "float16" or "float32".
 ///     channels_last: True for views of shape (H, W, 3), False for (3, H, W).
 ///
@@ -165,8 +167,9 @@ impl Views {
         self.shapes().into_iter().map(Into::into).collect()
     }
 
-    /// Draw the parameters for all views of an image: those for view v from the random streams with the key (seed, epoch,
-    /// index, v), one stream per operation name.
+    /// Draw the parameters for all views of an image.
+    ///
+    /// View v uses the random streams with the key (seed, epoch, index, v), one stream per operation name.
     ///
     /// Raises:
     ///     ValueError: a height or width of 0.
@@ -176,15 +179,16 @@ impl Views {
         Ok(of_views(self.0.sample(Key { seed, epoch, index, view: 0 }, (height, width), (0, 1))))
     }
 
-    /// Draw the parameters for all views of an image of this size, with every operation applied, whatever its probability.
+    /// Draw the parameters for all views of an image of this size, with every operation applied regardless of its probability.
     fn sample_every(&self, height: usize, width: usize) -> Result<Vec<ViewParams>> {
         checked("image", height, width)?;
         let every = |view: &View| view.sample_every(Key::default(), (height, width));
         Ok(of_views(self.0.views().iter().map(every).collect()))
     }
 
-    /// Draw the parameters for all views of each image of a batch: for image i as in `sample` with index i, but with in-batch
-    /// styles from the n images.
+    /// Draw the parameters for all views of each image of a batch.
+    ///
+    /// Image i gets the draws of `sample` with index i, except that in-batch styles are drawn from the n images.
     ///
     /// Raises:
     ///     ValueError: a height or width of 0.
@@ -227,18 +231,20 @@ impl Views {
         self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
     }
 
-    /// Check that a loader can stop after the crops and leave the rest to `finish`, for batches shared by `world_size` ranks;
-    /// with `images`, also that it can stop after decoding.
+    /// Check that a loader can return crops and leave all later steps to `finish`, with batches shared by `world_size` ranks.
+    ///
+    /// With `images`, check also that the loader can return regions of decoded images.
     ///
     /// Raises:
-    ///     ValueError: a step with in-batch styles, or a style before the crop, that makes this impossible.
+    ///     ValueError: a step with in-batch styles, or a style before the crop, makes this impossible.
     fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
         self.0.check_halves(world_size)?;
         if images { self.0.check_regions() } else { Ok(()) }
     }
 
-    /// Compute the views of a batch from the crops or regions that a `Loader` returns: an array for each view, whose first axis
-    /// is that of the images.
+    /// Compute the views of a batch from the crops or regions that a `Loader` returns.
+    ///
+    /// The result is a list with an array for each view. The first axis of each array indexes the images.
     ///
     /// Args:
     ///     pixels: the loader's crops or regions, as one array of uint8.
@@ -246,8 +252,8 @@ impl Views {
     ///     threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
-    ///         views' steps.
+    ///     ValueError: an invalid number of threads, pixels with a size other than the draws require, or draws that do not
+    ///         match the views' steps.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]
@@ -258,7 +264,7 @@ impl Views {
         draws: &Draws,
         threads: Option<isize>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let (held, threads) = (Held::new(pixels)?, threads_of(py, checked_threads(threads)?)?);
+        let (held, threads) = (Held::new(pixels)?, super::run::threads(py, checked_threads(threads)?)?);
         let Draws { params, regions } = draws;
         let pixels = held.slice()?;
         draws.check(&self.0, pixels.len())?;
@@ -293,7 +299,7 @@ impl Views {
         self.0.views()[0].output().dtype()
     }
 
-    /// Creates arrays of these shapes, whose memory `make` fills.
+    /// Creates an array of each of these shapes, and fills the arrays with `make`.
     fn made<'py>(
         &self,
         py: Python<'py>,

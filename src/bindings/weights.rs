@@ -8,19 +8,19 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::path::PathBuf;
 
-/// Convert a third-party style network (its style predictor F and its transformer T) to one .safetensors file, written
-/// atomically.
+/// Convert a third-party style network to one .safetensors file, which is written atomically.
 ///
-/// Magenta's networks are read from a TensorFlow checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files; AdaIN and
-/// styleaug from PyTorch's .pth files, without executing their code.
+/// A style network consists of a style predictor F and a transformer T. Magenta's networks are read from a TensorFlow
+/// checkpoint, a SavedModel, TFLite, ONNX or TensorFlow.js files. AdaIN and styleaug are read from PyTorch's .pth files; code
+/// in these files is never executed.
 ///
 /// Args:
 ///     paths: files, folders or archives that hold F and T, together or separately.
 ///     out: the file to write.
 ///     name: the model's name, stored in the file.
-///     as_is: True if Magenta's InceptionV3 is to encode styles at their original size (sides of at least 43 pixels) instead of
-///         resized to a shorter side of 256.
-///     any_pair: accept F and T that were not trained together.
+///     as_is: for Magenta's InceptionV3 only. True encodes styles at their original size, with sides of at least 43 pixels.
+///         False resizes them to a shorter side of 256.
+///     any_pair: True accepts F and T that were not trained together.
 ///
 /// Raises:
 ///     ValueError: a file is not part of such a network, or F or T is missing.
@@ -51,9 +51,15 @@ pub(super) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Return the version of the package ("version"), the instruction sets that this machine supports ("supported"), the one in use
-/// ("isa") and whether it has instructions for products of 8-bit integers ("multiplies_bytes"), the number of cores ("cores")
-/// and of threads by default ("threads"), and the names of the embedded models ("models").
+/// Return information about this installation:
+///
+/// - "version": the version of the package.
+/// - "supported": the instruction sets that this machine supports.
+/// - "isa": the instruction set in use.
+/// - "multiplies_bytes": True if "isa" has instructions for products of 8-bit integers.
+/// - "cores": the number of cores.
+/// - "threads": the default number of threads.
+/// - "models": the names of the embedded models.
 #[pyfunction]
 #[pyo3(signature = () -> "dict[str, typing.Any]")]
 pub(super) fn info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -1,4 +1,4 @@
-//! The views of a batch of images on CUDA, with the same draws and the same rules of arithmetic as on the CPU.
+//! The views of a batch of images on CUDA. Draws and arithmetic rules are those of the CPU.
 use super::lowering::Lowering;
 use super::regions::Region;
 use super::view::{Action, Drawn, Step, View, ViewParams};
@@ -13,16 +13,20 @@ use crate::style::cuda::{DeviceStylizer, StyleSource};
 /// The largest number of values in a plane, limited by the kernels' counters.
 const MOST: usize = 1 << 30;
 
-/// A stylizer, and the source of its styles.
+/// A stylizer and the source of its styles.
 type DeviceStyle<'a> = (&'a DeviceStylizer, StyleSource);
 
 impl Views {
-    /// Plans the computation of all views of a batch of images of bytes. `out` holds the location of each view in the output,
-    /// and `params` the draws of each image. `style` is required if a view is stylized.
+    /// Plans the computation of all views of a batch of images of bytes.
+    ///
+    /// `out` holds the location of each view in the output. `params` holds the draws of each image. `style` is required if a
+    /// view is stylized.
     ///
     /// # Errors
-    /// Images are not bytes, too large or too many for a launch; the parameters do not match the views' steps; an operation has
-    /// no CUDA kernels; `style` is missing; or more than one style step has in-batch styles.
+    /// - The images are not bytes, too large, or too many for a launch.
+    /// - The parameters do not match the views' steps.
+    /// - An operation has no CUDA kernels.
+    /// - `style` is missing, or more than one style step has in-batch styles.
     pub fn plan(
         &self,
         images: &DeviceImages,
@@ -42,8 +46,10 @@ impl Views {
         })
     }
 
-    /// Plans the second half of the views of a batch, from crops at [`Space::Images`] in the layout of [`Views::crops`], which
-    /// are changed in place. The other arguments are those of [`Views::plan`].
+    /// Plans the second half of the views of a batch: all steps after the crop.
+    ///
+    /// The crops are at [`Space::Images`] in the layout of [`Views::crops`], and are changed in place. The other arguments are
+    /// those of [`Views::plan`].
     ///
     /// # Errors
     /// The same as [`Views::plan`].
@@ -60,11 +66,12 @@ impl Views {
         })
     }
 
-    /// Plans all views of a batch of decoded images of any sizes, from their regions at [`Space::Images`]. The other arguments
-    /// are those of [`Views::plan`].
+    /// Plans all views of a batch of decoded images of any sizes, from their regions at [`Space::Images`].
+    ///
+    /// The other arguments are those of [`Views::plan`].
     ///
     /// # Errors
-    /// Those of [`Views::plan`]; or there is not exactly one region for each image, a crop extends beyond its region, or a
+    /// Those of [`Views::plan`]; or the number of regions is not the number of images, a crop extends beyond its region, or a
     /// style precedes a crop.
     pub fn plan_regions(
         &self,
@@ -95,7 +102,8 @@ impl Views {
         })
     }
 
-    /// Returns a plan with the launches that `push` adds for each view; `largest` is the (height, width) of the largest image.
+    /// Returns a plan of all views; `push` adds the launches of one view. `largest` is the (height, width) of the largest
+    /// image.
     fn each_view(
         &self,
         params: &[Vec<ViewParams>],
@@ -133,12 +141,12 @@ struct Lowered<'a> {
     params: &'a [ViewParams],
     out: &'a DeviceImages,
     style: Option<DeviceStyle<'a>>,
-    /// The first step with in-batch styles, if any, as the index of its view and its own index there.
+    /// The first step with in-batch styles, if any: (index of the view, index of the step in the view).
     of_batch: Option<(usize, usize)>,
 }
 
 impl Lowered<'_> {
-    /// Plans the first half, from images to crops at `at`.
+    /// Plans the first half of the view: from images to crops at `at`.
     fn crop(&self, images: &DeviceImages, at: At, plan: &mut Plan) -> Result<()> {
         let (steps, mut whole) = (self.view.steps(), None);
         if self.view.styles_whole_image() {
@@ -156,7 +164,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Plans the first half from regions of images, as in [`Views::plan_regions`].
+    /// Plans the first half of the view from regions of images, as in [`Views::plan_regions`].
     fn crop_regions(&self, images: &DeviceImages, regions: &[Region], at: At, plan: &mut Plan) -> Result<()> {
         let crop = &self.view.steps()[self.view.crop_at()];
         if let Action::Crop(_, interpolation) = crop.action {
@@ -166,7 +174,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Plans the second half, of crops at `at`.
+    /// Plans the second half of the view, from crops at `at`.
     fn finish(&self, at: At, plan: &mut Plan) -> Result<()> {
         let size = self.view.size();
         let mut lowering = Lowering::new(at, size, self.params.len());
@@ -188,7 +196,7 @@ impl Lowered<'_> {
         Ok(())
     }
 
-    /// Plans step `i`, which is a style step.
+    /// Plans step `i`, a style step.
     fn stylize(&self, i: usize, from: &DeviceImages, to: &DeviceImages, plan: &mut Plan) -> Result<()> {
         let step = &self.view.steps()[i];
         let Some((stylizer, source)) = self.style else {
@@ -244,7 +252,7 @@ fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result
     params.iter().enumerate().map(crop).collect()
 }
 
-/// Returns the crop of each image for a step, located within the image's region.
+/// Returns the crop of each image for a step, in coordinates of the image's region.
 fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let crop = |(region, params): (&Region, &ViewParams)| {
         let crop = region.within(View::crop_of(step, params)?)?;

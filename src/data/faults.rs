@@ -1,4 +1,4 @@
-//! Options of reading images, and the handling of images that are unreadable or damaged.
+//! Options for reading images, and the handling of unreadable and damaged images.
 use crate::error::{Error, Result};
 use crate::kernels::threads::lock::locked;
 use std::collections::BTreeMap;
@@ -27,7 +27,7 @@ pub enum OnDamage {
     Raise,
 }
 
-/// The options with which a loader reads images.
+/// Options of a loader for reading images.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
     /// The minimum side of a reduced JPEG, as in [`crate::image::DecodeOptions`].
@@ -74,7 +74,7 @@ impl Faults {
 }
 
 impl OnError {
-    /// Returns the error as `Ok` if the image that caused it may be replaced by another, and as `Err` otherwise.
+    /// Returns `Ok(error)` if another image may replace the one that caused the error, and `Err(error)` otherwise.
     pub(super) fn replaces(self, error: Error) -> Result<Error> {
         match self == Self::Report && !error.is_fatal() {
             true => Ok(error),

@@ -23,8 +23,9 @@ struct Paths {
     ends: Vec<usize>,
 }
 
-/// A folder with one subfolder per class, `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`; or a folder with
-/// images directly in it, which form a single class.
+/// A folder with one subfolder per class, `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`.
+///
+/// Images directly in the folder, without subfolders, form a single class.
 #[derive(Debug)]
 pub struct ImageFolder {
     root: PathBuf,
@@ -93,7 +94,7 @@ impl Source for Files {
         self.paths.ends.len()
     }
 
-    /// Returns the path as given, because a list of paths has no root.
+    /// Returns the path as given. A list of paths has no root that names could be relative to.
     fn name(&self, index: usize) -> OsString {
         relative(Path::new(&self.paths.get(index)), Path::new(""))
     }
@@ -112,11 +113,11 @@ impl Source for Files {
 }
 
 impl ImageFolder {
-    /// Lists a folder, with classes and images in the order of their names.
+    /// Lists a folder. Classes and images are in the order of their names.
     ///
     /// # Errors
-    /// A folder cannot be read or has no image; a class has no images; there are images beside the class folders; or two class
-    /// names differ only in case.
+    /// A folder cannot be read or has no images; a class has no images; there are images next to the class folders; or two
+    /// class names differ only in case.
     pub fn new(root: &Path) -> Result<Self> {
         let Folder { folders, listing: mut all } = Folder::list(root)?;
         let (mut targets, mut classes) = (vec![], vec![]);
@@ -160,7 +161,7 @@ impl ImageFolder {
     }
 }
 
-/// Checks that no two class names differ only in case: on another operating system, they would be one class.
+/// Checks that no two class names differ only in case. On some operating systems, such folders would be a single class.
 fn check_names(root: &Path, folders: &[PathBuf]) -> Result<()> {
     let mut seen: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
     for name in folders.iter().filter_map(|folder| folder.file_name()) {

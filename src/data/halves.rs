@@ -1,12 +1,12 @@
-//! Computation of views in two halves: the steps up to the crop, which need the source image, and all others, which work on
-//! bytes at the size of the view.
+//! Computation of views in two halves. The first half consists of the steps up to the crop, which need the source image. The
+//! second half consists of all other steps. The second half starts from bytes at the size of the view.
 //!
 //! ```text
 //! image -- [style], crop --> crops, bytes of [3][height][width] -- all other steps --> view
 //! ```
 //!
-//! The first half runs on the threads that decode; the second may run on a GPU, a batch at a time. The same parameters are
-//! drawn as for undivided views, so that the two halves in sequence give bit-identical views.
+//! The first half runs on the threads that decode. The second half may run on a GPU, a batch at a time. The draws are those of
+//! undivided views, so the two halves in sequence give bit-identical views.
 use super::view::ViewParams;
 use super::views::{BatchStyles, Content, Views};
 use crate::error::{Error, Result};
@@ -15,12 +15,13 @@ use crate::kernels::threads::lock::locked;
 use crate::kernels::threads::pool;
 use std::sync::{Mutex, PoisonError};
 
-/// Alignment of each view's crops in bytes, equal to that of the caching allocators of deep learning frameworks.
+/// Alignment of each view's crops in bytes, as in the caching allocators of deep learning frameworks.
 const ALIGN: usize = 256;
 
 impl Views {
-    /// Returns the offset of each view's crops in the memory for `n` images, `[view][image][3][height][width]`, and the total
-    /// size in bytes.
+    /// Returns the byte offset of each view's crops for `n` images, and the total size in bytes.
+    ///
+    /// The layout is `[view][image][3][height][width]`.
     pub fn crops(&self, n: usize) -> (Vec<usize>, usize) {
         let mut end = 0;
         let begin = |view: &super::View| {
@@ -31,7 +32,7 @@ impl Views {
         (self.views().iter().map(begin).collect(), end)
     }
 
-    /// Returns `true` if the first half needs the other images of the batch, i.e. if whole images have in-batch styles.
+    /// Returns `true` if the first half needs the other images of the batch, because whole images have in-batch styles.
     pub fn crops_need_batch(&self) -> bool {
         self.encoded().is_some_and(|(_, step)| step == 0)
     }
@@ -39,8 +40,8 @@ impl Views {
     /// Checks that views can be computed in two halves if each batch is divided among `ranks` ranks.
     ///
     /// # Errors
-    /// There are in-batch styles in both halves, which is not supported because the style vectors of the first half are not
-    /// available in the second; or there are in-batch styles in the second half, which would need the images of other ranks.
+    /// - Both halves have in-batch styles. The style vectors of the first half are not available in the second half.
+    /// - The second half has in-batch styles, and there are several ranks. A rank does not have the images of other ranks.
     pub fn check_halves(&self, ranks: usize) -> Result<()> {
         let after = |view: &super::View| view.steps()[view.crop_at()..].iter().any(super::Step::is_of_batch);
         if !self.views().iter().any(after) {
@@ -84,11 +85,12 @@ impl Views {
         Ok(())
     }
 
-    /// Computes the second half of all views of a batch of `params.len()` images, from crops in the layout of [`Views::crops`],
-    /// into `out`, one item per view.
+    /// Computes the second half of all views of a batch of `params.len()` images, into `out`.
+    ///
+    /// `crops` has the layout of [`Views::crops`]; `out` has one item per view.
     ///
     /// # Errors
-    /// The crops have another size in bytes; or one of the errors of [`Views::apply`].
+    /// Those of [`Views::apply`], or `crops` has the wrong size in bytes.
     ///
     /// # Panics
     /// If `out` does not have one item per view, each of the right size.
@@ -139,7 +141,7 @@ fn crop_bytes(view: &super::View) -> usize {
     3 * view.size().0 * view.size().1
 }
 
-/// Returns the results of `work` for all items, in order, or the first error.
+/// Applies `work` to all items. Returns the results in the order of the items, or the first error.
 pub(super) fn collected<I: Send, T: Send>(
     threads: usize,
     items: impl ExactSizeIterator<Item = I> + Send,

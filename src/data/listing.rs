@@ -1,6 +1,7 @@
-//! Selects the images among the files of a folder or an archive, with one rule for all readers. Files and folders whose names
-//! start with a dot are hidden, and so is `__MACOSX`, in which macOS stores metadata in archives; the other files are selected
-//! by their suffix.
+//! Selects the images among the files of a folder or an archive, with one rule for all readers.
+//!
+//! Files and folders with a leading dot in their names are hidden. So is `__MACOSX`, where macOS stores metadata in archives.
+//! Among the other files, the suffix decides which are images.
 use super::SUFFIXES;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -27,10 +28,10 @@ pub(super) struct Folder {
 }
 
 impl Listing {
-    /// Lists all images below a folder: first those directly in it, then those below one subfolder after another, in the order
-    /// of the names.
+    /// Lists all images below a folder: first the images directly in the folder, then the images below each subfolder.
     ///
-    /// Links are followed, and each folder is read only once, so that cycles end.
+    /// Images and subfolders are in the order of their names. Links are followed. Each folder is read only once, so that cycles
+    /// end.
     ///
     /// # Errors
     /// A folder cannot be read.
@@ -58,7 +59,7 @@ impl Listing {
 }
 
 impl Folder {
-    /// Lists the contents of a folder itself, in the order of the names.
+    /// Lists the contents of a folder in the order of the names, without the contents of its subfolders.
     pub fn list(folder: &Path) -> Result<Self> {
         let (mut folders, mut listing) = (vec![], Listing::default());
         for entry in fs::read_dir(folder).map_err(|e| Error::io(folder, e))? {

@@ -1,5 +1,6 @@
-//! Lowers lists of operations to kernel launches, a batch at a time. Consecutive colour operations are fused into one launch; a
-//! final solarize and a final flip are fused with the normalization.
+//! Lowers lists of operations to kernel launches, a batch at a time.
+//!
+//! Consecutive colour operations are fused into one launch. A final solarize and a final flip are fused with the normalization.
 use crate::image::DeviceStep;
 use crate::kernels::cuda::{At, DeviceImages, Plan};
 use crate::kernels::image::color::cuda::{Chain, ChainBuilder, DeviceFactor, FactorKind, jitter};
@@ -24,8 +25,7 @@ struct Pending {
     chains: Vec<ChainBuilder>,
     /// The threshold of a pending solarize: bytes >= this are inverted.
     solarize: Option<u8>,
-    /// Whether a horizontal flip is pending, and whether a vertical one is. A flip commutes with all operations but affine
-    /// transforms and styles.
+    /// Pending flips: (horizontal, vertical). A flip commutes with all operations except affine transforms and styles.
     flip: (bool, bool),
 }
 
@@ -39,7 +39,7 @@ impl Pending {
         }
     }
 
-    /// Converts a pending solarize to a colour operation, because it is not the last step.
+    /// Converts a pending solarize to a colour operation, because another operation follows.
     fn settle_solarize(&mut self) {
         if let Some(threshold) = self.solarize.take() {
             self.factor(DeviceFactor::new(FactorKind::Solarize, threshold.into()));
@@ -52,7 +52,7 @@ impl Lowering {
         Self { views, size, pending: vec![Pending::default(); images], blurred: None }
     }
 
-    /// Adds an operation, given as its steps for each image.
+    /// Adds an operation; `of_images` holds its steps for each image.
     pub(super) fn push(&mut self, of_images: Vec<Vec<DeviceStep>>, plan: &mut Plan) {
         let (mut turns, mut boxes, mut taps, mut longest) = (vec![], vec![], vec![], 0);
         for (i, step) in
@@ -101,8 +101,9 @@ impl Lowering {
         }
     }
 
-    /// Returns the pending operations on image `i`, ready for another colour operation: blurred views have been copied back,
-    /// and a pending solarize is now a colour operation.
+    /// Returns the pending operations on image `i`, ready for another colour operation.
+    ///
+    /// First, blurred views are copied back, and a pending solarize becomes a colour operation.
     fn colours(&mut self, i: usize, plan: &mut Plan) -> &mut Pending {
         self.put_back(plan);
         self.pending[i].settle_solarize();
@@ -165,7 +166,7 @@ impl Lowering {
     }
 }
 
-/// Returns a flip in the form of an affine transform, which maps output to source coordinates.
+/// Returns flips as an affine transform from output to source coordinates.
 fn flip_axes((horizontally, vertically): (bool, bool), height: usize, width: usize) -> Axes {
     let axis = |flipped: bool, n: usize| if flipped { (-1.0, n as f64) } else { (1.0, 0.0) };
     let ((by_x, from_x), (by_y, from_y)) = (axis(horizontally, width), axis(vertically, height));

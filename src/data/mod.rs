@@ -33,8 +33,10 @@ pub use view::{Action, Drawn, Step, Styling, View, ViewParams};
 pub use views::{BatchStyles, Views};
 pub use webdataset::WebDataset;
 
-/// Suffixes of image files in folders and shards: torchvision's `IMG_EXTENSIONS`, so that torchvision finds the same files. GIF
-/// is not among them, but the first frame of GIF files is read if their paths are listed explicitly.
+/// Suffixes of image files in folders and shards. They equal torchvision's `IMG_EXTENSIONS`, so that torchvision finds the same
+/// files.
+///
+/// GIF is not included. A GIF file is read, up to its first frame, only if its path is listed explicitly.
 pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
 /// An image of a source, with its class.
@@ -56,22 +58,25 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
-    /// Returns the name of an image: its path relative to the common folder of all images, with forward slashes; or, for an
-    /// image in a larger file, the name of that file and the image's position in it.
+    /// Returns the name of an image.
+    ///
+    /// The name of an image file is its path relative to the common folder of all images, with forward slashes. The name of an
+    /// image in a larger file is the name of that file and the image's position in the file.
     fn name(&self, index: usize) -> OsString;
 
-    /// Returns the stored size of an image in bytes; `None` if it is only known after the image is read. The fingerprint of a
-    /// dataset is computed from its names and sizes.
+    /// Returns the stored size of an image in bytes; `None` if the size is only known after the image is read.
+    ///
+    /// Names and sizes are the input of a dataset's fingerprint.
     fn bytes(&self, _index: usize) -> Option<u64> {
         None
     }
 
-    /// Returns the class of an image; `None` if it is only known after the image is read.
+    /// Returns the class of an image; `None` if the class is only known after the image is read.
     fn target(&self, _index: usize) -> Option<i64> {
         None
     }
 
-    /// Returns an image with its class, which is 0 if the source has no classes.
+    /// Returns an image with its class. The class is 0 if the source has no classes.
     ///
     /// # Errors
     /// The image cannot be read or decoded; the error names it.

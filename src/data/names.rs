@@ -1,5 +1,5 @@
 //! Names of images: paths relative to the common folder of all images, with forward slashes, as in lightly's `LightlyDataset`.
-//! So names do not depend on the location of the data.
+//! Such names do not depend on the location of the data.
 use std::ffi::OsString;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub(super) fn root<'a>(paths: impl IntoIterator<Item = &'a Path>) -> PathBuf {
     root
 }
 
-/// Returns a path relative to a root; paths outside it are returned unchanged.
+/// Returns a path relative to a root. Paths outside the root are returned unchanged.
 pub(super) fn relative(path: &Path, root: &Path) -> OsString {
     let within = path.strip_prefix(root).unwrap_or(path);
     match MAIN_SEPARATOR {

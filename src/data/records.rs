@@ -48,10 +48,11 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens files of records, which are concatenated. `targets` are the classes of records that do not contain them.
+    /// Opens files of records and concatenates them. `targets` are the classes, if the records contain none.
     ///
     /// # Errors
-    /// A file cannot be read, or its size is not a multiple of a record's; or there is not exactly one class for each record.
+    /// A file cannot be read; its size is not a multiple of the record size; or the number of classes is not the number of
+    /// records.
     pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
         let root = root(paths.iter().map(PathBuf::as_path));
         let mut records = Self { layout, files: vec![], root, len: 0, targets };
@@ -77,7 +78,7 @@ impl Records {
         }
     }
 
-    /// Returns the file that contains a record, and the record's index in the file.
+    /// Returns the file that contains a record, and the index of the record in that file.
     fn place(&self, index: usize) -> (&PathBuf, usize) {
         let file = self.files.partition_point(|(first, _)| *first <= index) - 1;
         let (first, path) = &self.files[file];

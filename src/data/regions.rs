@@ -1,5 +1,5 @@
-//! Regions of decoded images: for each image of a batch, whatever its size, the region that its views need. The views are
-//! computed from the regions later, on a GPU or with [`Views::crop_regions`].
+//! Regions of decoded images: for each image of a batch, the part that its views need. The sizes of the images may differ. The
+//! views are computed from the regions later, on a GPU or with [`Views::crop_regions`].
 use super::halves::collected;
 use super::view::{Drawn, View, ViewParams};
 use super::views::Views;
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::image::{Crop, RgbImage, RgbView};
 use crate::memory::{room, zeros};
 
-/// A part of an image, and the location of its pixels in memory.
+/// A part of an image, with the location of its pixels in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Region {
     /// Byte offset of the pixels, which are `[height][width][3]`.
@@ -33,7 +33,7 @@ impl Region {
         3 * self.part.height * self.part.width
     }
 
-    /// Converts the parameters of a view of the image to those of the same view of the region.
+    /// Converts the parameters of a view from coordinates of the image to coordinates of the region.
     fn params(&self, view: &View, params: &ViewParams) -> Result<ViewParams> {
         let step = &view.steps()[view.crop_at()];
         let crop = self.within(View::crop_of(step, params)?)?;
@@ -45,7 +45,7 @@ impl Region {
     }
 }
 
-/// Cuts a part out of an image; the whole image is returned as it is, without a copy.
+/// Cuts a part out of an image. If the part is the whole image, nothing is copied.
 ///
 /// # Errors
 /// There is not enough memory.
@@ -65,7 +65,7 @@ impl Views {
     /// Checks that all views can be computed from regions of decoded images.
     ///
     /// # Errors
-    /// A style precedes a crop; a GPU could only stylize whole images if all had the same size.
+    /// A style precedes a crop. A GPU could only stylize whole images of equal size.
     pub fn check_regions(&self) -> Result<()> {
         match self.views().iter().any(View::styles_whole_image) {
             false => Ok(()),
@@ -80,8 +80,8 @@ impl Views {
     /// Computes the crops of all views of a batch, in the layout of [`Views::crops`], from its regions.
     ///
     /// # Errors
-    /// Those of [`Views::check_regions`] and [`Views::crop`]; or there is not exactly one region for each image, or a region is
-    /// outside `pixels`.
+    /// Those of [`Views::check_regions`] and [`Views::crop`]; or the number of regions is not the number of images, or a region
+    /// is outside `pixels`.
     pub fn crop_regions(
         &self,
         pixels: &[u8],

@@ -1,18 +1,19 @@
-//! The order in which an epoch visits a source, and the rows of a batch on each rank: a function of seed, epoch, batch and
-//! rank.
+//! The order of the images in an epoch, and each rank's share of a batch: pure functions of seed, epoch, batch and rank.
+//!
+//! A row is a position in a global batch.
 use crate::error::{Error, Result};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 use std::ops::Range;
 
-/// The order of the images, its division into global batches, and this rank's rows of each batch.
+/// The order of the images, the division of this order into global batches, and this rank's rows of each batch.
 ///
-/// For a given global batch size, the contents of the batches do not depend on the number of ranks; only their rows are divided
-/// among the ranks.
+/// For a given global batch size, the contents of a batch do not depend on the number of ranks. The ranks only divide the rows
+/// among themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Sampler {
     len: usize,
-    /// The global batch size, i.e. that of all ranks together.
+    /// The global batch size: the sum over all ranks.
     batch_size: usize,
     shuffle: bool,
     drop_last: bool,
@@ -21,15 +22,14 @@ pub struct Sampler {
     world_size: usize,
 }
 
-/// A batch, and one rank's rows of it.
+/// One rank's share of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Share {
     /// The position of the batch's first image in the order of the epoch.
     pub first: usize,
     /// The number of images of the batch, on all ranks together.
     pub images: usize,
-    /// The rank's rows. Rows beyond `images` hold images from the start of the epoch again, so that all ranks have the same
-    /// number of rows.
+    /// The rank's rows. Rows >= `images` repeat images from the start of the epoch, so that all ranks have equally many rows.
     pub rows: Range<usize>,
 }
 
@@ -37,8 +37,8 @@ impl Sampler {
     /// Creates a sampler for `len` images in batches of `batch_size` on each rank.
     ///
     /// # Errors
-    /// There are no images or more than 2^32 - 1, `batch_size` is 0, the rank is not below the world size, or the last
-    /// incomplete batch is dropped and there are fewer images than one global batch.
+    /// The number of images is 0 or above 2^32 - 1; `batch_size` is 0; the rank is not below the world size; or `drop_last`
+    /// leaves no batch, because there are fewer images than one global batch.
     pub fn new(
         len: usize,
         batch_size: usize,
@@ -75,7 +75,7 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// Returns the number of batches in an epoch, which is the same on each rank.
+    /// Returns the number of batches in an epoch. Each rank has this number.
     pub fn batches(&self) -> usize {
         match self.drop_last {
             true => self.len / self.batch_size,
@@ -93,7 +93,7 @@ impl Sampler {
         self.seed
     }
 
-    /// Returns this rank's part of a batch: contiguous rows. Those of all ranks, concatenated in order, form the batch.
+    /// Returns this rank's share of a batch: contiguous rows. The shares of all ranks, in order, form the batch.
     pub fn share(&self, batch: usize) -> Share {
         let first = batch * self.batch_size;
         let images = self.batch_size.min(self.len - first);
@@ -101,7 +101,7 @@ impl Sampler {
         Share { first, images, rows: self.rank * each..(self.rank + 1) * each }
     }
 
-    /// Returns the order of all images in an epoch, the same on each rank.
+    /// Returns the permutation of all images in an epoch, which is the same on each rank.
     pub fn order(&self, epoch: u64) -> Vec<u32> {
         let mut all: Vec<u32> = (0..self.len as u32).collect();
         if self.shuffle {

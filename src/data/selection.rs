@@ -1,5 +1,5 @@
-//! Images selected from several sources, in a given order and with new classes: for example, the train and val sets as one set,
-//! or a subset of a set.
+//! Images selected from several sources, in a given order and with new classes. Examples: the union of the train and val sets,
+//! or a subset of one set.
 use super::{Item, Source};
 use crate::error::{Error, Result};
 use crate::image::DecodeOptions;
@@ -16,7 +16,8 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Selects images by their indices `rows` in the concatenation of the sources; `targets` are their classes.
+    /// Selects images from the concatenation of the sources. `rows` are indices in the concatenation; `targets` are the classes
+    /// of the selected images.
     ///
     /// # Errors
     /// There is not exactly one class for each index, or an index is out of range.
@@ -41,7 +42,7 @@ impl Selection {
         }
     }
 
-    /// Returns the source of a selected image, and its index there.
+    /// Returns the source of a selected image, and the index of the image in that source.
     fn place(&self, index: usize) -> (&dyn Source, usize) {
         let row = self.rows[index];
         let at = self.ends.partition_point(|&end| end <= row);

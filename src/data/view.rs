@@ -27,14 +27,14 @@ pub struct Styling {
     pub stylizer: Arc<Stylizer>,
     /// Algorithm 1 with its settings.
     pub sassl: Sassl,
-    /// The probability, used instead of that of `sassl`.
+    /// The probability, which replaces the one in `sassl`.
     pub p: Probability,
 }
 
 /// A step of a view.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// The step's name, unique within the view, which selects its stream of random numbers and its draws.
+    /// The step's name, unique within the view. It selects the step's stream of random numbers and its draws.
     pub name: String,
     /// The step's action.
     pub action: Action,
@@ -49,7 +49,7 @@ pub enum Drawn {
     Values(Option<Values>),
 }
 
-/// The parameters drawn for a view, by the names of its steps; missing steps are skipped.
+/// The parameters drawn for a view, by step name. Steps without an entry are skipped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ViewParams(pub Vec<(String, Drawn)>);
 
@@ -102,7 +102,7 @@ impl Step {
 }
 
 impl ViewParams {
-    /// Returns the parameters of the step `name`; `None` if there are none, in which case the step is skipped.
+    /// Returns the parameters of the step `name`. If there are none, the step is skipped.
     pub fn of(&self, name: &str) -> Option<&Drawn> {
         self.0.iter().find(|(own, _)| own == name).map(|(_, drawn)| drawn)
     }
@@ -112,8 +112,10 @@ impl View {
     /// Creates a view of `size`, (height, width).
     ///
     /// # Errors
-    /// The size is invalid; the list does not start with a crop, or with one style followed by a crop; there is another crop,
-    /// or a repeated name; the view is too small for a step; or an operation on bytes follows one on the finished view.
+    /// - The size is invalid, or too small for a step.
+    /// - The list does not start with a crop, or with a style and then a crop.
+    /// - There is a second crop, or a repeated name.
+    /// - An operation on bytes follows an operation on the finished view.
     pub fn new(steps: Vec<Step>, size: (usize, usize), output: Output) -> Result<Self> {
         let side = size.0.min(size.1);
         let crop = steps.iter().position(|step| matches!(step.action, Action::Crop(..)));
@@ -169,12 +171,12 @@ impl View {
         &self.steps
     }
 
-    /// Returns the steps that change bytes, and those that change the finished view.
+    /// Returns the steps that change bytes, and the steps that change the finished view.
     pub(super) fn stages(&self) -> (&[Step], &[Step]) {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
     }
 
-    /// Returns the index of the crop: 0, or 1 if it is preceded by a style of the whole image.
+    /// Returns the index of the crop: 0, or 1 if a style of the whole image precedes the crop.
     pub(super) fn crop_at(&self) -> usize {
         usize::from(self.styles_whole_image())
     }
@@ -192,14 +194,15 @@ impl View {
         })
     }
 
-    /// Draws the parameters from the streams of this key. `image` is the image's (height, width); `place` is its index in the
-    /// batch, and the number of images in the batch.
+    /// Draws the parameters from the random streams of this key.
+    ///
+    /// `image` is the image's (height, width). `place` is (index of the image in the batch, number of images in the batch).
     pub fn sample(&self, key: Key, image: (usize, usize), place: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| (step.name.clone(), step.sample(key, image, self.size, place));
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// Draws parameters as [`View::sample`] does, but so that no step is skipped; for compiling the kernels of a GPU.
+    /// Draws parameters as [`View::sample`] does, but skips no step. These draws serve to compile all GPU kernels of the view.
     pub fn sample_every(&self, key: Key, image: (usize, usize)) -> ViewParams {
         let draw = |step: &Step| {
             let drawn = match (&step.action, step.sample(key, image, self.size, (0, 1))) {
@@ -214,7 +217,7 @@ impl View {
         ViewParams(self.steps.iter().map(draw).collect())
     }
 
-    /// Draws only the crop, the same as in [`View::sample`].
+    /// Draws only the crop. It is the crop that [`View::sample`] draws.
     pub(super) fn sample_crop(&self, key: Key, image: (usize, usize)) -> Option<Crop> {
         let crop = self.steps.iter().find(|step| matches!(step.action, Action::Crop(..)))?;
         match &crop.action {
@@ -226,7 +229,7 @@ impl View {
     /// Returns the crop drawn for a step.
     ///
     /// # Errors
-    /// There are no parameters for the step, or they are not a crop.
+    /// There are no parameters for the step, or the parameters are not a crop.
     pub(super) fn crop_of(step: &Step, params: &ViewParams) -> Result<Crop> {
         match params.of(&step.name) {
             Some(Drawn::Values(Some(values))) => values.try_into(),
@@ -240,7 +243,7 @@ impl View {
     /// Checks that the parameters belong to these steps.
     ///
     /// # Errors
-    /// There are parameters for an unknown step, or of the wrong kind for their step; or the crop's parameters are missing or
+    /// There are parameters for an unknown step, or of the wrong kind for a step; or the parameters of the crop are missing or
     /// invalid.
     pub(super) fn check(&self, params: &ViewParams) -> Result<()> {
         for (name, drawn) in &params.0 {

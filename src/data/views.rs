@@ -15,7 +15,7 @@ use std::ops::Range;
 pub struct BatchStyles<'a> {
     /// The output of [`Views::encode`] for each image of the batch, concatenated.
     pub z: &'a [f32],
-    /// The index in the batch of the image to be stylized.
+    /// The index in the batch of the image that is stylized.
     pub place: usize,
 }
 
@@ -27,7 +27,7 @@ pub struct Views {
     idle: Idle<Workspace>,
 }
 
-/// Scratch memory with which a thread computes the views of one image.
+/// Scratch memory of one thread for computing the views of an image.
 #[derive(Debug, Default)]
 pub(super) struct Workspace {
     /// The stylized image.
@@ -47,7 +47,7 @@ impl Reusable for Workspace {
     }
 }
 
-/// The index of a view, and of one of its steps.
+/// The index of a view, and the index of a step in that view.
 type Place = (usize, usize);
 
 impl Views {
@@ -67,7 +67,7 @@ impl Views {
         &self.views
     }
 
-    /// Returns the first step with in-batch styles, and its place. [`Views::encode`] encodes the input of this step.
+    /// Returns the first step with in-batch styles and its place. [`Views::encode`] encodes the input of this step.
     pub(super) fn of_batch(&self) -> Option<(Place, &Styling)> {
         let views = self.views.iter().enumerate();
         views.filter_map(|(which, view)| view.of_batch().map(|(i, styling)| ((which, i), styling))).next()
@@ -78,7 +78,7 @@ impl Views {
         self.of_batch().map(|(place, _)| place)
     }
 
-    /// Returns `true` if a view's style is another image of its batch.
+    /// Returns `true` if a view takes its style from another image of the batch.
     pub fn needs_batch(&self) -> bool {
         self.of_batch().is_some()
     }
@@ -100,7 +100,7 @@ impl Views {
     /// Checks that the views of an image can be computed.
     ///
     /// # Errors
-    /// The image is to be stylized as a whole, and is too small for that.
+    /// The whole image is to be stylized, but is too small.
     pub fn check(&self, image: RgbView) -> Result<()> {
         match self.views.iter().any(View::styles_whole_image) {
             true => images(image).map(|_| ()),
@@ -108,15 +108,17 @@ impl Views {
         }
     }
 
-    /// Draws the parameters of all views of an image. `size` is the image's (height, width); `place` is its index in the batch,
-    /// and the number of images in the batch. The key's view is replaced with the index of each view.
+    /// Draws the parameters of all views of an image. In the key, the index of each view replaces `view`.
+    ///
+    /// `size` is the image's (height, width). `place` is (index of the image in the batch, number of images in the batch).
     pub fn sample(&self, key: Key, size: (usize, usize), place: (usize, usize)) -> Vec<ViewParams> {
         let keys = (0..).map(|view| Key { view, ..key });
         self.views.iter().zip(keys).map(|(view, key)| view.sample(key, size, place)).collect()
     }
 
-    /// Returns the region of an image of this size that [`Views::apply`] and [`Views::encode`] read, given the parameters that
-    /// [`Views::sample`] draws: the smallest one that contains all crops, or the whole image if a style precedes a crop.
+    /// Returns the region of an image of this size that its views read, given the draws of [`Views::sample`].
+    ///
+    /// The region is the smallest one that contains all crops. If a style precedes a crop, the region is the whole image.
     pub fn region(&self, key: Key, (height, width): (usize, usize)) -> Crop {
         let whole = Crop { top: 0, left: 0, height, width };
         if self.views.iter().any(View::styles_whole_image) {
@@ -132,8 +134,9 @@ impl Views {
         crops.reduce(both).unwrap_or(whole)
     }
 
-    /// Computes the image's style vector for in-batch styles, from the input of the first step with such styles; empty if there
-    /// is no such step.
+    /// Computes the image's style vector for in-batch styles, from the input of the first step with in-batch styles.
+    ///
+    /// The result is empty if no step has in-batch styles.
     ///
     /// # Errors
     /// The image is too small, or the parameters do not match the views' steps.
@@ -146,8 +149,9 @@ impl Views {
         self.making(which, Content::Image(image), params, None, workspace)?.encode(0..step, styling)
     }
 
-    /// Computes all views of an image, each into its output memory: a pure function of the image and the parameters, and of the
-    /// batch for in-batch styles.
+    /// Computes all views of an image, each into its output memory.
+    ///
+    /// The result is a pure function of the image and the parameters. With in-batch styles, it also depends on the batch.
     ///
     /// # Errors
     /// The parameters do not match the views' steps, or the image is too small to be stylized.
@@ -228,7 +232,7 @@ pub(super) struct Making<'a, 'w> {
 }
 
 impl<'a> Making<'a, '_> {
-    /// Runs these steps, which are operations on bytes. The result is in `planes`, unless the last step is a style of the whole
+    /// Runs these steps, all of which change bytes. The result is in `planes`, unless the last step is a style of the whole
     /// image.
     pub(super) fn steps(&mut self, steps: Range<usize>) -> Result<()> {
         let (views, end) = (self.views, steps.end);
@@ -240,7 +244,7 @@ impl<'a> Making<'a, '_> {
         Ok(())
     }
 
-    /// Runs these steps, and returns the style vector of the result, as computed by F of the next step.
+    /// Runs these steps, and encodes the result with the predictor F of `next`, the following style step.
     pub(super) fn encode(&mut self, steps: Range<usize>, next: &Styling) -> Result<Vec<f32>> {
         let (views, end) = (self.views, steps.end);
         for i in steps {
@@ -249,7 +253,7 @@ impl<'a> Making<'a, '_> {
         next.stylizer.encode(images(self.pixels()?)?, 1)
     }
 
-    /// Writes the view to `out` in its output format, and runs the operations on the finished view there.
+    /// Writes the view to `out` in its output format. Then runs the operations on the finished view in `out`.
     pub(super) fn leave(&mut self, out: &mut [u8]) -> Result<()> {
         let (views, view) = (self.views, &self.views.views[self.which]);
         view.output().write(views.isa, &self.workspace.planes, out);
@@ -269,7 +273,7 @@ impl<'a> Making<'a, '_> {
         &mut self.workspace.planes
     }
 
-    /// Returns the style of a step and its parameters, if the step is a style that is to be applied.
+    /// Returns the settings and the parameters of a style step; `None` if the step is no style or is not applied.
     fn style_of<'s>(&self, step: &'s Step) -> Option<(&'s Styling, &'a StyleParams)> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Style(styling), Some(Drawn::Style(style))) if style.apply => Some((styling, style)),
@@ -277,7 +281,7 @@ impl<'a> Making<'a, '_> {
         }
     }
 
-    /// Runs step `i`. `pixels` is true if the next step is a style, for which a crop then writes interleaved pixels.
+    /// Runs step `i`. `pixels` is true if the next step is a style; a crop then writes interleaved pixels.
     fn step(&mut self, i: usize, step: &Step, pixels: bool) -> Result<()> {
         match (&step.action, self.params.of(&step.name)) {
             (Action::Crop(_, interpolation), _) => self.crop(View::crop_of(step, self.params)?, *interpolation, pixels),

@@ -1,5 +1,5 @@
-//! WebDataset: images in tar files ("shards"), in which consecutive files with a common base name form a sample
-//! (webdataset/webdataset).
+//! WebDataset: images in tar files, called shards. Consecutive files with the same base name form a sample, as in
+//! webdataset/webdataset.
 //!
 //! Shards are indexed once, so that images can be read in any order and an epoch can be shuffled across all shards.
 use super::listing::{is_hidden, is_image};
@@ -17,11 +17,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tar::Archive;
 
-/// Limit of the size of an image file in bytes, equal to the memory limit of a decoder.
+/// Limit of the size of an image file in bytes, the same as the memory limit of a decoder.
 const MOST_BYTES: u64 = 1 << 30;
-/// Limit of the number of bytes between two files of a shard, which hold headers and long names.
+/// Limit of the number of bytes between two files of a shard. These bytes hold headers and long names.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Signatures of compressed files, which are refused, with the names of their formats.
+/// Signatures of compressed files, with the names of their formats. Compressed files are refused.
 const COMPRESSED: [(&[u8], &str); 5] = [
     (b"\x1F\x8B", "gzip"),
     (b"BZh", "bzip2"),
@@ -43,12 +43,12 @@ pub struct WebDataset {
     damaged: Vec<(PathBuf, String)>,
     hidden: usize,
     others: usize,
-    /// True if samples have classes; `None` before the first sample is read.
+    /// True if samples have classes; `None` before the first sample is complete.
     with_class: Option<bool>,
 }
 
-/// The sample to which the most recently read files of a shard belong: its name, the offset and size of its image, its class,
-/// and the number of its other files.
+/// The sample that is being read from a shard: its name, its image's offset and size, its class, and the number of its other
+/// files.
 #[derive(Default)]
 struct Open {
     key: Vec<u8>,
@@ -66,12 +66,16 @@ struct Sample {
 }
 
 impl WebDataset {
-    /// Indexes shards. With `keep_going`, a shard with an unreadable part contributes the samples before that part and is
-    /// listed in [`WebDataset::damaged`]; otherwise, such a shard is an error.
+    /// Indexes shards.
+    ///
+    /// A shard with an unreadable part is an error. With `keep_going`, its samples before that part are used instead, and the
+    /// shard is listed in [`WebDataset::damaged`].
     ///
     /// # Errors
-    /// A shard cannot be read to its end or has no images; a class is not an integer or has no image; a sample has two images
-    /// or two classes; or some samples have a class and others do not.
+    /// - A shard cannot be read to its end, or has no images.
+    /// - A class is not an integer, or has no image.
+    /// - A sample has two images or two classes.
+    /// - Some samples have a class and others do not.
     pub fn new(paths: Vec<PathBuf>, keep_going: bool) -> Result<Self> {
         let mut set = Self { root: root(paths.iter().map(PathBuf::as_path)), ..Self::default() };
         for path in paths {
@@ -88,7 +92,7 @@ impl WebDataset {
         Ok(set)
     }
 
-    /// Returns the shards that were indexed only in part, with the reasons.
+    /// Returns the shards of which only the beginning was indexed, with the reasons.
     pub fn damaged(&self) -> &[(PathBuf, String)] {
         &self.damaged
     }
@@ -98,8 +102,8 @@ impl WebDataset {
         self.hidden
     }
 
-    /// Returns the number of files that belong to no image, including images that are ignored because their suffix has several
-    /// parts.
+    /// Returns the number of files that belong to no image. Images with several parts in their suffix are ignored and counted
+    /// here.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -167,7 +171,7 @@ impl WebDataset {
         ended(path, end.next_multiple_of(512), len)
     }
 
-    /// Adds a file of the shard to its sample. The previous sample is completed when another starts.
+    /// Adds a file of the shard to its sample. If the file starts another sample, the previous sample is completed.
     fn add(
         &mut self,
         path: &Path,
@@ -253,8 +257,7 @@ fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     }
 }
 
-/// Splits a path into the name of a sample and a suffix, at the first dot of the file name (the rule of webdataset's
-/// `base_plus_ext`).
+/// Splits a path into a sample name and a suffix, at the first dot of the file name, like webdataset's `base_plus_ext`.
 fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     let bytes = name.as_encoded_bytes();
     let folder = bytes.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
@@ -262,8 +265,9 @@ fn parted(name: &OsStr) -> Option<(&[u8], String)> {
     Some((&bytes[..dot], String::from_utf8_lossy(&bytes[dot + 1..]).to_lowercase()))
 }
 
-/// A reader of a shard that limits the number of bytes read between two files, because the name of a file may claim to be as
-/// long as the shard.
+/// A reader of a shard with a limit on the number of bytes read between two files.
+///
+/// The limit is needed because a header may claim that the name of a file is as long as the shard.
 struct Scarce {
     file: File,
     left: Rc<Cell<u64>>,

@@ -18,12 +18,13 @@ pub const BACKBONES: &[Row<dyn Backbone>] = &[
     Row { name: "vgg11_bn", read: vgg::read },
 ];
 
-/// The specification of a backbone, which maps images `[n, height, width, 3]` to features `[n, features]`.
+/// The specification of a backbone. A backbone maps images `[n, height, width, 3]` to features `[n, features]`.
 pub trait Backbone: Send + Sync {
     /// The dimension of the features.
     fn features(&self) -> usize;
 
-    /// The total stride of the stem, the layers before the first stage: 4 for a ResNet's ImageNet stem, including its pooling.
+    /// The total stride of the stem, which is all layers before the first stage. It is 4 for a ResNet's ImageNet stem,
+    /// including its pooling.
     fn stem_stride(&self) -> usize;
 
     /// The minimum height and width of a view, in pixels.
@@ -38,8 +39,8 @@ pub trait Backbone: Send + Sync {
     fn body(&self, layout: &mut Layout, engine: Engine) -> Arc<dyn Body>;
 }
 
-/// Builds the specification of a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`; settings default
-/// to torchvision's.
+/// Builds the specification of a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`. Missing settings
+/// have torchvision's values.
 ///
 /// # Errors
 /// The name is missing or not in [`BACKBONES`], or a setting is unknown, of the wrong type or invalid.

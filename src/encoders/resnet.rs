@@ -41,11 +41,11 @@ struct ResNetSettings {
     /// Whether the stem is a 3x3 convolution of stride 1 without pooling, instead of a 7x7 convolution of stride 2 with
     /// pooling.
     small_stem: bool,
-    /// Whether gamma of the last norm of each block is initialized to 0, so that a block is initially the same as its shortcut
+    /// Whether gamma of the last norm of each block is initialized to 0. A block is then initially the same as its shortcut
     /// (Goyal et al. 2017).
     zero_init_residual: bool,
-    /// Factor by which all channel counts are multiplied: 2 and 4 in SimCLR (Chen et al. 2020, section 5.1), below 1 for small
-    /// images and short runs.
+    /// Factor by which all channel counts are multiplied. It is 2 or 4 in SimCLR (Chen et al. 2020, section 5.1), and below 1
+    /// for small images and short runs.
     width: f64,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn read(name: &'static str, settings: Value) -> Result<Box<dyn Backbo
 }
 
 impl Plan {
-    /// Number of channels of the stem and of the 3x3 convolutions in the first stage; each further stage doubles it.
+    /// Number of channels of the stem and of the 3x3 convolutions in the first stage. Each further stage doubles this number.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

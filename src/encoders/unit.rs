@@ -7,8 +7,8 @@ pub(super) struct Unit {
     pub(super) norm: BatchNorm,
 }
 
-/// The values that a unit keeps for the backward pass: the outputs of the convolution and of the norm. Its input is kept as the
-/// output of the previous unit.
+/// The values that a unit keeps for the backward pass: the output of the convolution and the output of the norm. The unit's
+/// input is kept as the output of the previous unit.
 pub(super) struct KeptUnit {
     pub(super) conv: Array,
     pub(super) normed: Normed,
@@ -21,8 +21,8 @@ impl Unit {
         KeptUnit { conv: if pass.keep { conv } else { Array::zeros([0; 4]) }, normed }
     }
 
-    /// Writes the gradients of the parameters to `gradient`, and frees the kept arrays. Returns the gradients of the input, if
-    /// `wants_input` is set, and of the residual, if `residual` is set.
+    /// Writes the gradients of the parameters to `gradient`, and frees the kept arrays. Returns the gradient of the input if
+    /// `wants_input` is set, and the gradient of the residual if `residual` is set.
     pub(super) fn backward(
         &self,
         engine: Engine,

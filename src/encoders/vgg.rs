@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Number of output channels of each convolution, stage by stage.
 const STAGES: [&[usize]; 5] = [&[64], &[128], &[256, 256], &[512, 512], &[512, 512]];
 
-/// The settings of VGG-11; it has none.
+/// The settings of VGG-11; there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VggSettings {}
@@ -56,8 +56,8 @@ struct Vgg {
     stages: Vec<Vec<Unit>>,
 }
 
-/// The values that a stage keeps for the backward pass: those of its units, the pooled map, and the index of each maximum
-/// within its window.
+/// The values that a stage keeps for the backward pass: the values that its units keep, the pooled map, and the index of each
+/// maximum within its window.
 struct KeptStage {
     units: Vec<KeptUnit>,
     pooled: Array,

@@ -18,15 +18,15 @@ pub struct Knn {
     pub temperature: f64,
 }
 
-/// The label for ranks beyond the number of classes that have votes.
+/// The label that fills a ranking if fewer than `top` classes have votes.
 const NONE: i64 = -1;
 
 /// The maximum number of queries that are compared in one pass over the bank.
 const QUERIES: usize = 16384;
-/// The maximum size, in bytes, of the neighbours of all queries in a pass.
+/// The maximum size, in bytes, of the candidate neighbours of all queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Number of rows in a tile, the part of the bank that is normalized at a time: it stays in the cache while all queries of the
-/// pass are compared with it.
+/// Number of rows in a tile. A tile is the part of the bank that is normalized at a time. It stays in the cache while all
+/// queries of the pass are compared with it.
 const TILE: usize = 512;
 /// Number of queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
@@ -35,12 +35,12 @@ const PART: usize = 1 << 15;
 /// Number of cosine similarities that are skipped together if none of them is large enough.
 const PASSED: usize = 16;
 
-/// Ranks classes for each query by its nearest neighbours in `bank`. Returns `top` labels per query, or as many as the bank has
-/// classes if these are fewer, best first. If the neighbours of a query have fewer classes than that, its list is padded with
-/// -1. Equal scores are ordered by label.
+/// Ranks classes for each query by the query's nearest neighbours in `bank`. Returns `top` labels per query, best first; `top`
+/// is limited to the number of classes in the bank. If the neighbours of a query have fewer than `top` classes, its list is
+/// padded with -1. Equal scores are ordered by label.
 ///
-/// In addition to bank, queries and results, memory is needed for a tile of the bank and for the neighbours of several thousand
-/// queries.
+/// In addition to bank, queries and results, this needs memory for a tile of the bank and for the neighbours of several
+/// thousand queries.
 ///
 /// # Errors
 /// `k` is 0 or exceeds the size of the bank, the temperature is not positive and finite, the bank has only one class, or the
@@ -73,8 +73,9 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     Ok(ranked)
 }
 
-/// A row of the bank and its cosine similarity to a query, as an integer: the bits of the cosine, in descending order, in the
-/// upper half, and the row in the lower half. A smaller integer is a nearer row or, of equally near rows, an earlier one.
+/// A row of the bank and its cosine similarity to a query, packed into an integer. The upper half is the bits of the cosine, in
+/// descending order; the lower half is the index of the row. A smaller integer is a nearer row. Equally near rows are ordered
+/// by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Neighbour(u64);
 
@@ -97,11 +98,11 @@ impl Neighbour {
     }
 }
 
-/// The rows nearest to a query so far, and some that no longer belong to the k nearest.
+/// The rows nearest to a query so far. They include some rows that no longer belong to the k nearest.
 #[derive(Clone, Debug)]
 struct Nearest {
     found: Vec<Neighbour>,
-    /// The cosine of the k-th nearest row at the last selection, which later rows have to exceed.
+    /// The cosine of the k-th nearest row at the last selection. Later rows are only added if their cosine is larger.
     least: f32,
 }
 
@@ -112,7 +113,7 @@ impl Default for Nearest {
 }
 
 impl Nearest {
-    /// The capacity of `found`, which leaves room for at least k new candidates between two selections.
+    /// The capacity of `found`. It leaves room for at least k new candidates between two selections.
     fn room(k: usize) -> usize {
         2 * k.max(PASSED)
     }
@@ -135,7 +136,7 @@ impl Nearest {
         }
     }
 
-    /// Drops all but the k nearest rows; of equally near rows, the first are kept.
+    /// Drops all but the k nearest rows. Among equally near rows, the first are kept.
     fn forget(&mut self, k: usize) {
         if k < self.found.len() {
             let (_, last, _) = self.found.select_nth_unstable(k - 1);
@@ -150,7 +151,8 @@ impl Nearest {
     }
 }
 
-/// Compares the queries `asked` with `known`, the tile of the bank that starts at row `first`.
+/// Compares queries with a tile of the bank. `asked` is the queries, `known` the tile, and `first` the index of the tile's
+/// first row in the bank.
 fn compare(engine: Engine, asked: &[f32], (known, first): (&[f32], usize), k: usize, nearest: &mut [Nearest]) {
     let dim = asked.len() / nearest.len();
     let rows = known.len() / dim;
@@ -181,7 +183,7 @@ fn rank(mut nearest: Vec<Neighbour>, classes: &Classes, temperature: f64, top: u
     scored[..top].iter().map(|&(_, label)| label).collect()
 }
 
-/// Returns `T log(sum of exp(s_i / T))`, which ranks classes like the sum, and is finite for any T.
+/// Returns `T log(sum of exp(s_i / T))`. It ranks classes like the sum, and is finite for any T.
 fn score(votes: &[Neighbour], temperature: f64) -> f64 {
     let cosines = || votes.iter().map(|of| f64::from(of.cosine()));
     let largest = cosines().fold(f64::NEG_INFINITY, f64::max);

@@ -4,9 +4,12 @@
 //! v = mu v + dloss;  (W, b) -= lr v      lr decays along a cosine to 0
 //! ```
 //!
-//! MoCo's recipe (`main_lincls.py`) is a learning rate of 30 for a batch of 256, momentum 0.9, no weight decay, 100 epochs, and
-//! initial W from a normal distribution with standard deviation 0.01; its learning rate drops by a factor of 10 after epochs 60
-//! and 80. SimCLR's (appendix B.6) is Nesterov momentum, a learning rate of 0.1, and 90 epochs. Features here are computed
+//! MoCo's recipe (`main_lincls.py`):
+//! - a learning rate of 30 for a batch of 256, which drops by a factor of 10 after epochs 60 and 80,
+//! - momentum 0.9, no weight decay, and 100 epochs,
+//! - initial W from a normal distribution with standard deviation 0.01.
+//!
+//! SimCLR's recipe (appendix B.6) is Nesterov momentum, a learning rate of 0.1, and 90 epochs. Here, features are computed
 //! once, without augmentation.
 use super::steps::{BLOCK, LabelledRows, Learner, RowBlock};
 use super::{Classes, Features, Softmax};
@@ -16,18 +19,18 @@ use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
-/// Approximate number of rows whose order is drawn at once. If an epoch has fewer, several epochs are trained together, so that
-/// threads are started only once for all of them.
+/// Approximate number of rows whose order is drawn at once. If an epoch has fewer rows, several epochs are trained together, so
+/// that threads are started only once for all of these epochs.
 const ORDERED: usize = 1 << 18;
 
 /// The settings of the probe.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LinearSettings {
-    /// The initial learning rate for a batch of 256; for other batch sizes, it is scaled in proportion.
+    /// The initial learning rate for a batch of 256. For other batch sizes, it is scaled in proportion.
     pub lr: f64,
     /// Number of passes over the features.
     pub epochs: usize,
-    /// Number of rows in a step; all rows if there are fewer.
+    /// Number of rows in a step. If there are fewer rows, a step uses all of them.
     pub batch_size: usize,
     /// The momentum of SGD.
     pub momentum: f64,
@@ -103,7 +106,7 @@ mod tests {
         (numbers, (0..n).map(|row| (row % classes) as i64).collect())
     }
 
-    /// A reference implementation of the rule, row by row in float64.
+    /// A reference implementation of the training, row by row in float64.
     fn reference(settings: LinearSettings, numbers: &[f32], dim: usize, targets: &[i64], classes: usize) -> Vec<f64> {
         let LinearSettings { lr, epochs, batch_size, momentum, nesterov, seed } = settings;
         let (n, bias) = (targets.len(), classes * dim);

@@ -10,7 +10,7 @@ pub use softmax::Softmax;
 
 use crate::error::{Error, Result};
 
-/// Frozen features, and the class label of each row, an integer >= 0.
+/// Frozen features, and the class label of each row. A label is an integer >= 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Features<'a> {
     numbers: &'a [f32],
@@ -27,7 +27,7 @@ struct Classes {
 }
 
 impl<'a> Features<'a> {
-    /// Wraps features `[n][dim]` and the labels of n rows, `targets`; `name` is the name of the features in errors.
+    /// Wraps features `[n][dim]` and the labels of n rows, `targets`. Errors refer to the features by `name`.
     ///
     /// # Errors
     /// The lengths do not match, there are no rows or no dimensions, a value is not finite, or a label is negative.

@@ -11,7 +11,7 @@ use crate::nn::Engine;
 /// Maximum number of rows whose scores are in memory at once.
 const BLOCK: usize = 8192;
 
-/// A probe: the weights `W`, `[classes][dim]`, followed by the biases `b`, and the label of each class.
+/// A probe: weights, biases, and the label of each class. The weights `W` are `[classes][dim]`, followed by the biases `b`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
     pub(super) numbers: Vec<f32>,
@@ -49,12 +49,12 @@ impl Softmax {
         self.numbers.split_at(self.classes() * self.dim)
     }
 
-    /// The weights W and the biases b.
+    /// The weights W and the biases b, mutable.
     pub(super) fn split_mut(&mut self) -> (&mut [f32], &mut [f32]) {
         self.numbers.split_at_mut(self.labels.len() * self.dim)
     }
 
-    /// Ranks the classes for each row of `features` by their scores; returns at most `top` labels per row, best first.
+    /// Ranks the classes for each row of `features` by their scores. Returns at most `top` labels per row, best first.
     ///
     /// # Errors
     /// The dimension of the features differs from that of the training features.

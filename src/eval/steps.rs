@@ -1,5 +1,5 @@
-//! Steps of softmax regression, divided among threads by features: each part of the features has its own weights, gradient and
-//! optimizer state, one thread works on a part at a time, and parts exchange only scores.
+//! Steps of softmax regression, divided among threads by features (columns). Each part of the features has its own weights,
+//! gradient and optimizer state. One thread works on a part at a time. Parts exchange only scores.
 //!
 //! ```text
 //! scores  = W f + b, summed over the parts             one part at a time
@@ -7,8 +7,8 @@
 //! dW      = dscores^T f;  db = the sum of dscores      one part at a time; then the optimizer's update
 //! ```
 //!
-//! The number of parts, and thus the order of all sums, depends on the sizes alone, so that results are bit-identical for any
-//! number of threads.
+//! The number of parts depends on the sizes alone, and so does the order of all sums. Results are therefore bit-identical for
+//! any number of threads.
 use super::Softmax;
 use crate::error::Result;
 use crate::kernels::isa::{Isa, prefetch};
@@ -25,7 +25,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 pub(super) const BLOCK: usize = 512;
 /// The maximum number of parts of the features.
 const PARTS: usize = 8;
-/// Minimum number of multiplications for one part of the features and one block of rows, so that they take much longer than the
+/// Minimum number of multiplications for one part of the features and one block of rows. This work takes much longer than the
 /// synchronization of a round.
 const SHARE: usize = 1 << 19;
 /// Number of features in a strip: the width that the kernels read without packing.
@@ -39,9 +39,9 @@ const LINE: usize = 16;
 pub(super) struct RowBlock<'a> {
     /// The indices of the rows in the features.
     pub(super) rows: &'a [usize],
-    /// The weight of a row in its step: one over the number of rows of the step.
+    /// The weight of a row: one over the number of rows of the step.
     pub(super) by: f32,
-    /// The learning rate of the step, if this is its last block.
+    /// The learning rate of the step, if this is the last block of the step; otherwise `None`.
     pub(super) lr: Option<f64>,
 }
 
@@ -59,17 +59,18 @@ pub(super) struct Learner {
     threads: usize,
     classes: usize,
     parts: Vec<Mutex<FeaturePart>>,
-    /// For each part, its contribution to the scores of a block, `[rows][classes]`.
+    /// For each part of the features, the contribution to the scores of a block, `[rows][classes]`.
     scores: Vec<RwLock<Vec<f32>>>,
-    /// The gradient of the loss with respect to the scores, split by rows into as many pieces as there are parts.
+    /// The gradient of the loss with respect to the scores of a block. The rows of the gradient are split into as many pieces
+    /// as there are parts.
     gradients: Vec<RwLock<Vec<f32>>>,
 }
 
 impl Learner {
-    /// Creates a learner that starts from a probe, for steps of up to `rows` rows.
+    /// Creates a learner that starts from a probe. A step has at most `rows` rows.
     ///
     /// # Errors
-    /// The settings of the rule are invalid, or there is not enough memory.
+    /// The settings of `rule` are invalid, or there is not enough memory.
     pub(super) fn new<R: Rule + Copy + 'static>(engine: Engine, probe: &Softmax, rule: R, rows: usize) -> Result<Self> {
         let (classes, dim) = (probe.classes(), probe.dim());
         let count = (rows.min(BLOCK) * classes * dim / SHARE).clamp(1, PARTS);
@@ -82,7 +83,7 @@ impl Learner {
     }
 
     /// Trains on these blocks, one after the other. Even rounds accumulate the gradient of a block and compute the scores of
-    /// the next block, part by part; odd rounds turn scores into the gradient with respect to them.
+    /// the next block, part by part. Odd rounds turn scores into the gradient with respect to the scores.
     pub(super) fn learn(&self, known: LabelledRows, blocks: &[RowBlock]) {
         rounds(self.threads, 2 * blocks.len() + 1, self.parts.len(), |round, at| {
             let block = round / 2;
@@ -126,17 +127,17 @@ impl Learner {
     }
 }
 
-/// A part of the features (columns), with its weights and their training state.
+/// A part of the features (columns), with its weights, gradient and optimizer state.
 struct FeaturePart {
     columns: Range<usize>,
     classes: usize,
-    /// The weights W, strip by strip, `[classes][features]` each; in the first part, followed by the biases b.
+    /// The weights W, strip by strip, `[classes][features]` each. In the first part, they are followed by the biases b.
     numbers: Vec<f32>,
     optimizer: Optimizer,
     /// The features of a block, strip by strip, `[rows][features]` each.
     rows: Vec<f32>,
-    /// The contribution of a strip to the scores of a block or, in the backward pass, the gradient with respect to these
-    /// scores.
+    /// The contribution of a strip to the scores of a block. In the backward pass, it is the gradient with respect to the
+    /// scores of the block.
     scores: Vec<f32>,
     /// The gradient with respect to the weights for a block.
     of_block: Vec<f32>,
@@ -159,7 +160,7 @@ impl FeaturePart {
         Ok(Self { columns, classes, numbers, optimizer, rows: vec![], scores: vec![], of_block, gradient })
     }
 
-    /// Gathers the features of a block, and writes the contribution of this part to the scores to `scores`.
+    /// Gathers the features of a block. Writes the contribution of this part of the features to `scores`.
     fn score(&mut self, isa: Isa, known: LabelledRows, block: &RowBlock, scores: &mut Vec<f32>) {
         self.gather(known, block.rows);
         let (n, classes) = (block.rows.len(), self.classes);
@@ -191,7 +192,7 @@ impl FeaturePart {
         }
     }
 
-    /// Accumulates the gradient for the block that was scored last, and updates the weights if it is the last block of its
+    /// Accumulates the gradient for the block that was scored last. Updates the weights if the block is the last block of its
     /// step.
     fn learn(&mut self, isa: Isa, dscores: &[RwLock<Vec<f32>>], block: &RowBlock) {
         let (n, classes) = (block.rows.len(), self.classes);
@@ -236,8 +237,8 @@ fn add(to: &mut [f32], from: &[f32]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
-/// Turns the scores of a row, whose class has the index `place`, into the gradient of the loss with respect to them, times
-/// `by`.
+/// Turns the scores of a row into the gradient of the loss with respect to the scores, times `by`. The row's class has the
+/// index `place`.
 fn into_gradient(scores: &mut [f32], place: usize, by: f32) {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter_mut().for_each(|score| *score = (*score - largest).exp());

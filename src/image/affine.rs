@@ -1,5 +1,7 @@
-//! Random affine transform about the centre: rotation, translation, scale and shear, with the size of the image unchanged and
-//! uncovered pixels black, like torchvision's `RandomAffine` on a PIL image with nearest interpolation.
+//! Random affine transform about the centre: rotation, translation, scale and shear.
+//!
+//! The size of the image is unchanged, and uncovered pixels are black, like torchvision's `RandomAffine` on a PIL image with
+//! nearest interpolation.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -16,7 +18,7 @@ use std::sync::Arc;
 struct Affine {
     /// Range of the rotation in degrees, clockwise.
     degrees: (f32, f32),
-    /// The largest translation in x and in y, as fractions of the width and of the height.
+    /// The largest translations along x and y, as fractions of the width and of the height.
     translate: (f32, f32),
     scale: (f32, f32),
     /// Ranges of the shear in degrees: along x (low, high), then along y (low, high).
@@ -78,8 +80,9 @@ impl Operation for Affine {
     }
 }
 
-/// Returns the inverse of the transform that shears, scales and rotates about the centre and then translates, as torchvision's
-/// `_get_inverse_affine_matrix` does.
+/// Returns the inverse of an affine transform, as torchvision's `_get_inverse_affine_matrix` does.
+///
+/// The transform first shears, scales and rotates about the centre, and then translates.
 fn axes(values: &Values, (height, width): Size) -> Result<Axes> {
     let [angle, shift_x, shift_y, scale, shear_x, shear_y] = values.get(NAMES)?;
     if !values.0.iter().all(|(_, x)| x.is_finite()) || scale <= 0.0 {

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// An adjustment of a colour jitter, with its strength. A jitter has four: brightness, contrast, saturation and hue.
+/// An adjustment with its strength. A colour jitter has four: brightness, contrast, saturation and hue.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Factor {
     /// Scales brightness: 0 is black, 1 the image itself.
@@ -39,8 +39,8 @@ pub enum JitterForm {
     /// torchvision's, on a PIL image.
     #[default]
     Torchvision,
-    /// BYOL's, from `byol/utils/augmentations.py` in deepmind-research: brightness is added, contrast is per channel,
-    /// saturation is that of HSV.
+    /// BYOL's, from `byol/utils/augmentations.py` in deepmind-research. Brightness is added, contrast is scaled per channel,
+    /// and saturation is that of HSV.
     Byol,
 }
 
@@ -58,8 +58,9 @@ pub struct ColorJitter {
 }
 
 impl ColorJitter {
-    /// Creates the operation from strengths x as in torchvision: factors are drawn from `max(0, 1 - x)` to `1 + x`, hue shifts
-    /// from -x to x.
+    /// Creates the operation from strengths as in torchvision.
+    ///
+    /// With strength x, the hue shift is drawn from -x to x, and any other factor from `max(0, 1 - x)` to `1 + x`.
     ///
     /// # Errors
     /// A strength is negative or not finite, or `hue` is above 0.5.
@@ -104,7 +105,7 @@ impl ColorJitter {
     }
 }
 
-/// Converts drawn values to factors, in order, without those that leave the image unchanged.
+/// Converts drawn values to factors, in order. Factors that leave the image unchanged are left out.
 fn factors_of(values: &Values) -> Result<Vec<Factor>> {
     values
         .0
@@ -201,8 +202,8 @@ impl Factor {
         }
     }
 
-    /// Returns `true` if the factor is skipped because it leaves an image unchanged, as in torchvision for a strength of 0. (If
-    /// it were applied, a hue shift of 0 could still change values by rounding.)
+    /// Returns `true` if the factor leaves an image unchanged. It is then skipped, as in torchvision for a strength of 0. (If a
+    /// hue shift of 0 were applied, it could still change values by rounding.)
     pub fn is_none(self) -> bool {
         match self {
             Self::Brightness(x) | Self::Contrast(x) | Self::Saturation(x) => x == 1.0,

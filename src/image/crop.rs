@@ -1,7 +1,7 @@
 //! A random crop and its resizing: torchvision's `RandomResizedCrop` with antialiasing.
 //!
-//! Only pixels of the crop are read. Images are resized as in Pillow: a filter whose support widens in proportion to the
-//! reduction is applied in two passes, with rounding in between.
+//! Only pixels of the crop are read. Resizing is that of Pillow: a filter is applied in two passes, with rounding in between.
+//! The support of the filter widens in proportion to the reduction.
 use super::RgbView;
 use super::operation::Values;
 use crate::error::{Error, Result, checked_range};
@@ -35,7 +35,7 @@ impl From<Crop> for Values {
 impl TryFrom<&Values> for Crop {
     type Error = Error;
 
-    /// Converts drawn values to a crop, after a check that they are non-negative integers.
+    /// Converts drawn values to a crop. The values must be non-negative integers.
     fn try_from(values: &Values) -> Result<Self> {
         let numbers = values.get(["top", "left", "height", "width"])?;
         if !numbers.iter().all(|&x| x >= 0.0 && x.fract() == 0.0) {
@@ -74,8 +74,10 @@ pub struct RandomResizedCrop {
 }
 
 impl RandomResizedCrop {
-    /// Creates the operation: the area of a crop, as a fraction of the image's, is drawn from the range `scale`, and its aspect
-    /// ratio (width over height) from the range `ratio`.
+    /// Creates the operation from two ranges.
+    ///
+    /// `scale` is the range of the crop's area, as a fraction of the image's area. `ratio` is the range of the crop's aspect
+    /// ratio, width over height.
     ///
     /// # Errors
     /// A range is reversed, `scale` is outside [0, 1], or `ratio` is not positive.
@@ -90,8 +92,9 @@ impl RandomResizedCrop {
         })
     }
 
-    /// Draws a crop: its area and its position uniformly, its aspect ratio uniformly in the logarithm. If ten draws in a row do
-    /// not fit into the image, the crop is the largest central one with an aspect ratio in the range.
+    /// Draws a crop: area and position uniformly, the aspect ratio uniformly in its logarithm.
+    ///
+    /// If ten draws in a row do not fit into the image, the crop is the largest central one with an aspect ratio in the range.
     ///
     /// # Panics
     /// If the image has no pixels.

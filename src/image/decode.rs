@@ -18,11 +18,11 @@ use std::path::Path;
 
 type Read<T> = std::result::Result<T, Refused>;
 
-/// The largest number of pixels, the same as in Pillow: images with more of them are treated as decompression bombs.
+/// The largest number of pixels, as in Pillow. Images with more pixels are treated as decompression bombs.
 const MOST_PIXELS: u64 = 178_956_970;
 /// The longest accepted side in pixels.
 const LONGEST_SIDE: u32 = 65_535;
-/// The largest file in bytes: the size of `MOST_PIXELS` pixels with four channels of 16 bits.
+/// The largest file in bytes. `MOST_PIXELS` pixels with four channels of 16 bits fit into it.
 const LARGEST_FILE: u64 = 8 * MOST_PIXELS + (1 << 20);
 /// Memory limit of a decoder in bytes.
 const MOST_BYTES: u64 = 1 << 30;
@@ -32,16 +32,20 @@ const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
 /// Options of decoding.
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
-    /// The shortest acceptable side in pixels: a JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which no side
-    /// is shorter than this, or at full size if there is no such reduction. Fewer pixels of each 8x8 block are then computed,
-    /// from its lower frequencies. Size and pixels are those of PIL's `Image.draft`.
+    /// The shortest acceptable side of a JPEG in pixels.
+    ///
+    /// The image is reduced by 8, 4 or 2: by the largest of these factors with `factor * least` <= the shorter side. If no
+    /// factor qualifies, the image is decoded at full size. To reduce an image, only the lower frequencies of each 8x8 block
+    /// are transformed, to fewer pixels. Size and pixels are those of PIL's `Image.draft`.
     pub least: Option<u16>,
-    /// True rotates the image upright according to EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`. TIFF is
-    /// always rotated, because Pillow, and so torchvision's `ImageFolder`, rotates it while reading.
+    /// True rotates the image upright according to EXIF or XMP, with the rules of Pillow's `ImageOps.exif_transpose`.
+    ///
+    /// TIFF is always rotated, because Pillow rotates it while reading, and torchvision's `ImageFolder` reads with Pillow.
     pub exif: bool,
-    /// Maps (height, width) of the upright decoded image to the region that is needed. The result has the size of the whole
-    /// image, but pixels outside the region are unspecified. Which files are refused or reported as damaged does not depend on
-    /// it.
+    /// Maps (height, width) of the upright decoded image to the region that is needed.
+    ///
+    /// The decoded image has its full size, but pixels outside the region are unspecified. The region has no effect on which
+    /// files are refused or reported as damaged.
     pub region: Option<&'a (dyn Fn(usize, usize) -> Crop + Sync)>,
 }
 
@@ -57,7 +61,7 @@ impl Default for DecodeOptions<'_> {
 pub struct Decoded {
     /// The pixels, rotated upright if requested.
     pub pixels: RgbImage,
-    /// The first warning of the decoder: the file is damaged, and the pixels are what could be recovered.
+    /// The first warning of the decoder. It means that the file is damaged and `pixels` holds what could be recovered.
     pub damage: Option<String>,
 }
 
@@ -143,13 +147,16 @@ impl Container {
     }
 }
 
-/// Decodes the bytes of a file. Gray becomes three equal channels, and transparency is dropped without blending. 16-bit gray is
-/// rounded to 8 bits, and so are the 16-bit channels of PNM, while those of PNG and TIFF lose their lower byte, as in Pillow.
-/// Only the first frame of an animation is decoded.
+/// Decodes the bytes of a file to RGB with 8 bits per channel.
+///
+/// - Gray becomes three equal channels, and transparency is dropped without blending.
+/// - 16-bit gray is rounded to 8 bits.
+/// - 16-bit colours are rounded in PNM; in PNG and TIFF, they lose their lower byte, as in Pillow.
+/// - Only the first frame of an animation is decoded.
 ///
 /// # Errors
-/// The bytes are not an image, or have an unsupported format; the image is broken or too large, or claims more pixels than its
-/// bytes can encode; or there is not enough memory. The error names the file `name`.
+/// The bytes are not an image or have an unsupported format; the image is broken or too large; its bytes cannot encode as many
+/// pixels as it claims; or there is not enough memory. The error names the file `name`.
 pub fn decode(bytes: &[u8], name: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     upright(bytes, options).or_else(|refused| refused.named(name))
 }
@@ -175,7 +182,7 @@ fn upright(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     Ok(Decoded { pixels, ..stored })
 }
 
-/// Returns the ICC profile of a file; [`decode`] ignores it.
+/// Returns the ICC profile of a file. [`decode`] ignores ICC profiles.
 pub fn color_profile(bytes: &[u8]) -> Option<Vec<u8>> {
     Container::of(bytes).ok()?.metadata(bytes).profile.map(|profile| profile.into_owned())
 }
@@ -192,7 +199,7 @@ fn checked_size(height: u32, width: u32) -> Read<(usize, usize)> {
     Ok((height as usize, width as usize))
 }
 
-/// Checks that `packed` compressed bytes can expand to the claimed size, if each expands to at most `most` bytes.
+/// Checks that `packed` compressed bytes can expand to `claimed` bytes, if each expands to at most `most` bytes.
 fn fits(packed: usize, most: u64, claimed: u64) -> Read<()> {
     match (packed as u64).saturating_mul(most) >= claimed {
         true => Ok(()),
@@ -217,7 +224,7 @@ fn three_colors(samples: Vec<u8>, channels: usize) -> Read<Vec<u8>> {
     Ok(out)
 }
 
-/// Decodes BMP and PNM. A row of BMP may end before its last pixel, but a file with no pixels at all is refused.
+/// Decodes BMP and PNM. A BMP row may end before its last pixel, but a file without any pixels is refused.
 fn simple(bytes: &[u8], format: ImageFormat) -> Read<Decoded> {
     const MOST_UNPACKED: u64 = 1 << 16;
     let refused = |e: ImageError| match e {
@@ -255,7 +262,7 @@ pub fn read(path: &Path, options: &DecodeOptions<'_>) -> Result<Decoded> {
     decode(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path, options)
 }
 
-/// Decodes a JPEG without rotating it; `region` in the options still refers to the upright image.
+/// Decodes a JPEG without rotating it. The region in the options still refers to the upright image.
 fn stored_jpeg(bytes: &[u8], options: &DecodeOptions<'_>) -> Read<Decoded> {
     let orientation = if options.exif { jpeg_segments::metadata(bytes).orientation() } else { Orientation::default() };
     let part = options.region.map(|region| {

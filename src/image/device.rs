@@ -1,4 +1,4 @@
-//! The steps to which operations are lowered on a GPU; adjacent steps are fused into one kernel launch if possible.
+//! The steps to which operations are lowered on a GPU. Adjacent steps are fused into one kernel launch if possible.
 use crate::kernels::image::color::cuda::DeviceFactor;
 use crate::kernels::image::rotation::cuda::Axes;
 
@@ -11,9 +11,10 @@ pub enum DeviceStep {
     Gray,
     /// Applies an affine transform with nearest interpolation.
     Turn(Axes),
-    /// Blurs with this many taps; the vector holds the centre tap and, on one side of it, those large enough to affect a byte.
+    /// Blurs with this many taps. The vector holds the centre tap, and the taps on one side of it up to the last that can
+    /// affect a byte.
     Taps(usize, Vec<f32>),
-    /// Blurs as Pillow's `GaussianBlur` with this sigma does, with box blurs.
+    /// Blurs with box blurs, as Pillow's `GaussianBlur` does for this sigma.
     Boxes(f32),
     /// Inverts all bytes >= this threshold.
     Solarize(u8),

@@ -1,5 +1,5 @@
-//! Random erasing: fills a rectangle of the finished view with one colour, as torchvision's `RandomErasing` does (Zhong et al.
-//! 2017, arXiv 1708.04896).
+//! Random erasing (Zhong et al. 2017, arXiv 1708.04896): fills a rectangle of the finished view with one colour, as
+//! torchvision's `RandomErasing` does.
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Stage, Values, parsed};
 use super::output::NumbersMut;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Erasing {
-    /// Range of the rectangle's area, as a fraction of the view's.
+    /// Range of the rectangle's area, as a fraction of the view's area.
     scale: (f32, f32),
-    /// Range of the rectangle's aspect ratio, height over width; draws are uniform in its logarithm.
+    /// Range of the rectangle's aspect ratio, height over width. The logarithm of the ratio is drawn uniformly.
     ratio: (f32, f32),
     /// The fill value of each channel.
     value: [f32; 3],
@@ -36,8 +36,8 @@ impl Operation for Erasing {
         Stage::Numbers
     }
 
-    /// Draws a rectangle. If it is as high or as wide as the view or larger, it is drawn again; after ten attempts, nothing is
-    /// filled.
+    /// Draws a rectangle. A rectangle that is not smaller than the view in both directions is drawn again. After ten attempts,
+    /// nothing is filled.
     fn sample(&self, generator: &mut Generator, (rows, columns): Size) -> Values {
         let (low, high) = (f64::from(self.ratio.0).ln(), f64::from(self.ratio.1).ln());
         let mut found = [0; 4];

@@ -28,11 +28,12 @@ pub enum BlurKernel {
 }
 
 impl GaussianBlur {
-    /// Creates the operation; sigma is drawn uniformly from a range. SimCLR and BYOL use 23 taps at 224x224, and sigma from 0.1
-    /// to 2.
+    /// Creates the operation. Sigma is drawn uniformly from the range `sigma`.
+    ///
+    /// SimCLR and BYOL use 23 taps at 224x224, and a sigma from 0.1 to 2.
     ///
     /// # Errors
-    /// The range of sigma is reversed, not positive or above 1e4; or the number of taps is even.
+    /// The range of sigma is reversed or outside (0, 1e4], or the number of taps is even.
     pub fn new(sigma: (f32, f32), kernel: BlurKernel) -> Result<Self> {
         if let BlurKernel::Taps(taps) = kernel {
             checked_kernel_size(taps)?;
@@ -90,13 +91,13 @@ impl Operation for GaussianBlur {
     }
 }
 
-/// The largest sigma; far smaller ones already turn an image into a single colour.
+/// The largest accepted sigma. Far smaller values already turn an image into a single colour.
 const MOST: f32 = 1e4;
 
 /// Blurs with `kernel_size` taps of a Gaussian, with reflected edges.
 ///
 /// # Errors
-/// The number of taps is even, or more than twice a side of the image; or sigma is not positive or above 1e4.
+/// The number of taps is even, or more than twice the shorter side of the image; or sigma is outside (0, 1e4].
 pub fn gaussian_blur(
     isa: Isa,
     planes: &mut Planes,
@@ -111,7 +112,7 @@ pub fn gaussian_blur(
     Ok(())
 }
 
-/// Returns the centre tap, and those on one side of it that are large enough to affect a byte.
+/// Returns the centre tap, and the taps on one side of it up to the last that can affect a byte.
 pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
     let tap = |k: usize| (-0.5 * (k as f32 / sigma).powi(2)).exp();
     let mut half: Vec<f32> = (0..=kernel_size / 2).map(tap).collect();
@@ -124,7 +125,7 @@ pub(crate) fn half_of_taps(kernel_size: usize, sigma: f32) -> Vec<f32> {
 /// Blurs as Pillow's `ImageFilter.GaussianBlur(sigma)` does: with box blurs and repeated edges.
 ///
 /// # Errors
-/// Sigma is not positive, or above 1e4.
+/// Sigma is outside (0, 1e4].
 pub fn box_blur(isa: Isa, planes: &mut Planes, sigma: f32, scratch: &mut BlurScratch) -> Result<()> {
     checked_sigma(sigma)?;
     gaussian_blur::box_blur(isa, sigma, planes, scratch);
@@ -138,7 +139,7 @@ fn checked_sigma(sigma: f32) -> Result<()> {
     }
 }
 
-/// Checks that the image is large enough to be padded by reflection for this many taps.
+/// Checks that the image is large enough to be padded by reflection for a blur with this many taps.
 fn check_taps(taps: usize, (height, width): Size) -> Result<()> {
     let side = height.min(width);
     match taps / 2 < side {

@@ -1,5 +1,5 @@
-//! Images and their augmentations: one file per operation, each with a `sample` that draws its parameters and a pure function
-//! that applies them (`operation.rs` defines the trait).
+//! Images and their augmentations. Each operation has its own file, with a `sample` that draws its parameters and a pure
+//! function that applies the parameters. `operation.rs` defines the trait.
 //!
 //! Images are decoded and cropped as interleaved pixels ([`RgbImage`]) and augmented as planes ([`Planes`]). The arithmetic is
 //! Pillow's, as called by torchvision, unless an operation documents otherwise.

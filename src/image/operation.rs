@@ -1,8 +1,10 @@
-//! The trait of operations that augment a view, and the values that they draw.
+//! Operations that augment a view: their trait, and the values that an operation draws.
 //!
-//! An operation draws its parameters as values, and applying it with given values is a pure function; on a GPU, the operation
-//! is lowered to steps of the kernels. To add an operation, write a file here and its kernel, and add its lines to `mod.rs`,
-//! which holds [`OPERATIONS`](super::OPERATIONS).
+//! An operation draws its parameters as values. Applying the operation with given values is a pure function. On a GPU, the
+//! operation is lowered to steps of the kernels.
+//!
+//! To add an operation, write a file here, and its kernel. Then add the operation to `mod.rs`, which holds
+//! [`OPERATIONS`](super::OPERATIONS).
 use super::{Planes, device::DeviceStep, output::NumbersMut};
 use crate::error::{Error, Result, checked_probability};
 use crate::kernels::image::gaussian_blur::BlurScratch;
@@ -57,7 +59,7 @@ pub trait Operation: Debug + Send + Sync {
         Ok(())
     }
 
-    /// Returns the steps of GPU kernels that compute the same result, in order.
+    /// Returns the steps of GPU kernels, in order, that give the same result as `apply`.
     ///
     /// # Errors
     /// The operation has no GPU kernels, or the values are invalid.
@@ -85,10 +87,10 @@ impl Values {
         Self(values.into_iter().map(|(name, x)| (name.into(), x)).collect())
     }
 
-    /// Returns the values with these names, which must be the only ones.
+    /// Returns the values with these names. Other names are an error.
     ///
     /// # Errors
-    /// A name is missing, or there is another one.
+    /// A name is missing, or there is a name that is not in `names`.
     pub fn get<const N: usize>(&self, names: [&str; N]) -> Result<[f64; N]> {
         let found = names.map(|wanted| self.0.iter().find(|(name, _)| name == wanted).map(|&(_, x)| x));
         match self.0.len() == N && found.iter().all(Option::is_some) {
@@ -114,8 +116,9 @@ impl Probability {
         Self::schedule(vec![(0.0, p)])
     }
 
-    /// Creates a schedule from (epoch, probability) pairs: the probability is interpolated linearly between them, and constant
-    /// before the first and after the last pair.
+    /// Creates a schedule from (epoch, probability) pairs.
+    ///
+    /// Between pairs, the probability is interpolated linearly. Before the first pair and after the last pair, it is constant.
     ///
     /// # Errors
     /// A probability is outside [0, 1], epochs do not increase, or there are no pairs.

@@ -1,5 +1,7 @@
-//! Conversion of a view to its output format: bytes unchanged, or floats `(x / 255 - mean) / std`, with a mean and a standard
-//! deviation for each channel, as in torchvision's `ToTensor` and `Normalize`; channels first or last.
+//! Conversion of a view to its output format, with channels first or last.
+//!
+//! Bytes are output unchanged. Floats are `(x / 255 - mean) / std`, with one mean and one standard deviation per channel, as in
+//! torchvision's `ToTensor` and `Normalize`.
 use super::{Crop, Planes};
 use crate::error::{Error, Result};
 use crate::kernels::isa::Isa;
@@ -22,7 +24,7 @@ pub enum Dtype {
 pub struct Normalize {
     /// The mean of each channel, which is subtracted.
     pub mean: [f32; 3],
-    /// The standard deviation of each channel, by which the difference is divided.
+    /// The standard deviation of each channel, which is the divisor.
     pub std: [f32; 3],
 }
 
@@ -45,7 +47,7 @@ pub struct NumbersMut<'a> {
 }
 
 impl NumbersMut<'_> {
-    /// Fills a rectangle with one colour, which is given in the view's output values; for bytes, it is rounded and clamped to
+    /// Fills a rectangle with one colour, given as output values of the view. For bytes, the colour is rounded and clamped to
     /// 0..=255.
     ///
     /// # Panics
@@ -74,7 +76,7 @@ impl NumbersMut<'_> {
     }
 }
 
-/// A lookup table of the output value of each byte, for each channel; bytes are output unchanged, without a table.
+/// A lookup table from each byte to its output value, for each channel. Output as bytes needs no table.
 #[derive(Clone, Debug)]
 enum Table {
     U8,
@@ -88,11 +90,11 @@ impl Normalize {
 }
 
 impl Output {
-    /// Creates a format with values of this type, `[3][height][width]` or, if `channels_last`, `[height][width][3]`.
+    /// Creates a format with values of type `dtype`. The layout is `[height][width][3]` if `channels_last`, else
+    /// `[3][height][width]`.
     ///
     /// # Errors
-    /// A standard deviation is not positive, a mean or standard deviation is not finite, or the type is bytes, which cannot be
-    /// normalized.
+    /// A standard deviation is not positive, a mean or standard deviation is not finite, or there is a normalization of bytes.
     pub fn new(dtype: Dtype, normalize: Normalize, channels_last: bool) -> Result<Self> {
         let Normalize { mean, std } = normalize;
         if !std.iter().all(|&std| std > 0.0 && std.is_finite()) {

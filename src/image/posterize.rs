@@ -1,4 +1,4 @@
-//! Clears the lowest bits of each byte: torchvision's `RandomPosterize`, Pillow's `ImageOps.posterize`.
+//! Clears the lowest bits of each byte, like torchvision's `RandomPosterize` and Pillow's `ImageOps.posterize`.
 use super::Planes;
 use super::device::DeviceStep;
 use super::operation::{Operation, Room, Size, Values, parsed};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Posterize {
-    /// The number of bits to keep, the highest ones.
+    /// The number of bits to keep. The highest bits are kept.
     bits: u8,
 }
 

@@ -3,8 +3,9 @@ use crate::error::{Error, Result};
 use crate::memory::{room, zeros};
 use std::path::Path;
 
-/// The message for an image that violates the rules of its container. (An image of which a part can be decoded is only damaged:
-/// it is decoded with a warning.)
+/// The message for an image that violates the rules of its container.
+///
+/// An image that can be decoded in part is only damaged. It is decoded with a warning.
 pub(super) const BROKEN: &str = "it cannot be decoded; get a new copy of the file, or leave it out";
 
 /// The reason for a failed decode.
@@ -22,7 +23,8 @@ impl Refused {
         zeros("", size).map_err(|_| Self::Memory(size))
     }
 
-    /// Checks that this many bytes can be allocated, before a decoder allocates them itself and would abort the process.
+    /// Checks that this many bytes can be allocated. Without the check, a decoder that fails to allocate them would abort the
+    /// process.
     pub(super) fn check_memory(size: usize) -> std::result::Result<(), Self> {
         room::<u8>("", size).map(drop).map_err(|_| Self::Memory(size))
     }

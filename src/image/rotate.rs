@@ -1,4 +1,4 @@
-//! Random rotation about the centre with black corners: torchvision's `RandomRotation` on a PIL image with nearest
+//! Random rotation about the centre with black corners, like torchvision's `RandomRotation` on a PIL image with nearest
 //! interpolation.
 use super::Planes;
 use super::device::DeviceStep;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// Range of the angle in degrees, counter-clockwise; draws are uniform.
+    /// Range of the angle in degrees, counter-clockwise. The angle is drawn uniformly.
     degrees: (f32, f32),
 }
 
@@ -59,8 +59,8 @@ fn checked_degrees(degrees: f64) -> Result<()> {
     }
 }
 
-/// Returns two affine maps, from the pixels of a rotated image to the columns and to the rows of the source, in the form that
-/// [`Planes::turn`] takes.
+/// Returns two affine maps, in the form that [`Planes::turn`] takes. They map a pixel of the rotated image to its source column
+/// and to its source row.
 pub(crate) fn rotation_axes(degrees: f64, height: usize, width: usize) -> ([f64; 3], [f64; 3]) {
     let angle = -degrees.rem_euclid(360.0).to_radians();
     // Rounded as in Pillow's `Image.rotate`, so that right angles are exact.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Solarize {
-    /// The threshold, below which bytes are unchanged; 128 in BYOL.
+    /// The threshold. Bytes below it are unchanged. BYOL uses 128.
     pub threshold: u8,
 }
 

@@ -28,7 +28,8 @@ pub struct ByolSettings {
     pub last_bias: bool,
     /// Number of parts into which the batch is split, each with its own batch-norm statistics; usually 1.
     pub splits: usize,
-    /// Factor by which the loss is multiplied: 1 in the paper; 0.25 gives the mean of two negative cosines, up to a constant.
+    /// Factor by which the loss is multiplied; 1 in the paper. With 0.25, the loss is the mean of two negative cosines, up to a
+    /// constant.
     pub loss_scale: f64,
     /// The initial value of the EMA coefficient tau.
     pub encoder_momentum: f64,
@@ -57,8 +58,8 @@ impl MethodSettings for ByolSettings {
         self.encoder_momentum_schedule.check(self.encoder_momentum)
     }
 
-    /// Counts the weights of projector and predictor that do not depend on the backbone, their gradients, and their optimizer
-    /// state.
+    /// Counts the weights of projector and predictor, except layers whose size depends on the backbone. Gradients and optimizer
+    /// state are counted too.
     fn held(&self) -> Result<usize> {
         memory::count("dim and hidden_dim", &[3, 3, self.hidden_dim, self.dim])
     }
@@ -67,7 +68,7 @@ impl MethodSettings for ByolSettings {
         self.hidden_dim.saturating_mul(self.dim)
     }
 
-    /// Builds the method; the target is initially a copy of the online network, whereas the paper's code initializes it
+    /// Builds the method. The target is initially a copy of the online network; in the paper's code, the two are initialized
     /// separately.
     fn make(&self, mut materials: Materials) -> Result<Box<dyn Method>> {
         self.check()?;

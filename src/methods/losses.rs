@@ -13,8 +13,10 @@ pub fn normalized(z: &Tensor) -> Result<Tensor> {
 }
 
 /// InfoNCE of MoCo (He et al. 2020, equation 1): `-log(exp(q k+ / T) / sum over k of exp(q k / T))`, averaged over the rows q
-/// of `q`. Here, k+ is the row of `k` that belongs to q, and the sum runs over k+ and all keys in `queue`. All rows must be
-/// normalized. Returns the loss, and the fraction of queries that are at least as similar to k+ as to any key in the queue.
+/// of `q`. Here, k+ is the row of `k` with the same index as q. The sum runs over k+ and all keys in `queue`. All rows must be
+/// normalized.
+///
+/// Returns the loss and an accuracy: the fraction of queries that are at least as similar to k+ as to any key in the queue.
 ///
 /// # Errors
 /// A candle operation fails.
@@ -36,8 +38,10 @@ pub fn mean_cosine(p: &Tensor, z: &Tensor) -> Result<Tensor> {
     Ok((normalized(p)? * normalized(z)?)?.sum(1)?.mean(0)?)
 }
 
-/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows of `z`, where rows i and n + i are the two views
-/// of an image. Returns the loss, and the fraction of rows whose nearest other row is the other view of the same image.
+/// NT-Xent of SimCLR (Chen et al. 2020, equation 1), averaged over all 2n rows of `z`. Rows i and n + i are the two views of an
+/// image.
+///
+/// Returns the loss and an accuracy: the fraction of rows whose nearest other row is the other view of the same image.
 ///
 /// # Errors
 /// A candle operation fails.
@@ -56,7 +60,7 @@ pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     Ok((loss, right as f32 / all as f32))
 }
 
-/// Returns the spread of normalized rows: the standard deviation of each dimension, averaged over dimensions, times
+/// Returns the spread of normalized rows. This is the standard deviation of each dimension, averaged over dimensions, times
 /// `sqrt(dim)`. It is near 1 if the rows are spread over the sphere, and 0 if they have collapsed (Chen and He 2021, arXiv
 /// 2011.10566, section 4.1).
 ///

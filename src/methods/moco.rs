@@ -6,9 +6,9 @@
 //! loss = -log exp(q k / T) / (exp(q k / T) + sum over the queue of exp(q k' / T))
 //! the queue appends k, and drops its oldest keys
 //! ```
-//! MoCo shuffles the keys' images among devices, so that batch norms do not leak which key belongs to which query. Here, on one
-//! device, the batch is split into parts for batch norms, and the keys' images are shuffled among the parts (as in MoCo's Colab
-//! notebook).
+//! MoCo shuffles the images of the keys among devices, so that batch norms do not leak which key belongs to which query. Here,
+//! there is one device, and the batch is split into parts for batch norms. The images of the keys are shuffled among the parts,
+//! as in MoCo's Colab notebook.
 use super::{
     Forward, Learning, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_temperature,
     check_widths, head, info_nce, normalized,
@@ -35,10 +35,10 @@ pub struct MocoSettings {
     pub queue_size: usize,
     /// The temperature T; 0.2 in MoCo v2.
     pub temperature: f64,
-    /// Number of parts into which the batch is split, each with its own batch-norm statistics; 8, the number of devices in the
-    /// paper.
+    /// Number of parts into which the batch is split, each with its own batch-norm statistics. The paper uses 8 devices, which
+    /// correspond to 8 parts.
     pub splits: usize,
-    /// Whether the loss is symmetric, that is, the sum of two losses in which each view is the query once.
+    /// Whether the loss is symmetric: the sum of two losses, where each view is the query in one of them.
     pub symmetric: bool,
     /// Whether the projector has two layers with a ReLU between them (v2), or one layer (v1, and MoCo's CIFAR notebook).
     pub mlp: bool,
@@ -93,8 +93,8 @@ impl MethodSettings for MocoSettings {
     }
 }
 
-/// Returns the order in which the `n` images of a view (0: left, 1: right) are distributed over the parts of the batch to
-/// compute the keys of a step.
+/// Returns the permutation that distributes the images of a view over the parts of the batch when keys are computed. `view` is
+/// 0 for left and 1 for right views; `n` is the number of images.
 pub fn key_order(seed: u64, step: u64, view: u64, n: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.shuffle(&mut Key { seed, epoch: step, index: u64::MAX - 1, view }.generator());
@@ -120,8 +120,8 @@ impl Moco {
         Ok((features, queries))
     }
 
-    /// Computes the keys of the images of a view. The images are shuffled among the parts of the batch, and the keys put back
-    /// into the original order.
+    /// Computes the keys of the images of a view. The images are shuffled among the parts of the batch. The keys are returned
+    /// in the original order.
     fn keys(&self, x: &Tensor, view: u64) -> Result<Tensor> {
         let mode = Mode::Train { splits: self.settings.splits };
         let keys =
@@ -137,7 +137,7 @@ impl Moco {
         normalized(&keys(&shuffled)?.index_select(&Tensor::from_vec(back, n, &Device::Cpu)?, 0)?)
     }
 
-    /// Applies `make`, which runs the key network, to a batch, piece by piece if steps process their batches in pieces.
+    /// Applies `make` to a batch, in pieces if gradient accumulation is on. `make` runs the key network.
     fn by_pieces(&self, x: &Tensor, make: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         let pieces = self.key[0].pieces();
         if pieces == 1 {

@@ -36,7 +36,7 @@ pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
     parts::read("method", json, METHODS)
 }
 
-/// The inputs from which a method is built, in addition to its settings.
+/// What a method is built from, in addition to its settings.
 pub struct Materials<'a> {
     /// The engine that the networks compute with.
     pub engine: Engine,
@@ -56,8 +56,8 @@ pub trait MethodSettings: Send + Sync {
     /// A setting is invalid; the error names the first such setting.
     fn check(&self) -> Result<()>;
 
-    /// A lower bound on the number of values that a trainer keeps in memory: those of the heads and the queue that do not
-    /// depend on the backbone.
+    /// A lower bound on the number of values that a trainer keeps in memory. Only values of the heads and the queue are
+    /// counted, and only if their number does not depend on the backbone.
     ///
     /// # Errors
     /// The number overflows a `usize`.
@@ -145,13 +145,13 @@ impl Forward {
 /// A trained network, and the settings of its learning rate.
 #[derive(Clone, Copy)]
 pub struct Learning<'a> {
-    /// Its name in states and files.
+    /// The network's name in states and files.
     pub name: &'static str,
     /// The network.
     pub network: &'a Network,
-    /// The factor by which its learning rate is multiplied.
+    /// The factor by which the network's learning rate is multiplied.
     pub lr_scale: f64,
-    /// Whether its learning rate stays at the peak of the schedule instead of following it.
+    /// Whether the learning rate stays at the peak of the schedule instead of following the schedule.
     pub fixed_lr: bool,
 }
 
@@ -184,15 +184,17 @@ pub trait Method: Send + Sync {
         Ok(())
     }
 
-    /// Begins a step: a method may update its momentum encoder here, and compute, for all rows at once, targets that need no
-    /// gradient. `m` is the EMA coefficient of the momentum encoder, if there is one.
+    /// Begins a step. A method may update its momentum encoder here. It may also compute targets that need no gradient, for all
+    /// rows at once. `m` is the EMA coefficient of the momentum encoder, if there is one.
     ///
     /// # Errors
     /// A candle operation fails.
     fn begin(&mut self, _views: &ViewPairs, m: f64) -> Result<()>;
 
-    /// Computes the inputs of the loss, tensors with a row for each pair of views: the features of the left views, their
-    /// projections, then all others. `views` contains all pairs of the step, or some of them, starting with pair `first`.
+    /// Computes the inputs of the loss: tensors with a row for each pair of views. The first tensor is the features of the left
+    /// views, the second the projections of the left views; all other inputs follow.
+    ///
+    /// `views` contains all pairs of the step, or some of them, starting with pair `first`.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -204,7 +206,7 @@ pub trait Method: Send + Sync {
     /// A candle operation fails.
     fn loss(&self, rows: &[Tensor]) -> Result<Forward>;
 
-    /// Returns whether the loss is a mean over rows of terms that do not depend on other rows.
+    /// Returns whether the loss is a mean of one term per row, where no term depends on other rows.
     fn by_rows(&self) -> bool {
         true
     }
@@ -250,7 +252,7 @@ pub trait Method: Send + Sync {
     }
 }
 
-/// The maximum width of a layer of a head: a larger one is a mistake, and could need more memory than any machine has.
+/// The maximum width of a layer of a head. A larger width is a mistake, and could need more memory than any machine has.
 const MOST: usize = 1 << 16;
 
 /// The maximum number of layers of a projector; papers use 2 and 3.

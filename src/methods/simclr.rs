@@ -4,8 +4,8 @@
 //! z = g(f(x)) of both views in one batch, normalized
 //! loss = -log exp(z_i z_j / T) / sum over k != i of exp(z_i z_k / T), averaged over all i; j is the other view of i
 //! ```
-//! If `splits` is greater than 1, batch norms use the statistics of parts of the batch; each part contains both views of its
-//! images, as if it were on a separate device.
+//! If `splits` is greater than 1, the batch is split into parts, each with its own batch-norm statistics. Each part contains
+//! both views of its images, as if the part were on a separate device.
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_temperature, check_widths, head, nt_xent,
@@ -108,8 +108,8 @@ impl Method for SimClr {
     }
 }
 
-/// Returns an order of the `2 n` views in which those of each part are consecutive, its left views first, and the inverse of
-/// that order.
+/// Returns a permutation of the `2 n` views, and its inverse. The permutation makes the views of each part contiguous, left
+/// views first.
 fn by_parts(n: usize, parts: usize) -> Result<[Tensor; 2]> {
     let size = n / parts;
     let order =

@@ -4,8 +4,8 @@
 //! z = g(f(x)), p = h(z)                              for each view; z' is z without a gradient
 //! loss = -(cos(p_left, z'_right) + cos(p_right, z'_left)) / 2
 //! ```
-//! With `fix_predictor_lr`, the learning rate of the predictor h is constant at the peak of the schedule, which f and g follow
-//! (section 4.2).
+//! With `fix_predictor_lr`, the learning rate of the predictor h is constant, at the peak of the schedule (section 4.2). The
+//! learning rate of f and g follows the schedule.
 use super::{
     Forward, Learning, MOST_LAYERS, Materials, Method, MethodSettings, ViewPairs, backbone, check_count, check_splits,
     check_widths, head, mean_cosine, predicted,

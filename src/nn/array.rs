@@ -7,12 +7,12 @@ use crate::memory;
 /// Number of values that a thread adds at a time in [`Array::add`].
 const PART: usize = 1 << 16;
 
-/// The values of a batch, `[n][height][width][channels]`; for a batch of vectors, height and width are 1.
+/// The values of a batch, `[n][height][width][channels]`. For a batch of vectors, height and width are 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     /// Number of images, rows, columns and channels.
     pub shape: [usize; 4],
-    /// The values, in the order of `shape`.
+    /// The values, contiguous in memory; the last axis of `shape` varies fastest.
     pub numbers: Vec<f32>,
 }
 
@@ -21,7 +21,7 @@ pub struct Array {
 pub struct ArrayRef<'a> {
     /// Number of images, rows, columns and channels.
     pub shape: [usize; 4],
-    /// The values, in the order of `shape`.
+    /// The values, contiguous in memory; the last axis of `shape` varies fastest.
     pub numbers: &'a [f32],
 }
 
@@ -35,7 +35,7 @@ pub struct Engine {
 }
 
 impl Array {
-    /// Creates an array of zeros; unwinds like [`memory::or_unwind`] if memory is exhausted.
+    /// Creates an array of zeros. If memory is exhausted, this unwinds like [`memory::or_unwind`].
     pub fn zeros(shape: [usize; 4]) -> Self {
         let numbers = memory::zeros("a batch's maps", shape.iter().product());
         Self { shape, numbers: memory::or_unwind(numbers) }
@@ -68,8 +68,8 @@ impl Array {
 }
 
 impl Engine {
-    /// Creates an engine with the fastest supported instruction set, or the one that the environment variable `SASSL_ISA`
-    /// names; 0 threads count as 1.
+    /// Creates an engine. Its instruction set is the one in the environment variable `SASSL_ISA`, or else the fastest supported
+    /// one. 0 threads count as 1.
     ///
     /// # Errors
     /// `SASSL_ISA` is set to an unknown name, or to an instruction set that this machine does not support.

@@ -1,5 +1,7 @@
-//! Batch norm with PyTorch's running statistics, and an optional residual and ReLU. In *split* batch norm, each part of the
-//! batch has its own statistics, which emulates several devices on one (`SplitBatchNorm` in MoCo's Colab notebook).
+//! Batch norm with PyTorch's running statistics, and an optional residual and ReLU.
+//!
+//! In *split* batch norm, each part of the batch has its own statistics. This emulates several devices on one (`SplitBatchNorm`
+//! in MoCo's Colab notebook).
 use super::{Array, Engine, Initial, Layout, Mode};
 use crate::kernels::training::batch_norm::{Affine, Moments, backward};
 use std::borrow::Cow;
@@ -12,7 +14,7 @@ const EPSILON: f32 = 1e-5;
 pub struct BatchNorm {
     channels: usize,
     relu: bool,
-    /// The fraction of the running statistics that is replaced by those of a batch.
+    /// The weight of the batch's statistics in the update of the running statistics, as in PyTorch.
     momentum: f32,
     /// The ranges of gamma and beta among the parameters; if `None`, gamma is 1 and beta is 0.
     affine: Option<[Range<usize>; 2]>,
@@ -21,7 +23,7 @@ pub struct BatchNorm {
     batches: Range<usize>,
 }
 
-/// The output of a norm, and the statistics of each part of the batch, which the gradient needs.
+/// The output of a norm, and the batch-norm statistics of each part of the batch, which the gradient needs.
 #[derive(Clone, Debug)]
 pub struct Normed {
     /// `relu(gamma x^ + beta + residual)`, where `x^` is the normalized input; ReLU and residual are optional.
@@ -66,8 +68,8 @@ impl BatchNorm {
         }
     }
 
-    /// Normalizes with the statistics of the batch in training, which also updates `buffers`, and with the running statistics
-    /// in [`Mode::Eval`].
+    /// Normalizes the input. In training, this uses the statistics of each part of the batch, and updates `buffers`. In
+    /// [`Mode::Eval`], it uses the running statistics.
     ///
     /// # Panics
     /// If the batch cannot be split evenly into the `splits` of the mode.
@@ -104,8 +106,8 @@ impl BatchNorm {
         Normed { y, moments }
     }
 
-    /// Updates the running statistics with the means and unbiased variances of the parts, averaged over the parts; in
-    /// [`Mode::Collect`], adds them to the sums in `buffers` instead.
+    /// Updates the running statistics with the means and unbiased variances of the parts, averaged over the parts. In
+    /// [`Mode::Collect`], the statistics of the parts are instead added to the sums in `buffers`.
     fn track(&self, moments: &[Moments], rows: usize, buffers: &mut [f32], mode: Mode) {
         let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
         for c in 0..self.channels {
@@ -123,8 +125,8 @@ impl BatchNorm {
         buffers[self.batches.start] += 1.0;
     }
 
-    /// Returns the gradient of x and, if `residual` is set, that of the residual; writes the gradients of gamma and beta to
-    /// `gradient`.
+    /// Returns the gradient of x and, if `residual` is set, the gradient of the residual. Writes the gradients of gamma and
+    /// beta to `gradient`.
     pub fn backward(
         &self,
         engine: Engine,
@@ -160,7 +162,7 @@ impl BatchNorm {
     }
 }
 
-/// Updates a running statistic with the mean over `parts` parts, given their sum.
+/// Updates a running statistic with the mean of a statistic over `parts` parts. `sum` is the sum over the parts.
 pub(super) fn follow(running: &mut f32, sum: f32, parts: usize, momentum: f32) {
     *running += momentum * (sum / parts as f32 - *running);
 }

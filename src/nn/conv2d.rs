@@ -17,8 +17,8 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Creates a convolution without a bias, with a square kernel of odd side, padded so that only the stride changes the size.
-    /// It is initialized like those of torchvision's ResNets and VGGs: He et al. 2015, fan-out mode.
+    /// Creates a convolution without a bias. Its kernel is square and has an odd side. The padding is such that only the stride
+    /// changes the size of a map. The initialization is that of torchvision's ResNets and VGGs: He et al. 2015, fan-out mode.
     pub fn new(
         layout: &mut Layout,
         name: &str,
@@ -76,7 +76,7 @@ impl Conv2d {
         }
     }
 
-    /// Computes the gradient of the input, whose shape is `shape`.
+    /// Computes the gradient of the input. `shape` is the shape of the input.
     pub fn input_gradient(&self, engine: Engine, params: &[f32], shape: [usize; 4], dy: &Array) -> Array {
         let mut dx = Array::zeros(shape);
         let weight = &params[self.weight.clone()];

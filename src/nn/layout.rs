@@ -1,5 +1,5 @@
-//! The position of each tensor in a network's flat vector of parameters, its name and its initial values. Names are PyTorch's,
-//! as is the axis order in files; in memory, weights of convolutions have another axis order ([`Parameter::shape`]).
+//! The position of each tensor in a network's flat vector of parameters, its name and its initial values. Names, and the axis
+//! order in files, are PyTorch's. In memory, the weights of convolutions have another axis order ([`Parameter::shape`]).
 use crate::memory;
 use crate::random::{Generator, uniform};
 use rand::Rng;
@@ -11,11 +11,11 @@ use std::ops::Range;
 pub struct Parameter {
     /// PyTorch's name, such as `layer1.0.conv1.weight`.
     pub name: String,
-    /// The shape in files; for a convolution `[O, I, rows, columns]`, which is `[O, rows, columns, I]` in memory.
+    /// The shape in files. For a convolution, this is `[O, I, rows, columns]`; in memory, the shape is `[O, rows, columns, I]`.
     pub shape: Vec<usize>,
-    /// Its range in the flat vector.
+    /// The tensor's range in the flat vector of parameters.
     pub range: Range<usize>,
-    /// Its initial values.
+    /// The tensor's initial values.
     pub initial: Initial,
 }
 
@@ -24,9 +24,9 @@ pub struct Parameter {
 pub struct Buffer {
     /// PyTorch's name, such as `bn1.running_mean`.
     pub name: String,
-    /// Its range in the flat vector of buffers.
+    /// The tensor's range in the flat vector of buffers.
     pub range: Range<usize>,
-    /// The initial value of all its elements.
+    /// The initial value of all elements of the tensor.
     pub initial: f32,
 }
 
@@ -41,7 +41,7 @@ pub enum Initial {
     Uniform(f64),
 }
 
-/// All tensors of a network, in the order in which they were added, and the momentum of its running statistics.
+/// All tensors of a network, in the order of their addition, and the momentum of the running statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     parameters: Vec<Parameter>,
@@ -58,8 +58,9 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// Creates an empty layout. In each training step, its norms replace the fraction `norm_momentum` of their running
-    /// statistics with those of the batch, as with PyTorch's `momentum`, which is 1 minus TensorFlow's.
+    /// Creates an empty layout with this momentum of norms. In each training step, norms replace the fraction `norm_momentum`
+    /// of their running statistics with the statistics of the batch. This is PyTorch's `momentum`, which is 1 minus
+    /// TensorFlow's.
     pub fn with_norm_momentum(norm_momentum: f32) -> Self {
         Self { parameters: vec![], buffers: vec![], prefix: vec![], norm_momentum }
     }
@@ -89,7 +90,7 @@ impl Layout {
         start..start + len
     }
 
-    /// Calls `add`, and prefixes the names of all tensors that it adds with `name` and a dot; returns its result.
+    /// Calls `add`, and returns its result. The names of all tensors that `add` adds are prefixed with `name` and a dot.
     pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> T) -> T {
         self.prefix.push(name.to_owned());
         let made = add(self);
@@ -122,7 +123,7 @@ impl Layout {
         }))
     }
 
-    /// Returns whether the buffer with this name is a count of batches, which is a scalar.
+    /// Returns whether the buffer with this name is a count of batches. The count is a scalar.
     pub fn is_count(name: &str) -> bool {
         name.ends_with("num_batches_tracked")
     }
@@ -157,8 +158,8 @@ impl Layout {
 }
 
 impl Parameter {
-    /// Reorders values of the tensor, such as its weights or an optimizer's state, from the axis order in memory to that in
-    /// files.
+    /// Reorders values of the tensor from the axis order in memory to the axis order in files. The values may be weights or an
+    /// optimizer's state.
     pub fn to_file(&self, own: &[f32]) -> Vec<f32> {
         let &[_, inputs, rows, columns] = self.shape.as_slice() else { return own.to_vec() };
         let taps = rows * columns;
@@ -167,7 +168,7 @@ impl Parameter {
         file
     }
 
-    /// Reorders values of the tensor from the axis order in files to that in memory.
+    /// Reorders values of the tensor from the axis order in files to the axis order in memory.
     ///
     /// # Panics
     /// If the lengths differ.

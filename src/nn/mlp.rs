@@ -1,4 +1,5 @@
-//! Heads, such as projectors and predictors: linear layers, with a ReLU, or batch norm and a ReLU, between them.
+//! Heads, such as projectors and predictors. A head is a sequence of linear layers. Between two of them, there is a ReLU, or
+//! batch norm and a ReLU.
 use super::{Array, ArrayRef, BatchNorm, Body, Engine, Initial, Kept, Layout, Normed, Pass};
 use crate::kernels::training::convolution;
 use crate::kernels::training::convolution::Shape;
@@ -11,8 +12,8 @@ pub enum Hidden {
     Relu,
     /// Batch norm and a ReLU.
     BatchNorm {
-        /// Whether linear layers before a batch norm have biases, which the norm cancels: true in BYOL's code, false in
-        /// SimCLR's.
+        /// Whether linear layers before a batch norm have biases: true in BYOL's code, false in SimCLR's. The norm cancels such
+        /// biases.
         bias: bool,
     },
 }
@@ -22,7 +23,7 @@ pub enum Hidden {
 pub enum Last {
     /// A linear layer alone.
     Linear {
-        /// Whether it has a bias.
+        /// Whether the linear layer has a bias.
         bias: bool,
     },
     /// A linear layer without a bias, followed by a batch norm without a ReLU.
@@ -61,7 +62,7 @@ struct Linear {
     bias: Option<Range<usize>>,
 }
 
-/// The values that a layer keeps for the backward pass. Its input is kept as the output of the previous layer.
+/// The values that a layer keeps for the backward pass. The layer's input is kept as the output of the previous layer.
 struct KeptLayer {
     /// The output of the linear layer, if a norm follows.
     linear: Option<Array>,
@@ -70,7 +71,7 @@ struct KeptLayer {
 }
 
 impl Mlp {
-    /// Creates a head with the linear layers `0`, `1`, ..., where layer n has `sizes[n]` inputs and `sizes[n + 1]` outputs.
+    /// Creates a head with the linear layers `0`, `1`, and so on. Layer n has `sizes[n]` inputs and `sizes[n + 1]` outputs.
     pub fn new(layout: &mut Layout, engine: Engine, sizes: &[usize], hidden: Hidden, last: Last) -> Self {
         let count = sizes.len().saturating_sub(1);
         let layers = sizes.windows(2).enumerate().map(|(n, size)| {

@@ -1,12 +1,13 @@
-//! Trainable networks: layers with their gradients on top of `kernels/`, and the operation that puts a network into candle's
-//! graph.
+//! Trainable networks: layers with gradients on top of `kernels/`, and the operation that puts a network into candle's graph.
 //!
-//! candle's own convolution, batch norm, pooling and ReLU are slow, wrong or without a gradient, and its graph would copy and
-//! add every activation's gradient. A network is therefore *one* custom operation on two tensors, its input and the flat vector
-//! of its parameters ([`Network`]); within it, layers run on plain arrays, and hand-written backward passes free the kept
-//! activations as they proceed. Losses are candle's.
+//! candle's own convolution, batch norm, pooling and ReLU are slow, wrong or without a gradient. candle's graph would also copy
+//! and add the gradient of every activation.
 //!
-//! Maps are NHWC, weights OHWI; files have PyTorch's order ([`Layout`]).
+//! A network is therefore *one* custom operation on two tensors: its input and the flat vector of its parameters ([`Network`]).
+//! Within the operation, layers run on plain arrays. The backward passes are hand-written, and free the kept activations as
+//! they proceed. Losses are computed with candle.
+//!
+//! Maps are NHWC, and weights are OHWI. In files, axes have PyTorch's order ([`Layout`]).
 mod array;
 mod batch_norm;
 mod conv2d;

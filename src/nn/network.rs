@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// The statistics that batch norms use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Those of each part of the batch; running statistics are updated.
+    /// The statistics of each part of the batch. Running statistics are updated.
     Train {
         /// Number of parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// Those of each part of one piece of a batch; instead of running statistics, the buffers hold sums, to which the
-    /// statistics of the parts are added.
+    /// The statistics of each part of one piece of the batch (gradient accumulation). Running statistics are not updated; the
+    /// statistics of the parts are added to sums in the buffers instead.
     Collect {
         /// Number of parts of the piece.
         splits: usize,
@@ -34,7 +34,7 @@ pub struct Pass<'a> {
     pub buffers: &'a mut [f32],
     /// The statistics that batch norms use.
     pub mode: Mode,
-    /// Whether a backward pass will follow, for which values have to be kept.
+    /// Whether values are kept for a backward pass.
     pub keep: bool,
 }
 
@@ -69,13 +69,14 @@ pub struct Network {
     pieces: Arc<Mutex<Option<Pieces>>>,
 }
 
-/// The state of forward passes over a batch in pieces. Running statistics are updated after all pieces, as in a pass over the
-/// whole batch.
+/// The state of gradient accumulation, where a batch is processed in pieces. Running statistics are updated after all pieces,
+/// as in a forward pass over the whole batch.
 struct Pieces {
     count: usize,
-    /// For each pass, the number of parts of a whole batch, and the sums of statistics over the pieces so far.
+    /// For each forward pass of a piece: the number of parts of the whole batch, and the sums of statistics over the pieces so
+    /// far.
     sums: Vec<(usize, Vec<f32>)>,
-    /// Index of the next pass over the current piece.
+    /// Index of the next forward pass of the current piece.
     next: usize,
 }
 
@@ -97,7 +98,7 @@ impl Network {
         })
     }
 
-    /// Returns a copy of the network whose parameters have no gradients, for a momentum encoder or a frozen backbone.
+    /// Returns a copy of the network with frozen parameters, for a momentum encoder or a frozen backbone.
     ///
     /// # Errors
     /// A candle operation fails.
@@ -118,7 +119,7 @@ impl Network {
         locked(&self.buffers)
     }
 
-    /// Takes the gradient of the parameters, accumulated since the last call; `None` if there was no backward pass.
+    /// Takes the gradient of the parameters, accumulated since the last call. Returns `None` if there was no backward pass.
     pub fn take_gradient(&self) -> Option<Vec<f32>> {
         locked(&self.gradient).take()
     }
@@ -148,12 +149,13 @@ impl Network {
         }
     }
 
-    /// Starts processing each batch in `count` pieces, each of which consists of whole parts (see [`Mode::Train`]).
+    /// Starts gradient accumulation: each batch is processed in `count` pieces. A piece consists of whole parts (see
+    /// [`Mode::Train`]).
     pub fn begin_pieces(&self, count: usize) {
         *locked(&self.pieces) = Some(Pieces { count, sums: vec![], next: 0 });
     }
 
-    /// Begins the next piece. Its forward passes must be the same as those of the previous piece, in the same order.
+    /// Begins the next piece. Every piece must run the same forward passes in the same order.
     pub fn next_piece(&self) {
         locked(&self.pieces).iter_mut().for_each(|pieces| pieces.next = 0);
     }
@@ -163,8 +165,8 @@ impl Network {
         locked(&self.pieces).as_ref().map_or(1, |pieces| pieces.count)
     }
 
-    /// Returns to processing whole batches. If `moves` is set, running statistics are updated with those of all pieces, pass by
-    /// pass; leave it unset if the passes only repeated earlier ones.
+    /// Ends gradient accumulation. If `moves` is set, each forward pass updates the running statistics once, with the
+    /// statistics of all pieces. Leave `moves` unset if the forward passes only repeated earlier ones.
     pub fn end_pieces(&self, moves: bool) {
         let pieces = locked(&self.pieces).take();
         let mut buffers = self.buffers();
@@ -193,7 +195,7 @@ impl Network {
 }
 
 impl Pieces {
-    /// Returns the sums of statistics for the pass that begins.
+    /// Returns the sums of statistics for the forward pass that begins.
     fn sums(&mut self, parts: usize, len: usize) -> &mut [f32] {
         let at = self.next;
         self.next += 1;

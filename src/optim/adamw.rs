@@ -36,7 +36,7 @@ impl Rule for AdamW {
         }
     }
 
-    /// `step` is an `f32`, as in PyTorch. It saturates at 2^24, long after the bias corrections have become 1.
+    /// The slot `step` is an `f32`, as in PyTorch. It saturates at 2^24, long after the bias corrections have become 1.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)> {
         vec![("exp_avg", len), ("exp_avg_sq", len), ("step", 1)]
     }

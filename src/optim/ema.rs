@@ -1,8 +1,8 @@
 //! The exponential moving average (EMA) of weights: `theta_target = m theta_target + (1 - m) theta_online`, MoCo's equation 2
 //! and BYOL's equation 1.
 
-/// Moves the target weights towards the online weights, in place; `m` is the value of [`super::Momentum::at`], an `f64`,
-/// because for `m` near 1, `1 - m` would lose digits in an `f32`.
+/// Moves the target weights towards the online weights, in place. `m` is the value of [`super::Momentum::at`]. It is an `f64`:
+/// for `m` near 1, `1 - m` would lose digits in an `f32`.
 ///
 /// # Panics
 /// If the lengths differ.

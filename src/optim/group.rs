@@ -3,7 +3,7 @@
 /// A trainable tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// Its name in files and in the optimizer's state.
+    /// The tensor's name in files and in the optimizer's state.
     pub name: String,
     /// The number of dimensions: 4 for a convolution's weight, 1 for a bias.
     pub ndim: usize,
@@ -11,7 +11,7 @@ pub struct TensorInfo {
     pub len: usize,
 }
 
-/// A group of tensors, selected by their number of dimensions, like moco-v3's `p.ndim > 1`; a selection by name would be
+/// A group of tensors, selected by their number of dimensions, like moco-v3's `p.ndim > 1`. A selection by name would be
 /// guesswork.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {

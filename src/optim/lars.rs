@@ -1,9 +1,11 @@
-//! LARS (You, Gitman and Ginsburg, arXiv 1708.03888): SGD with updates scaled to the norms of the weights.
+//! LARS (You, Gitman and Ginsburg, arXiv 1708.03888): SGD in which each tensor's update is scaled to the norm of its weights.
 //!
 //! `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`, as in facebookresearch/moco-v3. If `|p|` or `|u|`
-//! is 0, the second step is skipped; for tensors outside the group `adapted`, `u = g`. google-research/simclr, with its classic
-//! momentum, instead includes the learning rate in the momentum buffer: `v = mu v + lr u`, `p = p - v`. That is equivalent
-//! while `lr` is constant; when `lr` changes, past gradients keep their old rate.
+//! is 0, the second step is skipped. For tensors outside the group `adapted`, `u = g`.
+//!
+//! google-research/simclr has the learning rate in the momentum buffer instead (classic momentum): `v = mu v + lr u`,
+//! `p = p - v`. Both are equivalent while `lr` is constant. When `lr` changes, past gradients keep their old rate in simclr's
+//! version.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 
@@ -66,8 +68,8 @@ impl Lars {
     }
 }
 
-/// Returns `|p|` and `|g + lambda p|`. Each is computed from eight partial sums, because additions to a single sum would have
-/// to wait for each other.
+/// Returns `|p|` and `|g + lambda p|`. Each norm is computed from eight partial sums, because additions to a single sum would
+/// have to wait for each other.
 fn norms(param: &[f32], grad: &[f32], decay: f32) -> (f64, f64) {
     let (mut of_param, mut of_update) = ([0.0_f64; 8], [0.0_f64; 8]);
     let mut add = |lane: usize, p: f32, g: f32| {

@@ -1,6 +1,6 @@
 //! Optimizers with a state that can be saved, schedules of learning rates and momenta, and the exponential moving average.
 //!
-//! An optimizer updates flat slices tensor by tensor, so that callers need not keep all tensors in memory at once:
+//! An optimizer updates flat slices, one tensor at a time. Callers need not keep all tensors in memory at once:
 //!
 //! ```
 //! # fn main() -> sassl::Result<()> {
@@ -42,7 +42,7 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
     /// A setting is invalid; the error names the first such setting.
     fn check(&self) -> Result<()>;
 
-    /// Returns the name and length of each state array (slot) of a tensor with `len` elements; slots are initially 0.
+    /// Returns the name and length of each state array (slot) of a tensor with `len` elements. Slots are initially 0.
     fn slots(&self, len: usize) -> Vec<(&'static str, usize)>;
 
     /// Checks the values of a slot in a saved state.
@@ -53,11 +53,11 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Updates one tensor and its slots, which are in the order of [`Rule::slots`].
+    /// Updates one tensor and its slots. `slots` has the order of [`Rule::slots`].
     fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
-/// An update rule with its state for each tensor, in the order in which the tensors were passed to [`Optimizer::new`].
+/// An update rule, and its state for each tensor. Tensors have the order in which they were passed to [`Optimizer::new`].
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
@@ -85,11 +85,11 @@ impl Optimizer {
         Ok(Self { rule: Box::new(rule), parameters, slots })
     }
 
-    /// Updates `param`, the values of the tensor with this index, given its gradient `grad`. A training step consists of one
+    /// Updates the tensor with this index, given its values `param` and its gradient `grad`. A training step consists of one
     /// call for each tensor, in any order.
     ///
     /// # Panics
-    /// If there is no such tensor, or the length of `param` or `grad` does not match it.
+    /// If there is no such tensor, or the length of `param` or `grad` differs from the tensor's length.
     pub fn update(&mut self, index: usize, lr: f64, param: &mut [f32], grad: &[f32]) {
         let parameter = &self.parameters[index];
         assert_eq!(param.len(), parameter.len, "{}", parameter.name);
@@ -152,10 +152,10 @@ impl Optimizer {
     }
 }
 
-/// Reads a count that was saved as a float: a whole number in `0..end`.
+/// Reads a count that was saved as a float. It must be a whole number in `0..end`.
 ///
 /// # Errors
-/// The value is not a whole number in this range; `name` is its name in the error.
+/// The value is not a whole number in this range. The error calls the value `name`.
 pub fn whole(name: &str, x: f32, end: u64) -> Result<u64> {
     match x >= 0.0 && x.fract() == 0.0 && f64::from(x) < end as f64 {
         true => Ok(x as u64),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use serde::Deserialize;
 use std::f64::consts::PI;
 
-/// A learning rate with linear warm-up and cosine decay to 0. The unit of a step is up to the caller: SimCLR and BYOL count
+/// A learning rate with linear warm-up and cosine decay to 0. The caller chooses the unit of a step. SimCLR and BYOL count
 /// optimizer steps; MoCo v2 counts epochs, without warm-up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
@@ -50,7 +50,7 @@ impl Schedule {
 pub enum Scaling {
     /// `base B / 256` (Goyal et al., arXiv 1706.02677). The base is 0.3 in SimCLR, and 0.2 in BYOL for 1000 epochs.
     Linear,
-    /// `base sqrt(B)` (SimCLR, appendix B.1, with a base of 0.075): better for small batches and short runs.
+    /// `base sqrt(B)` (SimCLR, appendix B.1, with a base of 0.075). This is better for small batches and short runs.
     SquareRoot,
 }
 

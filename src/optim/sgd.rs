@@ -1,6 +1,7 @@
-//! Stochastic gradient descent with the learning rate `eta`: `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; with Nesterov
-//! momentum, `p = p - eta (u + mu v)`. This is `torch.optim.SGD` without dampening. In PyTorch, the first step sets `v = u`;
-//! here, `v` is initially 0, which is equivalent.
+//! Stochastic gradient descent with the learning rate `eta`, like `torch.optim.SGD` without dampening.
+//!
+//! `u = g + lambda p`, `v = mu v + u`, `p = p - eta v`; with Nesterov momentum, the last step is `p = p - eta (u + mu v)`. In
+//! PyTorch, the first step sets `v = u`. Here, `v` is initially 0, which is equivalent.
 use super::{Group, Rule, TensorInfo, check_momentum, check_weight_decay};
 use crate::error::{Error, Result};
 

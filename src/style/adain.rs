@@ -1,20 +1,21 @@
-//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868): F is VGG-19 up to relu4_1, and z consists of the means and standard
-//! deviations of its channels; T gives the content's feature map the statistics of the style and decodes it.
+//! AdaIN (Huang and Belongie 2017, arXiv 1703.06868). The style predictor F is VGG-19 up to relu4_1; z consists of the channel
+//! means and standard deviations of relu4_1. The transformer T gives the content's feature map the means and standard
+//! deviations in z, and decodes the result.
 //!
 //! ```text
 //! f = encoder(image);  z = (mean(f), deviation(f))
 //! T(image, z) = clamp(decoder(max(deviation(z), 0) (f - mean(f)) / deviation(f) + mean(z)))
 //! ```
 //!
-//! The content is encoded once, for its z and for T, if its sides are multiples of 8 or the pools keep an odd last row and
-//! column. Otherwise T would return an image smaller than the content, so the content is padded by reflection to multiples of 8
-//! and the output is cropped. Blending z is equivalent to blending feature maps, because the decoder's input is linear in z,
-//! apart from the clamp at 0.
+//! If the sides of the content are multiples of 8, or the pools keep an odd last row and column, the content is encoded once:
+//! for its z and for T. Otherwise T would return an image smaller than the content. For T, the content is then padded by
+//! reflection to multiples of 8, and the output is cropped. Blending z is equivalent to blending feature maps, because the
+//! decoder's input is linear in z, apart from the clamp at 0.
 //!
-//! A draw from a Gaussian may have negative deviations, which no feature map has and which would invert channels. The nearest
-//! valid value is 0. The clamp is applied by T rather than by the Gaussian, because after the blend with the content's
-//! deviations few channels are still negative, and all others keep the drawn values. (No feature map of the encoder has a
-//! negative mean either, but a negative mean only shifts a channel.)
+//! A style vector drawn from a Gaussian may contain negative standard deviations. A negative value would invert its channel, so
+//! it is clamped to 0, the nearest valid value. The clamp is applied by T rather than by the Gaussian. After the blend with the
+//! content's deviations, few channels are still negative, and all other channels keep the drawn values. (No feature map of the
+//! encoder has a negative mean either, but a negative mean only shifts a channel.)
 use super::layers::{LayerScratch, around, run_conv, shape_of};
 use super::transformer::Stylized;
 use crate::error::Result;
@@ -92,7 +93,7 @@ impl Form {
         Ok(Some(Self { border, colour, pool: MaxPool { side: 2, stride: 2, ceil: pools_ceil }, deviation, dim }))
     }
 
-    /// Returns the reflection padding with which a content image of this size loses no row or column in the pools.
+    /// Returns the reflection padding that a content image of this size needs so that the pools drop no row or column.
     pub(super) fn beyond(&self, (height, width): (usize, usize)) -> Pad {
         let beyond = |n: usize| if self.pool.ceil { 0 } else { n.next_multiple_of(SHRINKAGE) - n };
         Pad { top: 0, left: 0, bottom: beyond(height), right: beyond(width) }
@@ -143,8 +144,8 @@ impl Adain {
         scratch.maps.put(encoded.map);
     }
 
-    /// Encodes an image with `width` columns for T, and computes its z if requested. The image is encoded once for both, unless
-    /// pools would drop a last row or column.
+    /// Encodes an image with `width` columns for T, and computes the image's z if requested. The encoder runs once for both, or
+    /// twice if the pools would drop a last row or column.
     pub(super) fn encode(
         &self,
         image: Pixels,
@@ -162,7 +163,7 @@ impl Adain {
         encoded
     }
 
-    /// Computes the feature map of relu4_1 and its moments, for an image that is first padded by `more`, with reflection.
+    /// Pads an image by `more` with reflection, and computes the feature map of relu4_1, with its channel means and deviations.
     fn run_encoder(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> Encoded {
         let (isa, Form { border, pool, deviation, .. }) = (self.path.isa(), self.form);
         let mut x = AnyMap::Floats(self.image(image, width, more, scratch));
@@ -189,8 +190,8 @@ impl Adain {
         }
     }
 
-    /// Returns the image in [0, 1], padded by `more` with reflection. The map also has the padding of the first convolution,
-    /// already filled.
+    /// Returns the image in [0, 1] as a map, padded by `more` with reflection. The map also has the padding of the first
+    /// convolution, already filled.
     fn image(&self, image: Pixels, width: usize, more: Pad, scratch: &mut LayerScratch) -> FeatureMap {
         let height = image.len() / (3 * width);
         let (rows, columns) = (height + more.bottom, width + more.right);

@@ -1,4 +1,5 @@
-//! Banks of styles (i_s in Algorithm 1), stored as style vectors z with the id of their style space, and their files.
+//! Style banks, and the files that store them. A bank holds the style vectors z of style images (i_s in Algorithm 1), and the
+//! id of the vectors' style space.
 use super::gaussian::Gaussian;
 use crate::error::{Error, Result};
 use crate::weights::EMBEDDED_BANK;
@@ -11,7 +12,7 @@ use std::path::Path;
 const FORMAT: &str = "sassl.bank";
 const VECTORS: &str = "vectors";
 
-/// Style vectors of one style space, in memory; those read from a file keep their stored type.
+/// Style vectors of one style space, in memory. Vectors read from a file keep their stored dtype.
 #[derive(Debug)]
 pub struct Bank {
     rows: Rows,
@@ -28,12 +29,12 @@ enum Rows {
 }
 
 impl Bank {
-    /// Creates a bank of style vectors, `[len, dim]`, in the style space with the id `space`. Names are optional, one per
-    /// vector.
+    /// Creates a bank of style vectors, `[len, dim]`, in the style space with the id `space`. `names`, if given, holds one name
+    /// per vector.
     ///
     /// # Errors
-    /// There are no vectors, `dim` is 0, the number of values is not a multiple of `dim`, values are not finite, or there is
-    /// not exactly one name for each vector.
+    /// There are no vectors, `dim` is 0, the number of values is not a multiple of `dim`, values are not finite, or the number
+    /// of names differs from the number of vectors.
     pub fn new(vectors: Vec<f32>, dim: usize, space: &str, names: Option<Vec<String>>) -> Result<Self> {
         if dim == 0 || vectors.is_empty() || !vectors.len().is_multiple_of(dim) {
             let got = format!("{} values for vectors of length {dim}", vectors.len());
@@ -108,7 +109,7 @@ impl Bank {
     /// Writes the bank atomically, as float16 (rounded) or float32 (exact).
     ///
     /// # Errors
-    /// A value is out of the range of the type, or the file cannot be written.
+    /// A value is outside the range of `dtype`, or the file cannot be written.
     pub fn save(&self, path: &Path, dtype: Dtype) -> Result<()> {
         let vectors = self.vectors();
         let fits = |&x: &f32| dtype != Dtype::F16 || f16::from_f32(x).is_finite();
@@ -140,12 +141,12 @@ impl Bank {
         self.dim
     }
 
-    /// Returns the id of the style space, that of the predictor that computed the vectors.
+    /// Returns the id of the style space, which identifies the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }
 
-    /// Returns the name of each vector, e.g. of the image it was computed from; `None` if the bank has no names.
+    /// Returns one name per vector, e.g. the name of the style image; `None` if the bank has no names.
     pub fn names(&self) -> Option<&[String]> {
         self.names.as_deref()
     }

@@ -1,8 +1,9 @@
-//! Eigenvalues and eigenvectors of a symmetric matrix `A = Q T Q^T`, `T = Z D Z^T`: Householder reflections `Q` make it
-//! tridiagonal, and QL steps with implicit shifts then make it diagonal (Wilkinson and Reinsch 1971, tred2 and tql2).
+//! Eigenvalues and eigenvectors of a symmetric matrix `A` (Wilkinson and Reinsch 1971, tred2 and tql2). Householder reflections
+//! reduce `A` to a tridiagonal matrix, `A = Q T Q^T`. QL steps with implicit shifts then diagonalize `T`, `T = Z D Z^T`.
 //!
-//! The rotations of the QL steps are stored, and applied in reverse order to one unit vector for each requested eigenvector. So
-//! a few eigenvectors cost little more than the eigenvalues alone, `4/3 n^3` operations; both have float64 precision.
+//! The rotations of the QL steps are stored. For each requested eigenvector, the rotations and the reflections are applied in
+//! reverse order to a standard basis vector. A few eigenvectors therefore cost little more than the eigenvalues alone, which
+//! take `4/3 n^3` operations. All values are computed in float64.
 use crate::error::Result;
 use crate::interrupt::poll;
 use crate::memory;
@@ -49,8 +50,8 @@ pub(super) fn symmetric(mut a: Vec<f64>, n: usize, most: usize) -> Result<(Vec<f
     Ok((order.iter().map(|&i| diagonal[i]).collect(), vectors.collect()))
 }
 
-/// Tridiagonalizes with Householder reflections `1 - v v^T`; each `v` is stored in its row of `a`, to the right of the
-/// diagonal. Returns the diagonal and the off-diagonal.
+/// Tridiagonalizes `a` with Householder reflections `1 - v v^T`, and returns the diagonal and the off-diagonal. The vector `v`
+/// of step k is stored in row k of `a`, to the right of the diagonal.
 fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     let (mut diagonal, mut beside) = (memory::zeros("dim", n)?, memory::zeros("dim", n)?);
     let mut product = memory::zeros("dim", n)?;
@@ -89,13 +90,14 @@ fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((diagonal, beside))
 }
 
-/// The cosines and sines of one QL step, first those of the rows `end - 1` and `end`, then those of each pair of rows above.
+/// The rotations of one QL step, as (cosine, sine). The first rotation acts on the rows `end - 1` and `end`, each further
+/// rotation on the pair of rows one higher.
 struct Sweep {
     end: usize,
     rotations: Vec<(f64, f64)>,
 }
 
-/// Runs QL steps until the off-diagonal `e` vanishes, and returns them; the diagonal `d` then holds the eigenvalues.
+/// Runs QL steps until the off-diagonal `e` vanishes, and returns the steps. The diagonal `d` then holds the eigenvalues.
 fn diagonalize(d: &mut [f64], mut e: Vec<f64>) -> Result<Vec<Sweep>> {
     let n = d.len();
     let mut sweeps = vec![];

@@ -1,4 +1,4 @@
-//! A Gaussian fitted to the vectors of a bank, as a source of new styles, and its file format.
+//! A Gaussian fitted to the style vectors of a bank, from which new styles are drawn; and the file format of a Gaussian.
 use super::bank::Bank;
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -10,13 +10,13 @@ use std::path::Path;
 
 pub(super) const FORMAT: &str = "sassl.gaussian";
 
-/// A normal distribution along the principal axes of a bank. Style vectors lie near a manifold of few dimensions: a vector with
-/// independent noise in every dimension is not a style, but the first twenty axes hold nine tenths of the variance of real
+/// A normal distribution along the principal axes of a bank. Style vectors lie near a manifold of few dimensions, so a vector
+/// with independent noise in every dimension is not a style. The first twenty axes hold nine tenths of the variance of real
 /// styles (style augmentation, Jackson et al. 2019).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gaussian {
     mean: Vec<f32>,
-    /// The principal axes, `[rank, dim]`; the length of each is the standard deviation along it.
+    /// The principal axes, `[rank, dim]`. The norm of each axis is the standard deviation along that axis.
     axes: Vec<f32>,
     space: String,
 }
@@ -62,11 +62,12 @@ impl Gaussian {
         Ok(Self { mean, axes, space: bank.space().to_owned() })
     }
 
-    /// Creates a Gaussian from its mean and its axes, `[rank, dim]`; the length of each axis is the standard deviation along
-    /// it.
+    /// Creates a Gaussian from its mean and its axes, `[rank, dim]`. The norm of each axis is the standard deviation along that
+    /// axis.
     ///
     /// # Errors
-    /// There are no axes, their dimension is not that of the mean, or values are not finite.
+    /// The mean or the axes are empty, the number of values in `axes` is not a multiple of the length of `mean`, or a value is
+    /// not finite.
     pub fn from_parts(mean: Vec<f32>, axes: Vec<f32>, space: &str) -> Result<Self> {
         if mean.is_empty() || axes.is_empty() || !axes.len().is_multiple_of(mean.len()) {
             let got = format!("{} values for a mean of length {}", axes.len(), mean.len());
@@ -112,7 +113,7 @@ impl Gaussian {
         &self.mean
     }
 
-    /// Returns the principal axes, `[rank, dim]`; the length of each is the standard deviation along it.
+    /// Returns the principal axes, `[rank, dim]`. The norm of each axis is the standard deviation along that axis.
     pub fn axes(&self) -> &[f32] {
         &self.axes
     }
@@ -127,7 +128,7 @@ impl Gaussian {
         self.mean.len()
     }
 
-    /// Returns the id of the style space, that of the predictor that computed the vectors.
+    /// Returns the id of the style space, which identifies the predictor that computed the vectors.
     pub fn space(&self) -> &str {
         &self.space
     }

@@ -2,8 +2,8 @@
 use crate::error::{Error, Result, tuple};
 use crate::kernels::inference::pixels::{Pixels, PixelsMut};
 
-/// The smallest height and width of an image; for smaller images, the inner feature maps of T would be narrower than their
-/// padding.
+/// The smallest height and width of an image. For smaller images, T's inner feature maps would be narrower than the padding of
+/// the maps.
 pub const MIN_SIZE: usize = 8;
 
 /// RGB images, `[count, height, width, 3]`; may be empty.
@@ -16,10 +16,11 @@ pub struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
-    /// Creates a batch of pixels of this shape.
+    /// Creates a batch from pixels and the batch's shape.
     ///
     /// # Errors
-    /// The shape is not `[count, height, width, 3]`, images are smaller than 8x8, or floats are outside [0, 1].
+    /// The shape is not `[count, height, width, 3]`, the number of values does not match the shape, images are smaller than
+    /// 8x8, or floats are outside [0, 1].
     pub fn new(pixels: Pixels<'a>, shape: &[usize]) -> Result<Self> {
         const EXPECTED: &str = "must have shape (n, height, width, 3), channels last";
         let &[count, height, width, 3] = shape else {
@@ -91,7 +92,7 @@ impl<'a> Images<'a> {
     }
 }
 
-/// Splits the output of a batch into parts of `each` values, one per image; planes belong to one image and are not split.
+/// Splits the output of a batch into one part of `each` values per image. Planes hold a single image and are not split.
 pub(super) fn split(out: PixelsMut<'_>, each: usize) -> Vec<PixelsMut<'_>> {
     // In an empty batch, an image may have no pixels.
     let each = each.max(1);

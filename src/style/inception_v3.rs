@@ -1,5 +1,5 @@
-//! InceptionV3 up to Mixed_6e, the body of Magenta's F. Each branch of a block writes directly into its channels of the block's
-//! output.
+//! InceptionV3 up to Mixed_6e, the body of Magenta's F. Each branch of a block writes directly into its slice of the block's
+//! output channels.
 use super::layers::{LayerScratch, run_conv, shape_of};
 use crate::error::Result;
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -52,7 +52,8 @@ pub(super) fn activation_of(rectifier: Rectifier) -> Activation {
     }
 }
 
-/// Returns the zero padding with which a convolution keeps the size of its map, or no padding if the layer is `valid`.
+/// Returns the zero padding of a convolution's input. It is half a kernel, which preserves the map's size at stride 1, or
+/// nothing if the layer is `valid`.
 pub(super) fn zeros_around(layer: &Layer) -> Pad {
     let (rows, columns) = if layer.valid { (0, 0) } else { (layer.kernel.0 / 2, layer.kernel.1 / 2) };
     Pad { top: rows, left: columns, bottom: rows, right: columns }
@@ -156,8 +157,8 @@ impl InceptionV3 {
         }
     }
 
-    /// Allocates the output map of a convolution: as bytes if the kernel path multiplies bytes and the range of the values is
-    /// known in advance, from ReLU6.
+    /// Allocates the output map of a convolution. The map holds bytes if the kernel path multiplies bytes and the activation is
+    /// ReLU6, because the range of the values must be known in advance. Otherwise, the map holds floats.
     fn map(&self, (height, width): (usize, usize), channels: usize, pad: Pad, scratch: &mut LayerScratch) -> AnyMap {
         if self.activation != Activation::Relu6 {
             return AnyMap::Floats(scratch.maps.take(height, width, channels, pad));

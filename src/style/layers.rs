@@ -101,8 +101,8 @@ pub(super) fn separated(shape: Shape) -> (Shape, Shape) {
     (depthwise, Shape { kernel: (1, 1), stride: 1, upsample: false, ..shape })
 }
 
-/// Returns the input padding with which a layer of stride 1 keeps the size of its map. Layers with upsampling repeat the edge
-/// instead of reflecting it.
+/// Returns the padding of a layer's input. At stride 1, this padding preserves the size of the map. Layers with upsampling
+/// repeat the edge pixels; all other layers pad by reflection.
 pub(super) fn around(layer: &Layer) -> (Pad, Border) {
     match layer.upsample {
         true => (Shape::upsample_pad(layer.side()), Border::Edge),
@@ -135,7 +135,7 @@ fn run_depthwise<'a>(conv: &Depthwise, input: impl Into<Input<'a>>, scratch: &mu
     out
 }
 
-/// Returns the map with this padding, filled; the map is copied only if it has room for another padding.
+/// Returns the map with this padding, filled. The map is copied only if it has room for a padding of another size.
 pub(super) fn padded(mut map: FeatureMap, (pad, border): (Pad, Border), scratch: &mut LayerScratch) -> FeatureMap {
     if map.pad() != pad {
         let mut out = scratch.maps.take(map.height(), map.width(), map.channels(), pad);
@@ -156,8 +156,8 @@ pub(super) struct StyleNorm {
     gamma: Linear,
 }
 
-/// Computes the affine map of an instance norm without parameters, which normalizes each channel of `map` to mean 0 and
-/// variance 1.
+/// Computes the affine map that normalizes each channel of `map` to mean 0 and variance 1, as an instance norm without
+/// parameters does.
 pub(super) fn fit_plain(isa: Isa, map: &FeatureMap, norm: &mut Norm) {
     norm.measure(isa, map);
     let Norm { mean, variance, scale, shift, .. } = norm;
@@ -184,8 +184,8 @@ impl StyleNorm {
         self.beta.run(z, out);
     }
 
-    /// Computes the affine map by which the norm acts on `map`. If `map` holds several phases of each channel (pixels of a 2x2
-    /// cell), `[phase][channel]`, mean and variance are computed over all phases of a channel together.
+    /// Computes the norm of `map` as an affine map. `map` may hold several phases of each channel, i.e. pixels of a 2x2 cell,
+    /// as `[phase][channel]`. The mean and the variance are then computed over all phases of a channel together.
     pub(super) fn fit(&self, isa: Isa, map: &FeatureMap, z: &[f32], norm: &mut Norm) {
         let channels = self.gamma.outputs();
         let phases = map.channels() / channels;

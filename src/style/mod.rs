@@ -1,4 +1,4 @@
-//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1), one file per line of it:
+//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1). The middle column names the source of each line:
 //!
 //! ```text
 //! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs, gaussian.rs
@@ -7,8 +7,8 @@
 //! i   = (1 - beta) i_c + beta i'                 pixel_interpolation beta ~ U(0.1, 0.3)
 //! ```
 //!
-//! with probability p = 0.8 for each image. [`Sassl::sample`] draws all random values; [`Sassl::apply`] is a pure function of
-//! them.
+//! Each image is stylized with probability p = 0.8. [`Sassl::sample`] draws all random values; [`Sassl::apply`] is a pure
+//! function of its arguments.
 mod adain;
 pub mod bank;
 mod blend;
@@ -40,8 +40,8 @@ use rand::Rng;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Returns the default precision of a model: fast if the effect of fast arithmetic was measured with trained weights of this
-/// kind of network, else exact.
+/// Returns the default precision of a model. It is fast for the kinds of predictor whose trained weights were tested with fast
+/// arithmetic, and exact for all other kinds.
 pub fn usual_precision(model: &Model) -> Precision {
     match model.network.predictor {
         network::Predictor::Cnn { .. } | network::Predictor::MobilenetV2 { .. } => Precision::Fast,
@@ -62,7 +62,7 @@ pub enum Styles {
     Bank(Arc<Bank>),
     /// A vector drawn from a Gaussian fitted to a bank.
     Gaussian(Arc<Gaussian>),
-    /// Another image of the same batch, drawn uniformly; a single image is its own style.
+    /// Another image of the same batch, drawn uniformly. In a batch of one, the image is its own style.
     Batch,
 }
 
@@ -94,7 +94,7 @@ pub enum Drawn {
 pub struct StyleParams {
     /// True if the image is to be stylized; the other parameters are drawn in either case.
     pub apply: bool,
-    /// The weight of feature blending: 0 gives the content's z, 1 the style's.
+    /// The weight of feature blending: 0 gives the content's z, 1 the style's z.
     pub alpha: f32,
     /// The weight of pixel interpolation: 0 gives the image itself, 1 T's output.
     pub beta: f32,
@@ -140,8 +140,7 @@ impl Sassl {
         &self.styles
     }
 
-    /// Draws the parameters for a batch of `n` images: those for image `i` from the stream of `key` with `key.index + i` as
-    /// index.
+    /// Draws the parameters for a batch of `n` images. Image `i` uses the stream of `key` with the index `key.index + i`.
     pub fn sample(&self, key: Key, n: usize) -> Vec<StyleParams> {
         let key = |i| Key { index: key.index.wrapping_add(i as u64), ..key };
         (0..n).map(|i| self.sample_one(self.p, &mut key(i).generator(), i, n)).collect()
@@ -165,12 +164,12 @@ impl Sassl {
         StyleParams { apply, alpha, beta, style }
     }
 
-    /// Returns the style vector z_s of each image, `[n, dim]`. `z_content`, the z of each image of the batch, is only used for
+    /// Returns the style vector z_s of each image, `[n, dim]`. `z_content` holds the images' own z, and is only used for
     /// [`Styles::Batch`].
     ///
     /// # Errors
-    /// An index outside the bank or the batch, or with a Gaussian, which has no indices; a vector of another length; or a
-    /// missing `z_content` for styles of the batch.
+    /// An index is outside the bank or the batch, or is used with a Gaussian, which has no indices; a vector does not have the
+    /// length `dim`; or `z_content` is missing for styles of the batch.
     pub fn vectors(&self, params: &[StyleParams], dim: usize, z_content: Option<&[f32]>) -> Result<Vec<f32>> {
         let mut z = vec![0.0; params.len() * dim];
         for (i, (z, params)) in z.chunks_exact_mut(dim).zip(params).enumerate() {
@@ -199,11 +198,11 @@ impl Sassl {
         Ok(z)
     }
 
-    /// Applies Algorithm 1 to a batch: `out` has the shape and type of the images. Images that are not to be stylized are
-    /// copied unchanged.
+    /// Applies Algorithm 1 to a batch. `out` must have the shape and dtype of the images. Images that are not to be stylized
+    /// are copied unchanged.
     ///
     /// # Errors
-    /// There is not exactly one item of `params` for each image; or one of the errors of [`Sassl::vectors`] and
+    /// The length of `params` is not the number of images. Also returns the errors of [`Sassl::vectors`] and
     /// [`Stylizer::stylize`].
     pub fn apply(
         &self,

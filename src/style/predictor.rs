@@ -1,5 +1,5 @@
-//! The style predictor F, from an image of any size to its style vector z (images that are too large or too small are resized
-//! first).
+//! The style predictor F, which computes the style vector z of an image. Images that are too large or too small are resized
+//! first.
 use super::inception_v3::InceptionV3;
 use super::layers::{LayerScratch, run_conv, sampling_of, shape_of};
 use crate::error::{Error, Result};
@@ -25,18 +25,19 @@ pub struct Predictor {
     network: network::Predictor,
     body: Body,
     head: Linear,
-    /// The linear map whose output is added to z, times the (fractional) number of halvings that separate the image from the
-    /// largest size.
+    /// A linear map for images below the largest size. Its output is multiplied by the (fractional) number of halvings from the
+    /// largest size to the image, and added to z.
     zoom: Option<Linear>,
 }
 
 #[derive(Clone, Debug)]
 enum Body {
-    /// Strided convolutions; the features are the channel means and standard deviations of the pixels and of every stage.
+    /// Strided convolutions; the features are the channel means and standard deviations of the image and of every stage's
+    /// output.
     Cnn(Vec<Conv>),
-    /// MobileNetV2 up to its last convolution; the features are the means of its channels.
+    /// MobileNetV2 up to its last convolution; the features are the channel means of the last output.
     MobilenetV2(Box<MobilenetV2>),
-    /// InceptionV3 up to Mixed_6e; the features are the means of its channels.
+    /// InceptionV3 up to Mixed_6e; the features are the channel means of Mixed_6e.
     InceptionV3(InceptionV3),
 }
 
@@ -47,7 +48,8 @@ struct MobilenetV2 {
     last: Conv,
 }
 
-/// MobileNetV2's inverted residual block: expand, depthwise, project; the result is added to the input if the shapes agree.
+/// MobileNetV2's inverted residual block: expand, depthwise, project. The block's input is added to the result if the two have
+/// the same shape.
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
@@ -64,19 +66,19 @@ pub struct PredictorScratch {
     features: Vec<f32>,
 }
 
-/// The formula of the standard deviation in [`Body::Cnn`]. Its epsilon, which keeps the deviation of a constant map
-/// differentiable in training, is part of the network.
+/// The formula of the standard deviation in [`Body::Cnn`]. The epsilon is part of the network: in training, it keeps the
+/// deviation of a constant map differentiable.
 pub(super) const CNN_DEVIATION: Deviation = Deviation { unbiased: false, within: 1e-5, beyond: 0.0 };
 
 /// The output range of ReLU6.
 const RELU6: Extent = Extent { low: 0.0, high: 6.0 };
 
 impl Block {
-    /// The number of values of the hidden map per strip; together with the outputs of the strip, they fit into the cache.
+    /// The number of values in a strip of the hidden map. A strip and its outputs fit into the cache together.
     const STRIP: usize = 1 << 16;
 
-    /// Runs the block strip by strip, so that the current part of the hidden map, the largest of the network, stays in the
-    /// cache.
+    /// Runs the block strip by strip. Hidden maps are the largest maps of the network; with strips, only a part that fits into
+    /// the cache is stored at a time.
     fn run(&self, path: KernelPath, x: Input, scratch: &mut LayerScratch) -> FeatureMap {
         let Shape { stride, outputs: channels, .. } = *self.depthwise.shape();
         let side = self.depthwise.shape().side();

@@ -37,12 +37,12 @@ enum Networks {
     Adain(Adain),
 }
 
-/// The z passed to T.
+/// The source of the z passed to T.
 #[derive(Clone, Copy)]
 enum Given<'a> {
-    /// This vector, as it is.
+    /// This vector, unchanged.
     Z(&'a [f32]),
-    /// The content's z, which may already be known, blended with the z of a style.
+    /// The content's z, blended with the z of a style. If `content` is `None`, F computes the content's z.
     Blended { content: Option<&'a [f32]>, style: &'a [f32], alpha: f32 },
 }
 
@@ -58,15 +58,15 @@ struct Workspace {
 /// The inputs of Algorithm 1 other than the content.
 #[derive(Clone, Copy, Debug)]
 pub struct Style<'a> {
-    /// z_s: one vector per image, or one for all.
+    /// z_s: one vector per image, or one for all images.
     pub z: &'a [f32],
-    /// z_c, if already known: one vector per image.
+    /// z_c, if already computed: one vector per image, or one for all images.
     pub z_content: Option<&'a [f32]>,
     /// The weight of feature blending.
     pub alpha: Strength<'a>,
     /// The weight of pixel interpolation.
     pub beta: Strength<'a>,
-    /// For each image, true if it is to be stylized; other images are copied unchanged. `None` stylizes all.
+    /// For each image, true if it is to be stylized; other images are copied unchanged. `None` stylizes all images.
     pub apply: Option<&'a [bool]>,
 }
 
@@ -148,10 +148,10 @@ impl Stylizer {
         Ok(out)
     }
 
-    /// Computes only T. `out` has the shape of the images; `z` holds one vector per image, or one for all.
+    /// Computes only T. `out` must have the shape of the images; `z` holds one vector per image, or one for all images.
     ///
     /// # Errors
-    /// `z` or `out` has the wrong shape, or `z` is not finite; or, if F and T share an encoder, images are too small for it.
+    /// `z` or `out` has the wrong shape, or `z` is not finite. If F and T share an encoder, images may also be too small for F.
     pub fn transfer(&self, images: Images, z: &[f32], out: &mut [f32], threads: usize) -> Result<()> {
         if let Networks::Adain(_) = self.networks {
             self.check_size(images)?;
@@ -163,7 +163,7 @@ impl Stylizer {
         })
     }
 
-    /// Runs Algorithm 1. `out` has the shape and type of the images.
+    /// Runs Algorithm 1. `out` must have the shape and dtype of the images.
     ///
     /// # Errors
     /// An argument has the wrong shape, images are too small for F, a style vector is not finite, or alpha or beta is outside
@@ -244,7 +244,7 @@ impl Stylizer {
         Err(Error::shape("images", requirement, format!("{height}x{width}")))
     }
 
-    /// Returns the vector of each of `n` images, given one per image or one for all.
+    /// Returns one vector per image. `z` holds one vector per image, or one for all `n` images.
     fn vectors<'a>(&self, what: &str, z: &'a [f32], n: usize) -> Result<Vec<&'a [f32]>> {
         let dim = self.dim();
         if let Some(at) = z.iter().position(|x| !x.is_finite()) {
@@ -269,7 +269,8 @@ impl Stylizer {
         Ok(parts.into_iter().enumerate().collect())
     }
 
-    /// Runs the jobs on several threads, but each on a single one, so that results do not depend on the number of threads.
+    /// Runs the jobs on several threads. Each job runs on a single thread, so that results do not depend on the number of
+    /// threads.
     fn for_each<J: Send>(&self, jobs: Vec<J>, threads: usize, job: impl Fn(J, &mut Workspace) + Sync) -> Result<()> {
         let threads = threads.min(jobs.len());
         let own = || self.idle.take();
@@ -278,12 +279,12 @@ impl Stylizer {
 }
 
 impl Given<'_> {
-    /// Returns `true` if the content's z is needed, and not known yet.
+    /// Returns `true` if the content's z is needed and has yet to be computed.
     fn wants_content(self) -> bool {
         matches!(self, Self::Blended { content: None, .. })
     }
 
-    /// Writes z; if the content's z is needed, and not known yet, it is computed by `encode`.
+    /// Writes the vector for T to `z`. If the content's z is needed and not given, `encode` computes it.
     fn write(self, z: &mut [f32], encode: impl FnOnce(&mut [f32])) {
         match self {
             Self::Z(given) => z.copy_from_slice(given),

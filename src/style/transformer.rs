@@ -1,8 +1,14 @@
 //! The transformer T, from an image and z to the stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
 //!
-//! contract: convolution, ReLU -> residual: `x + norm(conv(relu(norm(conv(x)))))` -> expand: nearest x2, convolution, norm,
-//! ReLU -> head: convolution to three channels, norm, sigmoid. Gamma and beta of every norm are computed from z. For a network
-//! that halves the size n times, each side of the output has `2^n ceil(side / 2^n)` pixels; the caller crops it.
+//! T has four parts, applied in this order:
+//!
+//! - contract: convolution, ReLU;
+//! - residual: `x + norm(conv(relu(norm(conv(x)))))`;
+//! - expand: nearest x2 upsampling, convolution, norm, ReLU;
+//! - head: convolution to three channels, norm, sigmoid.
+//!
+//! Gamma and beta of every norm are linear in z. If T halves the size n times, a side of the output has `2^n ceil(side / 2^n)`
+//! pixels; the caller crops the output.
 use super::layers::{Convolution, LayerScratch, StyleNorm, around, fit_plain, padded, run_conv, shape_of};
 use crate::error::{Error, Result};
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -29,8 +35,8 @@ pub struct Transformer {
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// A direct path from the image to the head, added to the output of the head's convolution with a gain per channel that is
-    /// linear in z.
+    /// A direct path from the image to the head: a convolution, and the linear map from z to a gain per channel. The
+    /// convolution's output is multiplied by the gains, and added to the output of the head's convolution.
     skip: Option<(Conv, Linear)>,
     /// The factor by which contract reduces the sides of an image.
     stride: usize,
@@ -64,7 +70,8 @@ impl Site {
         Ok(Self { convolution: Convolution::new(model, path, layer)?, norm })
     }
 
-    /// Creates a dense convolution with upsampling, in the form of a convolution over cells of four pixels.
+    /// Creates a dense convolution with upsampling, as a single convolution without upsampling. Each output position of this
+    /// convolution holds a 2x2 cell of pixels.
     fn shuffled(model: &Model, path: KernelPath, layer: &Layer) -> Result<Self> {
         let weight = model.numbers(&format!("{}.weight", layer.name))?;
         let (side, weight) = pixel_shuffle_weight(layer.outputs, layer.inputs, layer.side(), weight);
@@ -89,7 +96,8 @@ fn contract_conv(model: &Model, path: KernelPath, (i, layer): (usize, &Layer), n
     })
 }
 
-/// Creates the direct path from the image to the head; it computes four pixels at a time if the head does.
+/// Creates the direct path from the image to the head. If `fours`, the path computes four pixels at a time, as a head with
+/// upsampling does.
 fn skip_conv(model: &Model, path: KernelPath, skip: &Layer, fours: bool) -> Result<(Conv, Linear)> {
     let weight = model.numbers(&format!("{}.weight", skip.name))?;
     let shape = shape_of(skip, Activation::None);
@@ -166,8 +174,8 @@ impl Transformer {
         }
     }
 
-    /// Returns the padding that the skip's convolution needs around the image: half a kernel on all sides of an image that is
-    /// padded to the size of the output.
+    /// Returns the padding that the skip's convolution needs around the image; `None` without a skip. The padding extends the
+    /// image to the size of the output, plus half a kernel on all sides.
     fn skip_pad(&self, height: usize, width: usize) -> Option<Pad> {
         let skip = self.skip.as_ref()?.0.shape();
         let reach = (skip.side() - skip.stride) / 2;
@@ -175,9 +183,9 @@ impl Transformer {
         Some(Pad { top: reach, left: reach, bottom: beyond(height), right: beyond(width) })
     }
 
-    /// Computes T of an image of a single colour. All its feature maps are constant, so that each norm outputs its beta, and
-    /// the last norm determines the result. If the layers were computed in floating point, the norms would amplify rounding
-    /// errors, each by up to `1 / sqrt(1e-5)`.
+    /// Computes T of an image of a single colour, without running the layers. All feature maps of this image are constant. Each
+    /// norm therefore outputs its beta, and the last norm determines the result. If the layers were run, each norm could
+    /// amplify rounding errors by up to `1 / sqrt(1e-5)`.
     pub fn run_flat(&self, height: usize, width: usize, z: &[f32], scratch: &mut LayerScratch) -> Stylized {
         let size = |n: usize| n.div_ceil(self.stride) * self.growth;
         let mut map = scratch.maps.take(size(height), size(width), 3, Pad::NONE);

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 /// The images of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// Number of images, rows, columns and channels, in this sequence whatever `order` is.
+    /// Number of images, rows, columns and channels. This sequence is the same for both values of `order`.
     pub shape: [usize; 4],
     /// The values, in the order that `order` states.
     pub numbers: &'a [f32],
@@ -24,7 +24,7 @@ pub enum ChannelOrder {
     Last,
 }
 
-/// Copies batches of the same shape into one tensor `[n, height, width, 3]`, after checking them; each has a name for errors.
+/// Checks batches of the same shape, and copies them into one tensor `[n, height, width, 3]`. Each batch has a name for errors.
 pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tensor> {
     let mut numbers = memory::room("images", batches.iter().map(|(_, batch)| batch.numbers.len()).sum())?;
     let mut images = 0;
@@ -70,7 +70,7 @@ impl Batch<'_> {
     }
 }
 
-/// Rejects NaN and infinity, which would poison the running statistics, and shapes that are not images.
+/// Rejects NaN and infinity, which would poison the running statistics. Also rejects shapes that are not images.
 fn check(name: &str, batch: &Batch) -> Result<()> {
     let [n, height, width, channels] = batch.shape;
     if n * height * width == 0 || channels != 3 {

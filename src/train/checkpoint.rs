@@ -1,5 +1,5 @@
-//! Checkpoints: the state of a run in a safetensors file, which is written atomically, with a checksum over names, shapes and
-//! values, and another one over the metadata.
+//! Checkpoints: the state of a run in a safetensors file. The file is written atomically, and has two checksums. The first is
+//! over the names, shapes and values of tensors, the second over the metadata.
 use super::{Config, State};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -18,8 +18,8 @@ const NATIVE: &str = "native";
 /// The name of the metadata entry with the checksum over all other entries.
 const TOLD: &str = "metadata_checksum";
 
-/// The value of the metadata entry `format` consists of this prefix and the version; only this version is supported. In version
-/// 3, optimizer entries have the axis order of PyTorch's parameters.
+/// Prefix of the metadata entry `format`. It is followed by the version, and only this version is supported. In version 3,
+/// optimizer entries have the axis order of PyTorch's parameters.
 const FORMAT: &str = "sassl checkpoint ";
 const VERSION: &str = "3";
 

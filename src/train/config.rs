@@ -1,4 +1,4 @@
-//! The settings of a run, in the format of `sassl.pretraining.Config`; only those that a training step needs are read.
+//! The settings of a run, in the format of `sassl.pretraining.Config`. Only settings that a training step needs are read.
 use crate::error::Result;
 use crate::nn::Layout;
 use crate::optim::{AdamW, Group, Lars, Optimizer, Sgd, TensorInfo};

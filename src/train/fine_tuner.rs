@@ -3,8 +3,8 @@
 //! ```text
 //! loss = -log softmax(W f(x) + b)[class], averaged over the rows        f: the backbone, with the batch's statistics
 //! ```
-//! SGD updates every parameter, with weight decay on all of them, including norms and biases, as in `torch.optim.SGD`. A frozen
-//! backbone runs in eval mode: its running statistics do not change either.
+//! SGD updates every parameter. Weight decay applies to all parameters, including norms and biases, as in `torch.optim.SGD`. A
+//! frozen backbone runs in eval mode, so that its running statistics do not change either.
 use super::batch::tensor;
 use super::state::{check_state, put_network, put_slots, save_network, save_slots, slot_shapes};
 use super::{Batch, OptimizerSettings, State, check_process, update};
@@ -33,7 +33,7 @@ pub struct FineTuning {
     pub nesterov: bool,
     /// The weight decay, lambda, which applies to all parameters.
     pub weight_decay: f64,
-    /// The fraction of the running statistics that batch norms replace with those of a batch; 0.1 in PyTorch.
+    /// The weight of a batch's statistics in the update of the running statistics; 0.1 in PyTorch.
     pub norm_momentum: f32,
     /// Whether only the classifier is trained.
     pub frozen: bool,
@@ -52,13 +52,13 @@ pub struct FineTuner {
     encoder: Box<dyn Backbone>,
     backbone: Part,
     head: Part,
-    /// Set while the state changes, and left set if a panic, Ctrl-C or an error interrupts the change.
+    /// Set while the state changes. It stays set if a panic, Ctrl-C or an error interrupts the change.
     changing: bool,
 }
 
 impl FineTuner {
-    /// Creates a fine-tuner with parameters initialized as in PyTorch; [`FineTuner::load_state`] loads those of a pretrained
-    /// backbone.
+    /// Creates a fine-tuner with parameters initialized as in PyTorch. To start from a pretrained backbone, call
+    /// [`FineTuner::load_state`].
     ///
     /// # Errors
     /// A setting is invalid, `SASSL_ISA` names an unsupported instruction set, or there is not enough memory.
@@ -109,12 +109,14 @@ impl FineTuner {
     }
 
     /// Takes one optimizer step on images and their class indices; returns the loss before the update. If the loss is not
-    /// finite, no weight has changed, but running statistics may have.
+    /// finite, no weight is changed, but running statistics may be.
     ///
     /// # Errors
     /// The images or class indices are invalid, this process was forked from one that has trained, or an earlier step was
-    /// interrupted. After any other error, a panic or Ctrl-C during the step, a state has to be loaded before the fine-tuner
-    /// can be used again.
+    /// interrupted.
+    ///
+    /// Any other error, a panic or Ctrl-C interrupts the step. The fine-tuner can then only be used again after loading a
+    /// state.
     pub fn step(&mut self, images: Batch, targets: &[i64], lr: f64) -> Result<f32> {
         self.check_whole()?;
         check_process()?;
@@ -191,7 +193,7 @@ impl FineTuner {
         self.encoder.features()
     }
 
-    /// The state: both networks, under `backbone.` and `head.`, and the state of their optimizers, under `optimizer.`.
+    /// The state of both networks and of their optimizers. Names start with `backbone.`, `head.` or `optimizer.`.
     ///
     /// # Errors
     /// A step was interrupted, or a candle operation fails.

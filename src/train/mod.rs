@@ -51,14 +51,14 @@ pub struct Trainer {
     encoder: Box<dyn Backbone>,
     method: Box<dyn Method>,
     optimizers: Vec<Optimizer>,
-    /// The number of pieces in which a step processes its rows.
+    /// The number of pieces in which a step processes its batch (gradient accumulation).
     pieces: usize,
-    /// Set while the state changes, and left set if a panic, Ctrl-C or an error interrupts the change.
+    /// Set while the state changes. It stays set if a panic, Ctrl-C or an error interrupts the change.
     changing: bool,
 }
 
-/// The ID of the process that trains, or 0 before the first step. candle's threads only exist there; in a process forked from
-/// it, a step would wait for them forever.
+/// The ID of the process that trains, or 0 before the first step. candle's threads exist only in this process. In a process
+/// forked from it, a step would wait for them forever.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 fn check_process() -> Result<()> {
@@ -91,12 +91,12 @@ impl Trainer {
         Ok(Self { config, encoder, method, optimizers, pieces: 1, changing: false })
     }
 
-    /// Returns the trainer with gradient accumulation: each step processes its rows in `pieces` pieces, one after another, and
-    /// keeps the activations of one piece at a time.
+    /// Returns the trainer with gradient accumulation. Each step processes its rows in `pieces` pieces, one after another. Only
+    /// the activations of one piece are in memory at a time.
     ///
     /// # Errors
-    /// `pieces` is 0 or does not divide the method's `splits`: a piece must consist of whole parts of the batch for batch
-    /// norms.
+    /// `pieces` is 0 or does not divide the method's `splits`. A piece must consist of whole parts of the batch, because each
+    /// part has its own batch-norm statistics.
     pub fn accumulating(self, pieces: usize) -> Result<Self> {
         pieces::check(pieces, self.method.splits())?;
         Ok(Self { pieces, ..self })
@@ -131,10 +131,14 @@ impl Trainer {
     /// views and its keys from the right ones; all other losses are symmetric.
     ///
     /// # Errors
-    /// The views differ in shape, are not images, are too small or have values that are not finite; the batch size is not
-    /// supported; this process was forked from one that has trained; or an earlier step was interrupted. If the loss is not
-    /// finite, the trained weights are unchanged, but running statistics and momentum encoders may have changed. After any
-    /// other error, a panic or Ctrl-C during the step, a state has to be loaded before the trainer can be used again.
+    /// - The views differ in shape, are not images, are too small or have values that are not finite.
+    /// - The batch size is not supported.
+    /// - This process was forked from one that has trained.
+    /// - An earlier step was interrupted.
+    /// - The loss is not finite. The trained weights are then unchanged, but running statistics and momentum encoders may have
+    ///   changed.
+    ///
+    /// Any other error, a panic or Ctrl-C interrupts the step. The trainer can then only be used again after loading a state.
     pub fn train_step(&mut self, left: Batch, right: Batch, rates: Rates) -> Result<Report> {
         self.check_whole()?;
         check_process()?;
@@ -255,9 +259,9 @@ impl Trainer {
     /// Loads a state returned by [`Trainer::state`].
     ///
     /// # Errors
-    /// The state belongs to a run with other settings, so that a tensor is missing, unknown or of another shape; or it has
-    /// invalid values, such as weights that are not finite or a count that is not a whole number. In that case, either nothing
-    /// has changed, or the trainer cannot be used until another state has been loaded.
+    /// The state belongs to a run with other settings, so that a tensor is missing, unknown or of another shape. Or a value is
+    /// invalid, such as a weight that is not finite or a count that is not a whole number. In either case, the trainer is
+    /// unchanged, or cannot be used until another state has been loaded.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];

@@ -1,12 +1,12 @@
-//! Gradient accumulation: a step processes its rows, one for each image, in pieces, so that networks keep the activations of
-//! only one piece at a time.
+//! Gradient accumulation: a step processes its rows in pieces. Networks then keep the activations of only one piece at a time.
+//! There is one row for each image.
 //!
 //! ```text
 //! loss = mean over rows           the gradient of each piece's share, one after the other
 //! loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 //! ```
-//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms (the second is the gradient
-//! cache of Gao et al. 2021, arXiv 2101.06983). Running statistics are updated once, with those of all pieces.
+//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms. The second is the gradient
+//! cache of Gao et al. 2021, arXiv 2101.06983. Running statistics are updated once, with the statistics of all pieces.
 use crate::error::{Error, Result};
 use crate::methods::{Forward, Method, ViewPairs};
 use crate::nn::Network;
@@ -51,7 +51,7 @@ fn networks(method: &dyn Method) -> Vec<Network> {
     learning.chain(method.following().into_iter().map(|(_, network)| network.clone())).collect()
 }
 
-/// Computes the rows of a piece.
+/// Runs the networks on one piece, and returns the rows of the piece; see [`Method::represent`].
 fn represent(
     method: &dyn Method,
     views: &ViewPairs,

@@ -1,9 +1,11 @@
-//! Converts AdaIN (Huang and Belongie 2017, arXiv 1703.06868) from PyTorch files to our names, in its two common forms.
+//! Converts AdaIN (Huang and Belongie 2017, arXiv 1703.06868) from PyTorch files to our tensor names. Two forms are supported:
 //!
-//! The form "normalised" is that of naoto0804/pytorch-AdaIN: two files, `vgg_normalised.pth` and `decoder.pth`, with positions
-//! in a `Sequential` as keys; a 1x1 convolution maps RGB in [0, 1] to the encoder's input. The form "torchvision" is that of
-//! irasin/Pytorch_AdaIN: one file, `model_state.pth`, with torchvision's VGG-19 as the encoder. The weights of both have the
-//! same shapes, but padding, pools and standard deviations differ, so the form is recognized by the keys.
+//! - "normalised", from naoto0804/pytorch-AdaIN: two files, `vgg_normalised.pth` and `decoder.pth`, with positions in a
+//!   `Sequential` as keys. A 1x1 convolution maps RGB in [0, 1] to the encoder's input.
+//! - "torchvision", from irasin/Pytorch_AdaIN: one file, `model_state.pth`, with torchvision's VGG-19 as the encoder.
+//!
+//! The weights of both forms have the same shapes, but padding, pools and standard deviations differ. The form is therefore
+//! recognized by the keys.
 use super::containers::pth::StateDict;
 use super::layers::Layer;
 use super::network::{AnyTransformer, Decoder, EncoderBorder, Epsilon, Network, Predictor};
@@ -19,7 +21,7 @@ enum Part {
     Whole,
 }
 
-/// ImageNet's mean colour and standard deviation, by which torchvision's networks normalize images.
+/// ImageNet's mean colour. torchvision's networks normalize images by this mean and the standard deviation [`DEVIATION`].
 const MEAN: [f64; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f64; 3] = [0.229, 0.224, 0.225];
 
@@ -49,10 +51,10 @@ const TORCHVISION_DECODER: [&str; 9] = [
 ];
 
 /// Reads AdaIN from `vgg_normalised.pth` and `decoder.pth`, in any order, or from `model_state.pth`. The preprocessing of the
-/// image and the postprocessing of the decoder's output are folded into the first and the last convolution.
+/// image is folded into the first convolution, the postprocessing of the decoder's output into the last.
 ///
 /// # Errors
-/// A file is not one of these or lacks a tensor, one of the two files is missing, or there are too many.
+/// A file is none of these three or lacks a tensor, the encoder or the decoder is missing, or there are too many files.
 pub fn read(files: &[StateDict]) -> Result<(Network, Tensors)> {
     let parts = files.iter().map(part).collect::<Result<Vec<_>>>()?;
     let wrong = |file: &StateDict, reason: &str| Err(Error::weights(file.origin(), reason));
@@ -100,7 +102,7 @@ fn part(file: &StateDict) -> Result<Part> {
     }
 }
 
-/// Describes the network of one of the two forms; `border`, the encoder's padding, identifies the form.
+/// Describes the network of one of the two forms. The form is identified by `border`, the padding of its encoder.
 fn network(border: EncoderBorder) -> Network {
     let reflects = border == EncoderBorder::Reflect;
     let epsilon = if reflects { Epsilon::Variance } else { Epsilon::Deviation };

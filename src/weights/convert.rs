@@ -1,5 +1,5 @@
-//! Converts third-party networks in any supported file format to a model: detects the format, reads the style predictor F and
-//! the transformer T, and checks that they match.
+//! Converts third-party networks in any supported file format to a model. Detects the format, reads the style predictor F and
+//! the transformer T, and checks that F and T match.
 use super::containers::members::Members;
 use super::containers::pth::StateDict;
 use super::containers::saved_model::read_variables;
@@ -47,7 +47,7 @@ impl Container {
     }
 }
 
-/// The networks found so far, each with its file and with the predictor that determines its style space, if this is known.
+/// The networks found so far: description, tensors, the predictor that defines the style space, and file of each.
 #[derive(Default)]
 struct Found {
     predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,
@@ -60,8 +60,8 @@ impl Conversion<'_> {
     /// Converts the networks in the paths to a model.
     ///
     /// # Errors
-    /// A path cannot be read, or holds no supported network; F or T is missing, or there are several; F and T were not trained
-    /// together, although `any_pair` is false; or `as_is` is true, and F is not InceptionV3.
+    /// A path cannot be read or holds no supported network; there is not exactly one F and one T; F and T were not trained
+    /// together and `any_pair` is false; or `as_is` is true and F is not InceptionV3.
     pub fn run(&self) -> Result<Model> {
         let model = self.read()?;
         if self.as_is && !matches!(model.network.predictor, Predictor::InceptionV3 { .. }) {
@@ -104,8 +104,8 @@ impl Conversion<'_> {
     }
 }
 
-/// Returns the TFLite, ONNX and `.pth` files directly in a folder; the path itself if it is a file, or a folder without such
-/// files.
+/// Returns the TFLite, ONNX, `.pth` and `.pt` files directly in the folder `path`. If there are none, or `path` is not a
+/// folder, returns `path` itself.
 fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.into()]);
@@ -186,7 +186,7 @@ fn from_pytorch(asked: &Conversion, paths: &[PathBuf]) -> Result<Model> {
 }
 
 impl Found {
-    /// Adds a graph: one whose input is an image is F; one whose inputs are an image and a style is T.
+    /// Adds a graph. A graph with one input, an image, is F; a graph with an image and a style vector as inputs is T.
     fn add_graph(&mut self, path: &Path) -> Result<()> {
         let bytes = super::magenta::read(path)?;
         if super::containers::graph::Graph::read(&bytes, path)?.inputs.len() == 1 {
@@ -203,8 +203,9 @@ impl Found {
         Ok(())
     }
 
-    /// Adds variables, which may belong to both networks. `mobile` states the style space of a MobileNetV2 among them: the one
-    /// published for TensorFlow.js was distilled from InceptionV3, and has its space.
+    /// Adds the variables of F, of T, or of both. `mobile` is the predictor that defines the style space of a MobileNetV2, if
+    /// known. (The MobileNetV2 published for TensorFlow.js was distilled from InceptionV3, and shares InceptionV3's style
+    /// space.)
     fn add_variables(&mut self, all: &Tensors, path: &Path, mobile: Option<TrainedWith>) -> Result<()> {
         let has = |start: &str| all.keys().any(|name| name.starts_with(start));
         let (predictor, transformer) = (has("InceptionV3/") || has("MobilenetV2/"), has("transformer/"));

@@ -130,7 +130,7 @@ impl Branch {
         }
     }
 
-    /// Returns the number of output channels, or `None` if it is the same as that of the input.
+    /// Returns the number of output channels, or `None` if it equals the number of input channels.
     pub fn outputs(&self) -> Option<usize> {
         self.layers().last().map(|layer| layer.outputs)
     }

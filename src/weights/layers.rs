@@ -1,5 +1,5 @@
-//! The layers of a network. The tensors of a file are checked against them, and the style predictor F and the transformer T are
-//! built from them, both on the CPU and on CUDA.
+//! The layers of a network. The tensors of a file are checked against the layers. The style predictor F and the transformer T
+//! are built from the layers, both on the CPU and on CUDA.
 use super::inception_v3::{InceptionLayers, InceptionStage, stages};
 use super::network::{
     AnyTransformer, EncoderBorder, INCEPTION_V3_LAST, MOBILENET_V2_LAST, MOBILENET_V2_STEM, Network, Predictor,
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
-    /// The prefix of its tensors' names.
+    /// The prefix of the names of the layer's tensors.
     pub name: String,
     /// Input channels.
     pub inputs: usize,
@@ -25,7 +25,7 @@ pub struct Layer {
     pub valid: bool,
     /// True if nearest x2 upsampling precedes the convolution.
     pub upsample: bool,
-    /// True for a depthwise and a pointwise convolution, with no activation in between, instead of a dense one.
+    /// True if the convolution is separable: depthwise, then pointwise, with no activation in between. False if it is dense.
     pub separable: bool,
 }
 
@@ -92,7 +92,8 @@ pub struct BlockLayers {
 /// The layers of the transformer T.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransformerLayers {
-    /// The contracting layers: with bias and ReLU or, if `contract_norm`, with an instance norm without parameters and ReLU.
+    /// The contracting layers, each with bias and ReLU. If `contract_norm`, an instance norm without parameters replaces the
+    /// bias.
     pub contract: Vec<Layer>,
     /// True if `contract` has norms instead of biases.
     pub contract_norm: bool,
@@ -102,7 +103,8 @@ pub struct TransformerLayers {
     pub expand: Vec<Layer>,
     /// The last layer, with its norm.
     pub head: Layer,
-    /// A convolution of the input image, whose output is added to the head's with a gain per channel.
+    /// A convolution of the input image. Its output is multiplied by a gain per channel, and added to the output of the head's
+    /// convolution.
     pub skip: Option<Layer>,
 }
 
@@ -282,7 +284,8 @@ fn add_biased(layer: &Layer, weight: Vec<usize>, all: &mut Shapes) {
     all.insert(format!("{}.bias", layer.name), vec![layer.outputs]);
 }
 
-/// Adds the shapes of a convolution without bias and of its norm, whose gamma and beta are linear in z.
+/// Adds the shapes of a convolution without bias, and of the linear maps from z to the gamma and beta of the convolution's
+/// norm.
 fn add_normed(layer: &Layer, dim: usize, all: &mut Shapes) {
     let Layer { name, inputs, outputs, separable, .. } = layer;
     for part in ["beta", "gamma"] {

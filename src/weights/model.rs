@@ -46,10 +46,10 @@ pub struct Model {
     pub provenance: String,
     /// The description of the network.
     pub network: Network,
-    /// The weights, exactly those that `network` describes.
+    /// The weights: exactly the tensors that `network` describes.
     pub tensors: Tensors,
-    /// The types in which the tensors are stored in the file, by name; empty for a model that was not read from a file. They
-    /// are needed because the id of the style space is a hash of the bytes as stored.
+    /// The stored dtypes of the tensors, by tensor name; empty for a model that was not read from a file. The dtypes are needed
+    /// because the id of the style space is a hash of the stored bytes.
     stored: BTreeMap<String, Dtype>,
 }
 
@@ -97,7 +97,7 @@ impl Model {
         Self::from_file(&File::open(path)?)
     }
 
-    /// Reads a model from bytes in memory; errors name their `origin`.
+    /// Reads a model from bytes in memory. `origin` is the name of the bytes in errors.
     ///
     /// # Errors
     /// The bytes are invalid.
@@ -146,11 +146,12 @@ impl Model {
         Ok(Self { name, space, licence, provenance, network, tensors, stored })
     }
 
-    /// Writes the model atomically: tensors read as float16 are stored as float16, which preserves the style space, and all
-    /// others as float32.
+    /// Writes the model atomically. Tensors that were read as float16 are stored as float16 again if their values still fit
+    /// exactly, which preserves the style space. All other tensors are stored as float32.
     ///
     /// # Errors
-    /// The file cannot be written; or the model has been changed and is now invalid, or of another style space.
+    /// The file cannot be written, or the model has been changed: the model is now invalid, or the predictor's weights no
+    /// longer have the id in `space`.
     pub fn save(&self, path: &Path) -> Result<()> {
         check(&self.network, &self.tensors).map_err(|reason| Error::weights(path, format!("not written: {reason}")))?;
         let predictor =
@@ -177,8 +178,8 @@ impl Model {
         write(path, &metadata, &tensors)
     }
 
-    /// Returns the type in which a tensor is written: float16 if it was read as float16 and its values still fit exactly,
-    /// otherwise float32.
+    /// Returns the dtype in which a tensor is written: float16 if the tensor was read as float16 and its values still fit
+    /// exactly, otherwise float32.
     fn dtype(&self, name: &str, tensor: &Tensor) -> Dtype {
         match self.stored.get(name) {
             Some(Dtype::F16) if tensor.is_half() => Dtype::F16,
@@ -197,7 +198,7 @@ impl Model {
     /// Returns the values of the weight and the bias of the layer `name`.
     ///
     /// # Errors
-    /// There are no such tensors.
+    /// The weight or the bias is missing.
     pub fn weight_and_bias(&self, name: &str) -> Result<(&[f32], &[f32])> {
         Ok((self.numbers(&format!("{name}.weight"))?, self.numbers(&format!("{name}.bias"))?))
     }
@@ -238,8 +239,8 @@ fn in_space(name: &str) -> bool {
     name.starts_with("predictor.") && !name.starts_with("predictor.zoom.")
 }
 
-/// Returns `true` if the predictor's tensors have the style space `space` once they are cast to float16 without loss, i.e. if a
-/// float16 file was cast to float32. They are then marked to be written as float16 again.
+/// Detects a float16 model that was cast to float32. Returns `true` if the predictor's tensors fit into float16 without loss
+/// and have the style space `space` as float16. If so, `stored` is changed so that these tensors are written as float16 again.
 fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, Dtype>) -> bool {
     let predictor = || tensors.iter().filter(|(name, _)| in_space(name));
     let halves = predictor().map(|(name, t)| (name.as_str(), Cow::Owned(encode(Dtype::F16, &t.data))));
@@ -250,8 +251,9 @@ fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, 
     was
 }
 
-/// Returns the first 16 hexadecimal digits of the SHA-256 hash of the predictor's tensors, in the order of their names: for
-/// each, its name and then its bytes. Tensors of the zoom, which is fitted to an existing style space, are left out.
+/// Returns the id of a style space: the first 16 hexadecimal digits of a SHA-256 hash. The hash covers the name and then the
+/// bytes of each of the predictor's tensors, in the given order. Tensors of the zoom are left out, because the zoom is fitted
+/// to an existing style space.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {

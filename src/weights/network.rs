@@ -12,7 +12,7 @@ pub struct Network {
     pub transformer: AnyTransformer,
 }
 
-/// A transformer T of either kind; a description without a `kind` is of the first kind.
+/// A transformer T. A JSON description without the field `kind` describes a [`Transformer`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "serde_json::Value")]
 pub enum AnyTransformer {
@@ -22,7 +22,8 @@ pub enum AnyTransformer {
     Adain(Decoder),
 }
 
-/// AdaIN's T: a decoder of F's last feature map, which is first normalized to the means and standard deviations of the style.
+/// AdaIN's T. F's last feature map of the content is normalized to the means and standard deviations of the style, then
+/// decoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Decoder {
@@ -98,7 +99,8 @@ impl Network {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Predictor {
-    /// MobileNetV2 of width 1 up to its 1280 channels, with TensorFlow's SAME padding; then the global mean and a linear map.
+    /// MobileNetV2 of width 1 up to its last convolution (1280 channels), then the global mean and a linear map. The padding is
+    /// TensorFlow's SAME.
     MobilenetV2 {
         /// Side of the square to which images are resized.
         size: usize,
@@ -108,13 +110,13 @@ pub enum Predictor {
     /// 3x3 convolutions of stride 2; then a linear map of the channel means and standard deviations of the image and of every
     /// stage's output.
     ///
-    /// If `smallest` is set, images with sides between `smallest` and `size` are not resized, and z is `head + n zoom`, where
-    /// head and zoom are the outputs of two linear maps and n is the number of doublings from the side of the image to `size`
-    /// (the mean over both axes).
+    /// If `smallest` is below `size`, sides between `smallest` and `size` are not resized, and z is `head + n zoom`. Here, head
+    /// and zoom are the outputs of two linear maps, and n is the number of doublings from a side of the image to `size`,
+    /// averaged over both axes.
     Cnn {
         /// Side of the square to which larger images are resized.
         size: usize,
-        /// Side to which smaller images are resized; `size` if it is `None`.
+        /// Side to which smaller images are resized. `None` means `size`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         smallest: Option<usize>,
         /// Output channels of each stage.
@@ -125,8 +127,8 @@ pub enum Predictor {
     /// InceptionV3 up to Mixed_6e, then the global mean and a linear map (Ghiasi et al. 2017; Szegedy et al. 2016).
     #[serde(rename = "inception_v3")]
     InceptionV3 {
-        /// Length to which the shorter side of images is resized by TensorFlow 1's bilinear rule, as in Magenta; `None` if
-        /// images are not resized; their sides must then have at least 43 pixels.
+        /// Length to which the shorter side of images is resized, with TensorFlow 1's bilinear interpolation, as in Magenta. If
+        /// `None`, images are not resized, and their sides must have at least 43 pixels.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shorter_side: Option<usize>,
         /// The activation after each convolution.
@@ -136,8 +138,7 @@ pub enum Predictor {
         /// Length of a style vector z.
         dim: usize,
     },
-    /// VGG-19 up to relu4_1; z consists of the channel means and standard deviations of its last feature map (Huang and
-    /// Belongie 2017).
+    /// VGG-19 up to relu4_1 (Huang and Belongie 2017). z consists of the channel means and standard deviations of relu4_1.
     Vgg19 {
         /// The padding of each feature map.
         border: EncoderBorder,
@@ -157,12 +158,12 @@ pub enum Predictor {
 pub enum EncoderBorder {
     /// Padding by reflection.
     Reflect,
-    /// Padding with zeros; the image is padded with the colour in the tensor `predictor.border`, which its normalization maps
-    /// to zero.
+    /// Padding with zeros. The image is padded with the colour in the tensor `predictor.border`, which becomes zero when the
+    /// image is normalized.
     Zero,
 }
 
-/// The way in which an epsilon enters a standard deviation, which is computed from the unbiased variance.
+/// The position of the epsilon in the formula of a standard deviation. The variance is the unbiased variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Epsilon {
@@ -176,9 +177,9 @@ pub enum Epsilon {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rectifier {
-    /// `max(x, 0)`: torchvision's.
+    /// `max(x, 0)`, as in torchvision.
     Relu,
-    /// `min(max(x, 0), 6)`: TF-slim's.
+    /// `min(max(x, 0), 6)`, as in TF-slim.
     Relu6,
 }
 
@@ -227,8 +228,8 @@ impl Predictor {
         }
     }
 
-    /// Returns how many times an input of this size would have to be doubled to reach the largest size, as the mean over both
-    /// axes; 0 for predictors other than [`Predictor::Cnn`].
+    /// Returns the number of doublings from an input of this size to the largest size, averaged over both axes. The number is 0
+    /// for predictors other than [`Predictor::Cnn`].
     pub fn halvings(&self, (height, width): (usize, usize)) -> f32 {
         match self {
             Self::Cnn { size, .. } => ((size * size) as f32 / (height * width) as f32).log2() / 2.0,
@@ -247,7 +248,8 @@ impl Predictor {
     }
 }
 
-/// The smallest side of an image for which the input of InceptionV3's Mixed_6a is at least as large as its kernels.
+/// The smallest side of an image for InceptionV3 without resizing. In a smaller image, the input of Mixed_6a would be smaller
+/// than the kernels of Mixed_6a.
 pub const INCEPTION_V3_SMALLEST: usize = 43;
 
 /// Number of channels of InceptionV3's Mixed_6e.
@@ -363,7 +365,7 @@ pub struct Head {
     pub upsample: bool,
     /// True for a depthwise and a pointwise convolution instead of a dense one.
     pub separable: bool,
-    /// True if a second convolution, of the input image and with the same kernel size, is added to the first with a gain per
-    /// channel that is linear in z.
+    /// True if there is a skip: a second convolution, of the input image, with the same kernel size. Its output is multiplied
+    /// by a gain per channel, linear in z, and added to the output of the first convolution.
     pub skip: bool,
 }

@@ -1,7 +1,7 @@
-//! The safetensors format, with tensors in float32, float16 and int64: the length of the header, a JSON header, and the
-//! tensors' bytes.
+//! The safetensors format, with tensors in float32, float16 and int64. A file holds the length of the header, a JSON header,
+//! and the tensors' bytes.
 //!
-//! <https://github.com/huggingface/safetensors#format>. Files are read into memory, so later changes to them have no effect.
+//! <https://github.com/huggingface/safetensors#format>. Files are read into memory, so later changes on disk have no effect.
 use crate::error::{Error, Result};
 use crate::files;
 use crate::interrupt::poll;
@@ -62,8 +62,8 @@ struct Entry {
     data_offsets: (usize, usize),
 }
 
-/// A JSON object whose keys must be unique: if two tensors or metadata entries had the same name, readers might disagree on
-/// which one to use.
+/// A JSON object with unique keys; a repeated key is an error. If two tensors or metadata entries had the same name, readers
+/// might disagree on which one to use.
 struct Unique<V>(BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Unique<V> {
@@ -119,7 +119,7 @@ impl File {
         Self::parse(path, Cow::Owned(read(path, metadata.len())?))
     }
 
-    /// Parses bytes in memory; errors name their `origin`.
+    /// Parses bytes in memory. `origin` is the name of the bytes in errors.
     ///
     /// # Errors
     /// The bytes are invalid.
@@ -158,7 +158,7 @@ impl File {
         Ok(Self { origin: origin.into(), metadata, tensors, start, bytes })
     }
 
-    /// Returns the file's path, or another name of the bytes.
+    /// Returns the file's path, or the name given to bytes in memory.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
@@ -186,7 +186,7 @@ impl File {
     }
 }
 
-/// Checks that each tensor has the size of its shape, and that the tensors cover the data without gaps or overlaps.
+/// Checks that the size of each tensor matches its shape, and that the tensors cover the data without gaps or overlaps.
 fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::result::Result<(), String> {
     let mut ordered: Vec<_> = tensors.iter().collect();
     ordered.sort_by_key(|(_, entry)| entry.data_offsets);
@@ -217,7 +217,8 @@ fn check_layout(tensors: &BTreeMap<String, Entry>, available: usize) -> std::res
     Ok(())
 }
 
-/// Reads a whole file. It is not memory-mapped, because the process would be killed if the file were truncated meanwhile.
+/// Reads a whole file. The file is not memory-mapped, because the process would be killed if another process truncated the
+/// file.
 fn read(path: &Path, len: u64) -> Result<Vec<u8>> {
     /// Number of bytes read between two checks for Ctrl-C.
     const PART: u64 = 16 << 20;

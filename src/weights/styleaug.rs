@@ -1,11 +1,11 @@
-//! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our names: the style predictor F
-//! is InceptionV3 up to Mixed_6e, and the transformer T is that of Ghiasi et al. 2017 with instance norms instead of batch
-//! norms.
+//! Converts style augmentation (Jackson et al. 2019, arXiv 1809.05375) from PyTorch files to our tensor names. The style
+//! predictor F is InceptionV3 up to Mixed_6e. The transformer T is the network of Ghiasi et al. 2017, with instance norms
+//! instead of batch norms.
 //!
 //! Source: philipjackson/style-augmentation `{ghiasi, stylePredictor, styleAugmentor}.py`, torchvision `models/inception.py`.
-//! F's batch norms are folded into the preceding convolutions, with gamma / sqrt(variance + 1e-3), and the preprocessing of the
-//! image into the first one. T's convolutions have biases in the source, which are dropped because the instance norms after
-//! them cancel any bias.
+//! F's batch norms are folded into the preceding convolutions, with the factor gamma / sqrt(variance + 1e-3). The preprocessing
+//! of the image is folded into F's first convolution. The biases of T's convolutions are dropped, because the instance norm
+//! after each convolution cancels any bias.
 use super::containers::pth::StateDict;
 use super::network::{AnyTransformer, Contract, Expand, Head, Network, Predictor, Rectifier, Residual, Transformer};
 use super::{Tensor, Tensors};
@@ -17,7 +17,8 @@ const DIM: usize = 100;
 const FEATURES: usize = 768;
 /// Epsilon of F's batch norms.
 const EPSILON: f64 = 1e-3;
-/// `x' = scale x + shift` for each channel: 2 x - 1, except for blue, where the source divides by 0.255 instead of 0.225.
+/// The preprocessing of each colour channel, `x' = scale x + shift`. Red and green become 2 x - 1. For blue, the source divides
+/// by 0.255 instead of 0.225.
 const COLOURS: [(f64, f64); 3] = {
     let scale = 2.0 * (0.225 / 0.255);
     [(2.0, -1.0), (2.0, -1.0), (scale, 2.0 * 0.406 - 1.0 - scale * 0.406)]
@@ -37,14 +38,17 @@ const STEM: [Convolution; 5] = [
     ("Conv2d_4a_3x3", 192, 3, 3),
 ];
 
-/// Reads the weights of both networks. F: `predictor.stem.{0..4}`, `predictor.block.{0..7}.branch.{i}.{j}` (branches in the
-/// order in which they are concatenated, without the pool of Mixed_6a) and `predictor.head`, each with `.weight` and `.bias`.
-/// T: `transformer.contract.{0..2}.weight`, and `transformer.residual.{0..4}.conv{1,2}`, `transformer.expand.{0,1}` and
-/// `transformer.head`, each with `.weight`, `.beta.{weight,bias}` and `.gamma.{weight,bias}`. Files:
-/// `checkpoint_transformer.pth` and `checkpoint_stylepredictor.pth`, in any order.
+/// Reads the weights of both networks from `checkpoint_transformer.pth` and `checkpoint_stylepredictor.pth`, in any order. The
+/// names of the tensors are:
+///
+/// - F: `predictor.stem.{0..4}`, `predictor.block.{0..7}.branch.{i}.{j}` and `predictor.head`, each with `.weight` and `.bias`.
+///   Branches are in the order of concatenation; the pool of Mixed_6a is left out.
+/// - T's contracting layers: `transformer.contract.{0..2}.weight`.
+/// - T's other layers: `transformer.residual.{0..4}.conv{1,2}`, `transformer.expand.{0,1}` and `transformer.head`, each with
+///   `.weight`, `.beta.{weight,bias}` and `.gamma.{weight,bias}`.
 ///
 /// # Errors
-/// A file is not one of these two or lacks a tensor, one of the two is missing, or there are more than two files.
+/// A file is neither of the two or lacks a tensor, one of the two is missing, or there are more than two files.
 pub fn read(files: &[StateDict]) -> Result<Tensors> {
     for file in files {
         if !file.has(PREDICTOR_KEY) && !file.has(TRANSFORMER_KEY) {
@@ -128,7 +132,7 @@ fn predictor(file: &StateDict) -> Result<Tensors> {
     Ok(tensors)
 }
 
-/// Returns F's blocks: the branches of each, in the order in which they are concatenated.
+/// Returns F's blocks. The branches of a block are in the order of concatenation.
 fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     let a = |pooled| {
         vec![
@@ -168,9 +172,9 @@ fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     ]
 }
 
-/// Adds a convolution with the batch norm after it folded in, and for the first convolution also the colour transform before
-/// it. The first convolution has no padding, so that folding `scale x + shift` is exact: `w' = w scale factor`, `b' = beta +
-/// (sum w shift - mean) factor`.
+/// Adds a convolution with the following batch norm folded in. For the first convolution, the preceding colour transform `scale
+/// x + shift` is folded in too, which is exact because this convolution has no padding. The result is `w' = w scale factor` and
+/// `b' = beta + (sum w shift - mean) factor`, with `factor = gamma / sqrt(variance + 1e-3)`.
 fn add_folded(
     file: &StateDict,
     scope: &str,

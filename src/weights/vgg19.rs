@@ -2,7 +2,7 @@
 //! 1703.06868).
 use super::layers::Layer;
 
-/// Number of channels of the encoder's last feature map; z has a mean and a standard deviation for each.
+/// Number of channels of the encoder's last feature map; z has a mean and a standard deviation for each channel.
 pub const CHANNELS: usize = 512;
 
 /// The factor by which the encoder reduces the sides of an image.
@@ -25,8 +25,8 @@ pub fn encoder() -> Vec<(Layer, bool)> {
     outputs.enumerate().map(layer).collect()
 }
 
-/// Returns the decoder's convolutions, 3x3 with bias and, except for the last, ReLU: those of the encoder in reverse, with
-/// nearest x2 upsampling instead of pools.
+/// Returns the decoder's 3x3 convolutions with bias: the encoder's convolutions in reverse, with nearest x2 upsampling instead
+/// of pools. All but the last are followed by ReLU.
 pub fn decoder() -> Vec<Layer> {
     let encoder = encoder();
     let mirrored = encoder.iter().rev().enumerate().map(|(i, (layer, pooled))| Layer {

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from . import bank, compare, compare_models, convert, demo, embed, evaluate, export, info, pretrain, stylize  # noqa: F401
 
-#: For each command, its module here and its help. The module has `add(parser)` for options, and `run(args)` for the exit code.
+#: For each command, its module here and its help. In the module, `add(parser)` adds options; `run(args)` returns the exit code.
 COMMANDS = {
     "demo": ("demo", "Show what SASSL does: a contact sheet of photographs, styles, fully stylized images and views."),
     "stylize": (
@@ -50,7 +50,10 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code: 0, 1 on failure, 2 for a usage error, 130 for Ctrl-C, 75 for a run to be resumed."""
+    """Run a command; return the exit code.
+
+    Exit codes are 0 on success, 1 on failure, 2 for a usage error, 130 for Ctrl-C, and 75 for a run that should be resumed.
+    """
     words = sys.argv[1:] if argv is None else [*argv]
     command = next((word for word in words if not word.startswith("-")), "")
     title = f"sassl {command}" if command in COMMANDS else "sassl"
@@ -75,14 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ..terminal import message
         from .options import as_typed
 
-        # The error of another rank is reported there.
+        # An error of another rank is reported on that rank.
         if not hasattr(error, "rank"):
             _tell(f"{title}: {as_typed(message(error), vars(args) if args is not None else {})}")
         return 1
 
 
 def parser(command: str = "") -> argparse.ArgumentParser:
-    """Return the parser with all commands; only `command` has its options, since only its module is imported."""
+    """Return the parser of all commands. Only `command` has options, because other commands' modules are not imported."""
     import argparse
 
     from .. import __version__
@@ -104,9 +107,9 @@ def parser(command: str = "") -> argparse.ArgumentParser:
 
 
 def _alone(title: str, command: str, words: list[str]) -> argparse.Namespace:
-    """Parse the arguments; Ctrl-C during parsing ends the process at once, since no work has begun.
+    """Parse the arguments. Ctrl-C during parsing ends the process at once.
 
-    A KeyboardInterrupt would be swallowed by some imports, and reported as a broken package by others.
+    Otherwise, some imports would swallow the KeyboardInterrupt, and others would report it as a broken package.
     """
     import os
     import signal

@@ -54,7 +54,7 @@ def _merged(args: argparse.Namespace) -> StyleBank:
 
 
 def _images(args: argparse.Namespace, left_out: Counter[str]) -> list[Path]:
-    """Return the images that the inputs name; files in folders that are left out are counted in `left_out`, by kind."""
+    """Return the images that the inputs name. Other files in the folders are counted in `left_out`, by kind."""
     if args.dataset is None:
         if args.split is not None:
             raise ValueError(f"--split is only for a --dataset, got {args.split}")

@@ -76,7 +76,10 @@ def _results(args: argparse.Namespace) -> int:
 
 
 def _arms(inputs: list[str]) -> list[str] | dict[str, list[str]]:
-    """Return the files, or, if the inputs are NAME=FILE, the files of each arm by its name."""
+    """Return the files; if the inputs are NAME=FILE, return a dict from each name to its files.
+
+    The files of one name are an arm of the comparison.
+    """
     named = [text.partition("=") for text in inputs if "=" in text and not Path(text).exists()]
     if not named:
         return inputs

@@ -55,7 +55,10 @@ def _square(path: Path, args: argparse.Namespace) -> Array:
 
 
 def _styles(args: argparse.Namespace, sassl: SASSL) -> list[demo.Style]:
-    """Return the first of the chosen styles, with their images if they have any; by default, the demo's own patterns."""
+    """Return the styles to show: by default, the demo's own patterns.
+
+    Of chosen style images, the first ones are shown. From a bank or a Gaussian, styles are drawn.
+    """
     if args.styles == "default":
         return [demo.Style(name, sassl.stylizer.encode(image[None])[0], image) for name, image in demo.styles().items()]
     files = style_files(args)

@@ -19,7 +19,7 @@ from .options import reading
 
 
 class Protocol(NamedTuple):
-    """An evaluation protocol: a function of training and test features, its help text, and an option for each keyword."""
+    """An evaluation protocol: a function of training and test features, its help text, and an option per keyword argument."""
 
     judge: Callable[..., dict[str, Any]]
     text: str
@@ -79,7 +79,7 @@ PROTOCOLS = {
     ),
 }
 
-#: Protocols in modules of their own, which read their images themselves.
+#: Protocols in modules of their own. These modules read the images themselves.
 _COMMANDS: dict[str, Any] = {
     "augmented": augmented,
     "transfer": transfer,

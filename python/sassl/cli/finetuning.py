@@ -35,7 +35,7 @@ def options(sub: argparse.ArgumentParser) -> None:
 
 
 def settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of fine-tuning that are given and determine the result.
+    """Return the given fine-tuning options that determine the result.
 
     Raises:
         ValueError: an option of fine-tuning is given for another protocol.
@@ -48,7 +48,9 @@ def settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def folder(args: argparse.Namespace, key: Mapping[str, Any]) -> Path | None:
-    """Return the folder for the checkpoints of one measurement, whose name encodes the settings; None without --checkpoints.
+    """Return the folder for the checkpoints of one measurement; None without --checkpoints.
+
+    The folder's name encodes the measurement and the settings.
 
     Args:
         args: the options.

@@ -21,7 +21,7 @@ def add(sub: argparse.ArgumentParser) -> None:
 
 
 def given(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Return the folders to train on and to evaluate on; without options, those that a run among the models has recorded.
+    """Return the folders to train on and to evaluate on. By default, use folders recorded by a run.
 
     Raises:
         ValueError: one of the folders is not given, or --data is given together with --train and --test.
@@ -43,7 +43,10 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _recorded(args: argparse.Namespace) -> Path | None:
-    """The parent of the folders `train` and `val`, for the first model pretrained on such a `train`; None if there is none."""
+    """The parent of the folders `train` and `val` on which a model was pretrained; None if there is none.
+
+    The first run among the models that has recorded such a `train` folder is used.
+    """
     for source in (*args.models, *args.model):
         data = data_of(Path(source))
         if data is not None and (folder := Path(data)).name == "train" and (folder.parent / "val").is_dir():

@@ -50,7 +50,7 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
         baselines: whether each trained model is followed by the same network with random weights.
 
     Raises:
-        ValueError: no model is given, or one is given twice; --arch is given, but every model records its network.
+        ValueError: no model is given, or a model is given twice; --arch is given, but every model records its network.
         OSError, ImportError, ValueError: as raised by `open_model`.
     """
     sources = [*args.models, *args.model]
@@ -82,7 +82,7 @@ def opened(args: argparse.Namespace, *, baselines: bool = False) -> list[OpenMod
 
 
 def opened_one(args: argparse.Namespace) -> OpenModel:
-    """Open the only model that is named; errors are those of `opened`, and a ValueError for several models."""
+    """Open the only named model; raise a ValueError for several models, or an error of `opened`."""
     if len(sources := [*args.models, *args.model]) > 1:
         raise ValueError(f"this command takes one model, got {' '.join(sources)}")
     return opened(args)[0]

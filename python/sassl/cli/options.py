@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..terminal import tell
 
 T = TypeVar("T")
-#: Options whose name differs from that of the Python argument that they set, by the name of that argument.
+#: Options that differ in name from the Python argument that they set: name of the argument -> name of the option.
 _SETS = {"every": "monitor_every", "loggers": "log", "model": "models", "styles": "style"}
 
 
@@ -86,7 +86,7 @@ def share(text: str) -> tuple[int, int]:
 
 
 def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
-    """Return the items of a shard, in order; the shards concatenated are all items."""
+    """Return the items of a shard, in order. All shards, concatenated, give all items."""
     which, parts = shard
     return items[len(items) * which // parts : len(items) * (which + 1) // parts]
 
@@ -105,7 +105,7 @@ def strength(text: str) -> tuple[float, float]:
 
 
 def check_out(out: Path, *suffixes: str) -> None:
-    """Check, before work begins, that `out` has one of these suffixes, is in an existing folder, and is not a folder."""
+    """Check, before work begins, that `out` has one of `suffixes`, is in an existing folder, and is not a folder."""
     if out.suffix.lower() not in suffixes:
         raise ValueError(f"--out must be a file whose name ends in {' or '.join(suffixes)}, got {out}")
     if not out.parent.is_dir():
@@ -139,7 +139,7 @@ def as_typed(text: str, given: dict[str, Any]) -> str:
 
     Args:
         text: the error.
-        given: values of the options, by their names in Python.
+        given: values of the options, by Python name.
     """
     found = re.match(r"(\w+)((?:=| must be ).*)", text, re.DOTALL)
     if found is None:

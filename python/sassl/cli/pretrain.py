@@ -174,7 +174,7 @@ def started(args: argparse.Namespace) -> int:
 
 
 def begin(args: argparse.Namespace) -> pretraining.Pretraining:
-    """Create the model that the options describe; a resumed run takes its weights from its checkpoint, not from `init`."""
+    """Create the model that the options describe. If the run resumes from a checkpoint, ignore the setting `init`."""
     goes_on = args.resume and has_checkpoint(args.out)
     config = configuration(args)
     own = {"threads": args.threads, "engine": maker(args)}
@@ -185,7 +185,7 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 
 
 def maker(args: argparse.Namespace) -> Any:
-    """Return the name of the engine, or, if options of the engine are given, a function that builds it with them."""
+    """Return the name of the engine, or a function that builds the engine with the given engine options, if any."""
     if args.views is not None and args.engine != "torch":
         raise ValueError(f"--views {args.views} is only for --engine torch, not for {args.engine}")
     if args.checkpointing and args.engine != "torch":
@@ -206,7 +206,7 @@ def run_demo(args: argparse.Namespace) -> int:
 
 
 def again(args: argparse.Namespace) -> list[str]:
-    """Return the command that resumes a run; it repeats all options except the settings, which are in the run's folder."""
+    """Return the command that resumes a run. Settings are omitted, because the run's folder has them."""
     words = ["sassl", "pretrain", "--data", str(args.data), "--out", str(args.out), "--resume"]
     defaults = usual()
     names = ("monitor", "monitor_every", "on_error", "checkpoint_every", "keep", "time_limit", "threads", "engine")

@@ -1,4 +1,4 @@
-"""The settings of a run that the options of `sassl pretrain` describe, and their printed form."""
+"""Conversion of the options of `sassl pretrain` to the settings of a run, and the settings as text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from ..transforms.plain import SASSL
 
 
 def kept_styles(args: argparse.Namespace) -> Path | None:
-    """Return the file next to --config that holds the styles if the settings do not name any; None if it does not exist."""
+    """Return the file of styles next to --config; None if there is no such file.
+
+    The file holds the styles of a run whose settings do not name styles.
+    """
     kept = None if args.config is None else args.config.parent / STYLES
     return None if kept is None or not kept.exists() else kept
 
 
 def printed(args: argparse.Namespace) -> str:
-    """Return the settings as YAML, which --config reads; a comment lists the keywords of the recipe that are not set."""
+    """Return the settings as YAML for --config. A comment lists the recipe's keyword arguments that are not set."""
     config = configuration(args)
     config = view_settings.with_styles(config, view_settings.make(config, styles=kept_styles(args)))
     text = config_files.text(config.nested(), ".yaml")
@@ -38,7 +41,7 @@ def printed(args: argparse.Namespace) -> str:
     return text + textwrap.fill(told, 100, initial_indent="# ", subsequent_indent="# ", break_long_words=False)
 
 
-#: Fields of a recipe that are not keywords of data.views.
+#: Fields of a recipe that are not keys of data.views.
 _NO_VIEWS = ("input_size", "style", "generator", "output", "dtype", "channels_last")
 
 
@@ -73,7 +76,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
                 raise ValueError(f"--set {name} is not possible: the views of {args.config} are lists of operations")
             parts[part][own] = value
             if name in ("style.styles", "style.model"):
-                # The ids are those of the replaced value.
+                # The checksum and the space belong to the replaced value.
                 parts[part] = {key: one for key, one in parts[part].items() if key not in ("checksum", "space")}
         elif name in ("method", "style", "views", "init"):
             remedy = {

@@ -13,7 +13,7 @@ from .._sassl import write_file
 from ..data.ranks import by_first
 from ..models import OpenModel
 
-#: The fields in which all lines about the same measurement agree.
+#: The fields that identify a measurement. The "school" is a published way to split a data set.
 KEY = ("weights", "set", "school", "seed", "protocol", "preprocessing")
 
 
@@ -28,7 +28,7 @@ def option(sub: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Check the file of --results, before anything is computed; on all ranks.
+    """Check the file of --results before anything is computed. An error is raised on all ranks.
 
     Raises:
         OSError, ValueError: as raised by `read`.
@@ -48,16 +48,16 @@ def record(
     protocol: str,
     settings: dict[str, Any],
 ) -> None:
-    """Write a result to the file of --results, if there is one, in place of an earlier result of the same measurement.
+    """Write a result to the file of --results, if given. An earlier result of the same measurement is replaced.
 
     Args:
         args: the command's options; rank 0 writes the file.
         model: the evaluated model.
         found: the result of the protocol.
-        train, test: the folders of images, after whose common parent the set is named, or else after `test`.
+        train, test: the folders of images. The set is named after their common parent, or after `test` if the parents differ.
         known: number of images to train on.
         protocol: name of the protocol.
-        settings: settings of the protocol, which are equal in all results of a comparison.
+        settings: settings of the protocol. They must be equal in all results of a comparison.
     """
     if args.results is None:
         return

@@ -1,4 +1,4 @@
-"""Evaluation commands in one process, or in several that share the images; only rank 0 evaluates, writes and prints."""
+"""Evaluation commands in one process, or in several that share the images. Only rank 0 evaluates, writes and prints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sharing(sub: argparse.ArgumentParser) -> None:
 
 
 def begin(command: Command, args: argparse.Namespace) -> int:
-    """Run a command, in the processes that a launcher has started or that --devices requests; return the exit code.
+    """Run a command, in processes started by a launcher or requested by --devices; return the exit code.
 
     The command must make the collective calls of `args.ranks` in the same order on each rank.
     """
@@ -71,7 +71,7 @@ def shared(args: argparse.Namespace, weights: str) -> dict[str, Any]:
 
 
 def _as_rank(command: Command, args: argparse.Namespace) -> int:
-    """Run the command as one of several ranks; each uses its share of the cores, and errors are reported only once."""
+    """Run the command as one of several ranks. Each rank uses its share of the cores; errors are reported only once."""
     import torch
 
     from ..distributed import launch

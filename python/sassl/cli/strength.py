@@ -71,7 +71,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def drawn(found: dict[str, Any]) -> Any:
-    """Plot the distances of views, and the percentage nearest to their image, against beta, with a line for each alpha."""
+    """Plot the distance of views against beta, with a line for each alpha.
+
+    A second panel shows the percentage of views that are nearest to their own image.
+    """
     from ..figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")

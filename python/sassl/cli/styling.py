@@ -30,7 +30,7 @@ def style_files(args: argparse.Namespace) -> list[Path] | None:
 
 
 def transform(args: argparse.Namespace, p: float) -> SASSL:
-    """Return the transform that the options describe, with `p`, the probability of stylizing an image."""
+    """Return the transform that the options describe; `p` is the probability of stylizing an image."""
     stylizer = model_of(args)
     styles: Any = args.styles
     if styles == "batch":

@@ -87,8 +87,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def stream(name: Path) -> int:
-    """Return the index of an image's random stream, a hash of its path below --out, so that views do not depend on shards or
-    other files."""
+    """Return the index of an image's random stream: a hash of the path of its view below --out.
+
+    Views therefore do not depend on shards or on other files.
+    """
     return int.from_bytes(hashlib.sha256(os.fsencode(name.as_posix())).digest()[:8], "little")
 
 
@@ -104,16 +106,18 @@ def settle(args: argparse.Namespace) -> None:
 
 
 def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Counter[str]) -> list[tuple[Path, Path]]:
-    """Return each image once, with its output path: `out` followed by its path relative to the first input that contains it.
+    """Return each image once, with its output path.
+
+    The output path is `out` followed by the image's path relative to the first input that contains the image.
 
     Args:
         inputs: images, folders or patterns.
         out: the folder for views.
-        suffix: the suffix of views, without a dot; None: that of the image if it can be written, else png.
-        left_out: a counter, to which the files in folders that are left out are added, by kind.
+        suffix: the suffix of views, without a dot; None: the image's own suffix if views can be written with it, else png.
+        left_out: a counter by kind; files in the inputs that are left out are added.
 
     Raises:
-        ValueError: two views would have the same path, or a view would overwrite an image or be among the images.
+        ValueError: two views would have the same path; a view would overwrite an image; a view would be among the images.
     """
     taken: dict[Path, Path] = {}
     named: set[Path] = set()

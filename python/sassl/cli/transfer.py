@@ -104,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
 def _result(
     model: OpenModel, args: argparse.Namespace, lines: list[dict[str, Any]], which: tuple[str, str, int], title: str
 ) -> dict[str, Any]:
-    """Return the result for `which`, a set, school and seed: an existing line of the file, or a new one, which is written."""
+    """Return the result for `which` = (set, school, seed).
+
+    If the file has no such result, evaluate the model, and write the result to the file.
+    """
     name, school, seed = which
     tuned = finetuning.settings(args)
     rule = transfer.rule_for(model, transfer.row_for(datasets.DATASETS[name], args.by, tuned)).describe()
@@ -122,7 +125,7 @@ def _result(
 
 
 def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[tuple[str, str, int]]:
-    """Yield the set, school and seed of each measurement; the first seed is enough if nothing is drawn at random."""
+    """Yield the set, school and seed of each measurement; only for the first seed if nothing is drawn at random."""
     for name, school in schools.items():
         drawn = datasets.DATASETS[name].schools[school].drawn or protocol == "finetune"
         for seed in seeds if drawn else seeds[:1]:
@@ -130,13 +133,16 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Return whether a line is the result of a measurement and, if `counts` is "published", of the published images."""
+    """Return whether a line is a result of a measurement.
+
+    If `counts` is "published", a result on images that differ from the published set does not count.
+    """
     same = all(line[field] == key[field] for field in results.KEY) and line.get("finetuning", {}) == tuned
     return same and not (counts == "published" and line.get("differences"))
 
 
 def _schools(args: argparse.Namespace) -> dict[str, str]:
-    """Return the requested sets, or those that are found, each with its school.
+    """Return the school of each requested set; by default, of each set that is found.
 
     Raises:
         FileNotFoundError: the folder of a set is missing, or no set is found.
@@ -153,7 +159,7 @@ def _schools(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _evaluated(model: OpenModel, args: argparse.Namespace, key: dict[str, Any], title: str) -> dict[str, Any]:
-    """Evaluate on a set, and return the result; report differences from the published set, and images that are left out."""
+    """Evaluate a model on a set, and return the result. Differences from the published set and left-out images are reported."""
     found = transfer.evaluate(
         model,
         key["set"],

@@ -31,7 +31,10 @@ def _of_one(groups: Any) -> list[tuple[str, ...]]:
 
 
 def _of_several(groups: list[list[_Result]], models: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return a row for each set, and a last one with the mean over the sets that all models have; kappa counts times 100."""
+    """Return a row for each set, and a last row with the means over the sets that all models have.
+
+    Kappa is multiplied by 100 in the means.
+    """
     rows = [("set", "school", "metric", *models)]
     means: list[list[float]] = []
     for group in groups:

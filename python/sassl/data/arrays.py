@@ -16,16 +16,15 @@ from .identity import of_arrays
 
 
 class Arrays(Images):
-    """Images of one size in an array, which is not copied. A `numpy.memmap` pickles as its path.
+    """Images of one size in an array. The array is not copied, and a `numpy.memmap` is pickled as its path.
 
     Args:
         images: (N, H, W, 3) uint8.
         targets: class of each image; None: 0 for all.
 
     Raises:
-        TypeError: images that are not an array.
-        ValueError: another shape or dtype; a number of classes that differs from the number of images; a class that is not an
-            integer.
+        TypeError: `images` is not an array.
+        ValueError: `images` has another shape or dtype; `targets` has another length than `images`; a class is not an integer.
     """
 
     def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:
@@ -38,7 +37,7 @@ class Arrays(Images):
         self.core = Source.python(lambda i: (images[i], classes[i]), len(images), "arrays")
 
     def identity(self) -> dict[str, Any]:
-        """The shape and a checksum of the pixels: of all, or of up to 256 MB in evenly spaced images."""
+        """The shape and a checksum of the pixels; of an array above 256 MiB, only evenly spaced images are read."""
         return of_arrays(self._images)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -50,7 +49,7 @@ Place = tuple[str, int, tuple[int, ...], tuple[int, ...]]
 
 
 def _place(images: NDArray[np.uint8]) -> Place | None:
-    """Locate a `numpy.memmap`, or a view of one, in its file; None for other arrays."""
+    """Locate the data of a `numpy.memmap`, or of a view of one, in its file; None for other arrays."""
     mapped = getattr(images, "_mmap", None)
     if not isinstance(images, np.memmap) or mapped is None or images.filename is None or images.mode == "c":
         return None

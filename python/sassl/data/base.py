@@ -21,12 +21,13 @@ File = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 class Images:
     """A sequence of images, each with a class: the base class of all sources.
 
-    `len(images)`, `images[i]` -> ((H, W, 3) uint8, class), `images.name(i)`, `images.classes`. A pickle holds the constructor's
-    arguments; unpickling lists the images again. Names that are not valid Unicode are decoded by `os.fsdecode`.
+    `images[i]` is the tuple (pixels, class), with pixels (H, W, 3) uint8; `len(images)` is the number of images. A pickle holds
+    only the constructor's arguments, and unpickling lists the images again. Names that are not valid Unicode are decoded by
+    `os.fsdecode`.
     """
 
     core: Source
-    #: Names of the classes, indexed by class; None if they have no names.
+    #: Names of the classes, indexed by class; None if the classes have no names.
     classes: list[str] | None = None
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -47,7 +48,7 @@ class Images:
         return self.core.get(index % len(self))
 
     def take(self, rows: Sequence[int]) -> Images:
-        """Select images by index, in this order; they keep their names and classes.
+        """Select images by index, in the order of `rows`. The images keep their names and classes.
 
         Raises:
             ValueError: an index outside the source.
@@ -55,11 +56,12 @@ class Images:
         return Taken(self, rows)
 
     def name(self, index: int) -> str:
-        """The name of an image, as in lightly's `LightlyDataset`: its path relative to the root, with forward slashes.
+        """The name of an image: its path relative to the root, with forward slashes, as in lightly's `LightlyDataset`.
 
-        The root is the folder passed to the source, or the one that contains all shards or record files; an image inside such a
-        file is named "file#place". A list of files has no root: its paths are kept as given. Images without names are numbered:
-        "source[0]", "source[1]" in a dataset, "arrays[0]" in an array, "files[0]" in a list of file contents.
+        The root is the folder passed to the source, or the folder that contains all shards or record files. An image inside a
+        shard or record file is named "file#place". A list of files has no root, and its paths are kept as given. Images without
+        names are numbered: "source[0]", "source[1]" in a dataset, "arrays[0]" in an array, "files[0]" in a list of file
+        contents.
         """
         return self.core.name(index)
 
@@ -68,16 +70,21 @@ class Images:
         return None
 
     def labels(self) -> list[int]:
-        """Return the class of each image; images are read only if the source does not know their classes otherwise."""
+        """Return the class of each image; images are read only if the classes are not known otherwise."""
         known = self.core.targets()
         return [self[i][1] for i in range(len(self))] if known is None else known
 
     def identity(self) -> dict[str, Any]:
         """JSON values that identify these images, as stored in a loader's state.
 
-        They are the number of images, a checksum of their names relative to the folder that contains all of them, whether they
-        are rotated upright, and the sum and a checksum of the file sizes if these are known without reading the files. A
-        dataset without names is identified by its number of images alone.
+        The values are:
+
+        - the number of images;
+        - a checksum of the names, relative to the folder that contains all images;
+        - whether images are rotated upright by their EXIF orientation;
+        - the sum and a checksum of the file sizes, if the sizes are known without reading the files.
+
+        For a dataset without names, the checksum depends only on the number of images.
         """
         names, sizes = self.core.identity()
         told = {"images": len(self), "names": f"{names:016x}", "exif": self.core.exif}
@@ -113,7 +120,7 @@ def checked_targets(targets: Sequence[int] | None, n: int) -> list[int]:
     """The classes of n images as ints; all 0 if `targets` is None.
 
     Raises:
-        ValueError: a number of classes other than n; a class that is not an integer.
+        ValueError: `targets` has a length other than n; a class is not an integer.
     """
     classes = [0] * n if targets is None else [whole(f"targets[{i}]", x, -(2**63)) for i, x in enumerate(targets)]
     if len(classes) != n:
@@ -128,5 +135,5 @@ def left_out(core: Source) -> str:
 
 
 def is_path(path: bytes) -> bool:
-    """Return whether bytes are the path of an existing file, rather than the contents of one."""
+    """Return whether bytes are the path of an existing file, rather than the contents of a file."""
     return len(path) < 4096 and b"\0" not in path and os.path.exists(path)

@@ -1,4 +1,4 @@
-"""Names of classes: mapping them to the classes of another dataset, and reading them from third-party datasets."""
+"""Class names: matching them between datasets, and reading them from third-party datasets."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def numbered(images: Images, classes: Sequence[str] | None) -> NDArray[np.int64]
 
 
 def class_names(dataset: Any, target: str | None = None) -> list[str] | None:
-    """The class names of a third-party dataset, indexed by class; None if they are unknown.
+    """The class names of a third-party dataset, indexed by class; None if the names are unknown.
 
-    They are read from the `ClassLabel` of a Hugging Face dataset, torchvision's `classes` or timm's `class_to_idx`, even if the
-    dataset is wrapped in a `Subset`, `ConcatDataset` or `LightlyDataset`. With a `target_transform`, which changes the classes,
-    they are unknown.
+    The names are read from the `ClassLabel` of a Hugging Face dataset, torchvision's `classes` or timm's `class_to_idx`. The
+    dataset may be wrapped in a `Subset`, `ConcatDataset` or `LightlyDataset`. With a `target_transform`, the names are unknown,
+    because it changes the classes.
 
     Args:
         dataset: the dataset.

@@ -49,13 +49,13 @@ class Files(Images):
     """Images given as a list of paths, or as a list of the contents of files.
 
     Args:
-        files: paths or contents of JPEG, PNG, WebP, BMP, TIFF or PNM files; bytes are a path if such a file exists, otherwise
-            the contents of a file.
+        files: paths or contents of JPEG, PNG, WebP, BMP, TIFF or PNM files. Bytes are a path if a file with this path exists,
+            otherwise the contents of a file.
         targets: class of each file; None: 0 for all.
         exif: rotate images upright by their EXIF orientation; False: use them as stored, like torchvision's `ImageFolder`.
 
     Raises:
-        ValueError: a number of classes that differs from the number of files; a class that is not an integer.
+        ValueError: `targets` has another length than `files`; a class is not an integer.
         TypeError: files that are neither paths nor bytes; a list of both paths and contents.
     """
 
@@ -80,7 +80,10 @@ class Files(Images):
         return None if self._contents is not None else (self.core.name(index), self._targets[index])
 
     def identity(self) -> dict[str, Any]:
-        """JSON values that identify the images: as in `Images` or, for contents, their number, total bytes and a checksum."""
+        """JSON values that identify the images.
+
+        Paths are identified as in `Images`, contents by the number of files, the total bytes and a checksum.
+        """
         if self._contents is None:
             return super().identity()
         return {**of_bytes(self._contents), "exif": self.core.exif}

@@ -17,12 +17,12 @@ from ..transforms.views import Views
 
 
 class HalfViews:
-    """The pixels of a batch and the draws of its views.
+    """A batch of half-finished views: pixels, and the random draws of each view.
 
     Args:
-        transform: the views.
-        pixels: flat uint8 array of the crops (N, 3, height, width) of each view, one view after another; or, for each image, of
-            the region (height, width, 3) from which its views are cropped.
+        transform: the pipelines that have drawn the parameters, and complete the views.
+        pixels: flat uint8 array. For "crops", it holds the crops (N, 3, height, width) of each view, one view after another.
+            For "images", it holds, for each image, the region (height, width, 3) from which the image's views are cropped.
         draws: for each image, a list with the `ViewParams` of each view.
     """
 
@@ -34,18 +34,19 @@ class HalfViews:
         return len(self.draws)
 
     def finish(self, device: Any = None, threads: int | None = None) -> list[Any]:
-        """Compute the views: bit-identical to those of a loader with another `output`, except styled views on a GPU.
+        """Compute the views, bit-identical to a loader's complete views except for styled views on a GPU.
 
         Args:
-            device: a CUDA device, as torch takes it: the views are computed on its current stream, and the pixels are copied on
-                another stream, without blocking if they are page-locked. None or the CPU: CPU threads compute the views.
+            device: a CUDA device, in any form that torch takes; None or the CPU: CPU threads compute the views. A CUDA device
+                computes the views on the current stream. The pixels are copied on another stream, without blocking if the
+                pixels are page-locked.
             threads: number of CPU threads; None: the environment variable SASSL_THREADS, else all cores.
 
         Returns:
             A batch for each view, of the type that the transform's `output` selects; on a GPU, tensors.
 
         Raises:
-            ValueError: an operation without CUDA kernels; the message names it.
+            ValueError: an operation has no CUDA kernels; the message names the operation.
             RuntimeError: no supported GPU.
         """
         return self.transform.finish(self.pixels, self.draws, device, threads)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ..transforms.plain import identity
 from ..transforms.views import Views
 
-#: Maximum bytes of an array that are read for its checksum, from evenly spaced images.
+#: Maximum number of bytes of an array that are read for its checksum.
 _MOST_BYTES = 1 << 28
-#: Entries that are checksums, and for each the message that stands in for its values if they differ.
+#: Entries that are checksums. If two checksums differ, this message is shown instead of the checksums.
 _CHECKSUMS = {
     "names": "the images have other names",
     "sizes": "files have other sizes",
@@ -25,7 +25,7 @@ _CHECKSUMS = {
 
 
 def of_arrays(images: NDArray[np.uint8]) -> dict[str, Any]:
-    """The shape and a CRC-32 checksum of the pixels: of all, or of up to 256 MB in evenly spaced images."""
+    """The shape and a CRC-32 checksum of the pixels; of an array above 256 MiB, only evenly spaced images are read."""
     step = max(1, -(-images.nbytes // _MOST_BYTES))
     checksum = 0
     for image in images[::step]:

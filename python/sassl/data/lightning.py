@@ -1,6 +1,6 @@
 """A data module of two views for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
 
-Both packages are supported, `lightning` and `pytorch_lightning`: the one already imported, otherwise the one installed.
+The packages `lightning` and `pytorch_lightning` are supported. The package already imported is used, else the installed one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .sources import as_images
 
 
 def _lightning() -> Any:
-    """Import the Lightning package in use: the Trainer of one does not accept a data module of the other."""
+    """Import the Lightning package in use. The Trainer of one package does not accept a data module of the other package."""
     for name in ("lightning.pytorch", "pytorch_lightning"):
         if name in sys.modules:
             return sys.modules[name]
@@ -31,20 +31,23 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
     """Two views of every image for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
 
     Args:
-        source, transform, batch_size: as in `TwoViewLoader`; the batch size is that of one rank, as usual in Lightning.
+        source, transform, batch_size: as in `TwoViewLoader`; `batch_size` is per rank, as usual in Lightning.
         strict: raise an error for a checkpoint of other data or of another recipe; False: accept it with a warning.
-        options: other arguments of `TwoViewLoader`. Rank and world size default to those of the Trainer.
+        options: other arguments of `TwoViewLoader`. By default, rank and world size are the Trainer's.
 
-    Pass it to the Trainer: `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. The loader follows
-    the Trainer's count of epochs and batches: the order and draws of an epoch are a function of `seed` and
-    `trainer.current_epoch`. Epochs therefore differ, also with `reload_dataloaders_every_n_epochs`, and a run resumes where its
-    checkpoint was saved, within an epoch or at its end, on any number of ranks with the same global batch. (A `TwoViewLoader`
-    passed to `Trainer.fit` directly gets no state back after the end of an epoch, and then repeats epochs.) The checkpoint
-    contains the loader's state. A subclass may add `val_dataloader`.
+    Pass the data module to the Trainer: `Trainer.fit(model, TwoViewDataModule(folder, MoCoV2Transform(style=SASSL())))`. A
+    subclass may add `val_dataloader`.
+
+    The loader follows the Trainer's count of epochs and batches: the order and draws of an epoch are a function of `seed` and
+    `trainer.current_epoch`. Epochs therefore differ from each other, also with `reload_dataloaders_every_n_epochs`.
+
+    The checkpoint contains the loader's state. A run resumes where the checkpoint was saved, within an epoch or at the end of
+    one, on any number of ranks with the same global batch size. (Do not pass a `TwoViewLoader` directly to `Trainer.fit`. The
+    loader would get no state back after the end of an epoch, and would then repeat epochs.)
 
     Raises:
-        ValueError: invalid arguments of `TwoViewLoader`, or a checkpoint of other data, another recipe or another order; raised
-            when training starts.
+        ValueError: when training starts: an argument of `TwoViewLoader` is invalid, or the checkpoint is of other data, another
+            recipe or another order of images.
         ModuleNotFoundError: neither package is installed; `pip install pytorch-lightning`.
     """
 
@@ -80,7 +83,7 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
 
 
 class _Batches:
-    """A loader's batches, starting at the Trainer's position when it takes the first one."""
+    """A loader's batches. The first batch is at the position of the Trainer when the Trainer takes that batch."""
 
     def __init__(self, loader: TwoViewLoader, trainer: Any) -> None:
         self._loader, self._trainer = loader, trainer

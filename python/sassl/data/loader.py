@@ -15,7 +15,7 @@ from .halves import HalfViews
 from .identity import differences, of_recipe
 from .sources import as_images
 
-#: For each `output` from which the views are finished later, the core's name for what the threads compute.
+#: For each `output` with half-finished views, the core's name for the results of the threads.
 _HALVES = {"crops": "crops", "images": "regions"}
 
 
@@ -26,39 +26,44 @@ class TwoViewLoader:
         source: a source of `sassl.data`; or a folder (`ImageFolder`), "shards-*.tar" (`WebDataset`), a list of paths or bytes
             (`Files`), an array (`Arrays`), a Hugging Face or torch dataset (`Objects`).
         transform: a recipe of `sassl.transforms` or other `Views`, with its style. With `SASSL(styles="batch")`, each style is
-            another image of the same global batch: images of other ranks are decoded and encoded on this rank too.
+            another image of the same global batch. This rank then also decodes and encodes images of other ranks.
         batch_size: images per batch on this rank, as in torch's DataLoader. The global batch, of all ranks together, has
             `batch_size * world_size` images.
         shuffle: shuffle all images in every epoch.
-        drop_last: leave out the last global batch if it is smaller; False: divide it among the ranks, and repeat images from
-            the start of the epoch so that all ranks have the same number.
+        drop_last: leave out the last global batch if it is smaller than the others. False: divide this batch among the ranks,
+            and repeat images from the start of the epoch so that all ranks have the same number of images.
         seed: seed of the order and of all draws.
-        rank, world_size: the process's rank and the number of ranks, which share the rows of each global batch in rank order.
-            None: those of an initialized torch.distributed process group; else RANK and WORLD_SIZE in the environment; else 0
-            and 1.
+        rank, world_size: the process's rank and the number of ranks. The rows of each global batch are divided among the ranks,
+            in rank order. None: the values of an initialized torch.distributed process group; else RANK and WORLD_SIZE in the
+            environment; else 0 and 1.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
         prefetch: number of batches that are computed in advance, in addition to the next one.
-        on_error: "raise": an image that cannot be read raises an error with its name, and iteration may continue after its
-            batch; "report": the next readable image replaces it, and `report` counts it; 100 unreadable images in a row
-            raise an error.
+        on_error: treatment of images that cannot be read. "raise": raise an error that names the image; iteration may continue
+            with the next batch. "report": use the next readable image instead, and count the unreadable image in `report`; 100
+            unreadable images in a row raise an error.
         on_damage: treatment of images that libjpeg-turbo decodes with a warning, because a few bytes are lost. "use": use the
-            image as far as it can be decoded, as Pillow does; `report` counts it, and an epoch that finds new damaged images
-            ends with one warning; "replace": the next readable image replaces it, as for `on_error`; "raise": raise an error.
+            image as far as it can be decoded, as Pillow does, and count it in `report`; an epoch that finds new damaged images
+            ends with one warning. "replace": use the next readable image instead, as for `on_error`. "raise": raise an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: type of the views, "torch" or "numpy", neither of which needs a copy; None: that of the transform. "crops" or
-            "images": `HalfViews` instead of views, to be finished on a GPU from crops or from decoded images, with the same
-            draws and the same state.
+        output: type of the views, "torch" or "numpy", without a copy; None: the type that the transform specifies. "crops" or
+            "images": half-finished views (`HalfViews`), to be finished on a GPU from crops or from decoded images. The draws
+            and the loader's state do not depend on `output`.
         pin_memory: put batches into torch's page-locked memory.
 
     Raises:
         TypeError: a transform that is not `Views`; an unsupported source.
         ValueError: a value outside its range (the message names it); a rank without a world size.
 
-    The batches of N ranks with `batch_size` B / N, concatenated, are bit-identical to those of one loader with `batch_size` B,
-    including styles of the batch and replaced images. The first `iter` starts epoch 0, and each further one the next epoch;
-    `set_epoch` selects another. Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are
-    a list. Threads stop soon after the iteration ends, also after a break, an error or Ctrl-C, none of which waits for images
-    still being read. A pickle keeps the position in the epoch.
+    The batches of N ranks with `batch_size` B / N, concatenated, are bit-identical to the batches of a single loader with
+    `batch_size` B. This includes styles of the batch and replaced images.
+
+    The first `iter` starts epoch 0, and each further `iter` starts the next epoch; `set_epoch` selects another epoch. A pickle
+    keeps the loader's position in the epoch.
+
+    Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are a list.
+
+    Threads stop soon after the iteration ends, also after a break, an error or Ctrl-C. The end of the iteration does not wait
+    for images that are still being read.
     """
 
     def __init__(
@@ -146,7 +151,7 @@ class TwoViewLoader:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last `iter`, or the one that `set_epoch` selected; -1 before the first."""
+        """The epoch of the last `iter`, or the epoch that `set_epoch` has selected since; -1 before the first `iter`."""
         return self._epoch
 
     @property
@@ -156,25 +161,25 @@ class TwoViewLoader:
 
     @property
     def report(self) -> dict[str, tuple[str, int]]:
-        """Unreadable and damaged images: name -> (reason, number of reads), including those of prefetched batches."""
+        """Unreadable and damaged images: name -> (reason, number of reads). Prefetched batches are included."""
         return {name: (why, count) for name, (why, count, _) in self._core.report.items()}
 
     @property
     def damaged(self) -> list[str]:
-        """Names in `report` of the images that were used despite their damage; the others were replaced."""
+        """Names of the images in `report` that were used despite their damage; other images in `report` were replaced."""
         return [name for name, (_, _, used) in self._core.report.items() if used]
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """Make the next `iter` start at this epoch and at this batch of it, both counted from 0."""
+        """Make the next `iter` start at a batch of an epoch, both counted from 0."""
         self._epoch, self._batch = whole("epoch", epoch), whole("batch", batch, 0, len(self))
         self._chosen = True
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the epoch, after the last batch that was returned; a dict of JSON values.
 
-        The state is the same on every rank and independent of the number of ranks, so that a run may resume on any number of
-        them: `batch_size` is the size of the global batch, and `batch` counts global batches. The state also identifies the
-        data (`Images.identity`), the recipe, and the kernels that computed the views.
+        The state is the same on every rank and independent of the number of ranks: `batch_size` is the size of the global
+        batch, and `batch` counts global batches. A run may therefore resume on another number of ranks. The state also
+        identifies the data (`Images.identity`), the recipe, and the kernels that computed the views.
         """
         place = {"kernels": info()["isa"], "epoch": self._epoch, "batch": self._batch}
         return {**self._global_order(), **self._known(), **place}
@@ -190,13 +195,13 @@ class TwoViewLoader:
     def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> None:
         """Make the next `iter` resume from a state.
 
-        If the state's views were computed by other kernels, which round styled views differently, a warning is issued.
+        A warning is issued if other kernels computed the state's views, because kernels differ in the rounding of styled views.
 
         Args:
             state: a state returned by `state_dict`, on any rank and with any number of ranks.
             strict: False: accept other data or another recipe, with a warning that states the difference. A run can then
-                resume after an image was deleted: at the same batch of the same epoch, but in the order of the current
-                images, so that some images of the epoch may be repeated and others left out.
+                resume after an image was deleted, for example. It resumes at the same batch of the same epoch, but in the order
+                of the current images. Some images of the epoch may therefore be repeated, and others left out.
 
         Raises:
             ValueError: a state of other data or another recipe (if `strict`), or with another global batch size, `shuffle`,
@@ -232,7 +237,7 @@ class TwoViewLoader:
         self._chosen = epoch >= 0 and batch < len(self)
 
     def _other_order(self, name: str, was: Any, value: Any) -> str:
-        """The error message for a state whose order has another setting `name`."""
+        """The error message for a state that differs from this loader in the setting `name`."""
         if name != "batch_size" or not isinstance(was, int):
             return f"state[{name!r}] must be {value!r} for this loader, got {was!r}; create it with the same setting"
         each, rest = divmod(was, self._world_size)
@@ -250,7 +255,10 @@ class TwoViewLoader:
         return batches
 
     def _check_share(self) -> None:
-        """Check the rank again: if a process group was initialized after the loader, all ranks would see the same images."""
+        """Raise a ValueError if the process group has another rank or world size than this loader.
+
+        A loader created before the process group has rank 0 of 1, so that all ranks would see the same images.
+        """
         found = ranks.group() if self._settings["rank"] is None else None
         if found not in (None, (self._rank, self._world_size)):
             raise ValueError(
@@ -300,7 +308,7 @@ class TwoViewLoader:
 
 
 class _Batches:
-    """One pass over an epoch: an iterator that stops its threads when it is deleted."""
+    """An iterator over one epoch. Deleting the iterator stops the threads."""
 
     def __init__(self, loader: TwoViewLoader, epoch: int, batch: int) -> None:
         self._loader, self._first = loader, batch

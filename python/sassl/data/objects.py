@@ -15,24 +15,26 @@ from .classes import TARGETS, class_names
 
 
 class Objects(Images):
-    """Images of any dataset with `len` and `[index]`, such as those of Hugging Face and torch.
+    """Images of any dataset with `len` and `[index]`, such as a Hugging Face or torch dataset.
 
     Args:
         dataset: a dataset whose items are dicts, tuples (image, class, ...), or images. Images are PIL images, paths, bytes,
             uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W), or dicts of "bytes" and "path" as from Hugging Face's
-            `Image(decode=False)`, which are fastest, because the core decodes them.
-        image, target: keys of the image and of the class, if items are dicts; None: the first key that exists of "image",
-            "img", "jpg", "png", and of "label", "fine_label", "labels", "cls". The class is 0 if there is none.
+            `Image(decode=False)`. Paths, bytes and these dicts are fastest, because the core decodes them.
+        image, target: keys of the image and of the class, if items are dicts. None: the first of "image", "img", "jpg", "png"
+            that exists, and the first of "label", "fine_label", "labels", "cls" that exists. The class is 0 if there is no key.
         exif: rotate image files upright by their EXIF orientation.
 
-    Names are those of lightly's `LightlyDataset` if the dataset knows its files: a `LightlyDataset`, torchvision's
-    `DatasetFolder` or `ImageFolder`, or a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own `classes`
-    (torchvision), or the names of a Hugging Face `ClassLabel`. An exception that the dataset raises is the `__cause__` of an
-    error that names the image; KeyboardInterrupt and MemoryError are raised unchanged.
+    Names are those of lightly's `LightlyDataset` if the dataset knows its files. Such datasets are `LightlyDataset`,
+    torchvision's `DatasetFolder` and `ImageFolder`, and a `Subset` or `ConcatDataset` of these. `classes` are the dataset's own
+    `classes` (torchvision), or the names of a Hugging Face `ClassLabel`.
+
+    If the dataset raises an exception, an error that names the image is raised, with the exception as `__cause__`.
+    KeyboardInterrupt and MemoryError are raised unchanged.
 
     Raises:
         TypeError: a dataset without `len` or `[index]`.
-        KeyError: no such key.
+        KeyError: the items do not have the key `image` or `target`.
     """
 
     def __init__(self, dataset: Any, image: str | None = None, target: str | None = None, exif: bool = True) -> None:
@@ -68,7 +70,7 @@ class Objects(Images):
 
 
 def _file_names(dataset: Any) -> list[str] | None:
-    """The names of a dataset's images: paths relative to its root, with forward slashes; None if they are unknown."""
+    """The names of a dataset's images: paths relative to its root, with forward slashes; None if the files are unknown."""
     kinds = {kind.__name__ for kind in type(dataset).__mro__}
     if "Subset" in kinds:
         known = _file_names(dataset.dataset)

@@ -19,7 +19,7 @@ class Ranks(Protocol):
     world_size: int
 
     def agree(self, flag: bool) -> bool:
-        """Return, on all ranks, whether the flag is set on any of them."""
+        """Return, on all ranks, whether the flag is set on any rank."""
 
     def broadcast(self, value: Any) -> Any:
         """Return the value of rank 0 on all ranks."""
@@ -28,13 +28,13 @@ class Ranks(Protocol):
         """Return the values of all ranks, in rank order."""
 
     def collect(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, in rank order, on rank 0; an empty list on the others."""
+        """On rank 0, return the values of all ranks, in rank order; on other ranks, return an empty list."""
 
     def fail(self, error: BaseException | None) -> None:
-        """Raise, on all ranks, the error of the first rank that passes one; return if all pass None."""
+        """Raise, on all ranks, the error of the first rank that passes an error; return if all pass None."""
 
     def lost(self, error: BaseException) -> None:
-        """Inform the other ranks, which may be waiting for this process, of an error that ends it."""
+        """Inform the other ranks of an error that ends this process. Other ranks may be waiting for this process."""
 
 
 class Alone:
@@ -71,7 +71,7 @@ ALONE = Alone()
 
 
 def check_same(ranks: Ranks, name: str, value: Any) -> None:
-    """Raise a ValueError on all ranks if the value on one of them differs from that on rank 0."""
+    """Raise a ValueError on all ranks if the value on any rank differs from the value on rank 0."""
     first, error = ranks.broadcast(value), None
     if value != first:
         error = ValueError(f"{name} must be {first!r:.500} as on rank 0, got {value!r:.500} on rank {ranks.rank}")
@@ -79,7 +79,7 @@ def check_same(ranks: Ranks, name: str, value: Any) -> None:
 
 
 def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
-    """Call `make` on all ranks and return its value; an error on one rank is raised on all of them."""
+    """Call `make` on all ranks and return its value; an error on one rank is raised on all ranks."""
     error: Exception | None = None
     try:
         made = make()
@@ -91,17 +91,20 @@ def together(ranks: Ranks, make: Callable[[], _T]) -> _T:
 
 
 def by_first(ranks: Ranks, make: Callable[[], _T]) -> _T:
-    """Call `make` on rank 0 and return its value on all ranks; its error is raised on all of them."""
+    """Call `make` on rank 0, and return its value, or raise its error, on all ranks."""
     made: _T | None = together(ranks, make if ranks.rank == 0 else lambda: None)
     told: _T = ranks.broadcast(made)
     return told
 
 
 def share(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """The rank and the world size: the arguments, else those of torch's process group, else of the environment, else 0 of 1.
+    """The rank and the world size, from the arguments, torch's process group or the environment; else 0 of 1.
 
-    torch.distributed is used only if torch is imported and its default group is initialized. The environment variables are
-    RANK and WORLD_SIZE, as set by torchrun.
+    The first of these sources that exists is used:
+
+    - the arguments;
+    - torch's default process group, if torch is imported and the group is initialized;
+    - the environment variables RANK and WORLD_SIZE, as set by torchrun.
 
     Raises:
         ValueError: a rank without a world size, or vice versa; a value that is not an integer; a rank outside

@@ -1,4 +1,4 @@
-"""CIFAR and STL-10: files of fixed-size records, each an image."""
+"""CIFAR and STL-10: files of fixed-size records, one per image."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class CIFAR(Images):
 
     Args:
         root: the folder of the binary version (`data_batch_1.bin` ... `test_batch.bin`; for CIFAR-100, `train.bin` and
-            `test.bin`), or of the Python version (`data_batch_1` ...; `train` and `test`). From the Python version's pickles
-            only images and classes are read; no code in them is executed. Classes of CIFAR-100 are its 100 fine ones.
+            `test.bin`), or of the Python version (`data_batch_1` ...; `train` and `test`). Only images and classes are
+            read from pickles of the Python version; no code in the pickles is executed. CIFAR-100 has its 100 fine classes.
         train: True: the training set; False: the test set.
 
     Raises:

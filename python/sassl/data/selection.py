@@ -13,7 +13,7 @@ class Selection(Images):
 
     Args:
         sources: one or more sources with the same `exif` setting.
-        rows: indices of the selected images, in order; the sources count as one concatenated sequence.
+        rows: indices of the selected images in the concatenated sources, in the order of this selection.
         targets: class of each of `rows`.
         classes: names of the classes, indexed by class.
 

@@ -18,9 +18,10 @@ class WebDataset(Images):
     """Shards of WebDataset: tar files that contain `<key>.jpg` (png, webp) and `<key>.cls` side by side.
 
     The shards are listed once, so that whole epochs are shuffled and images can be read in any order. As in the package
-    webdataset, a key is the part of a file's name before its first dot: `a.v2.jpg` is the file `v2.jpg` of the sample `a`, and
-    not an image. Such files, samples without an image, hidden files and `__MACOSX` are left out; `repr` shows how many. The
-    class is the integer in the `.cls` file, and 0 for all images if there are no such files; `.json` files are not read.
+    webdataset, a sample's key is the part of a file's name before the first dot: `a.v2.jpg` is the file `v2.jpg` of the sample
+    `a`, and not an image. Files such as `a.v2.jpg`, samples without an image, hidden files and `__MACOSX` are left out; `repr`
+    shows how many. The class is the integer in the `.cls` file, and 0 for all images if the shards have no `.cls` files.
+    `.json` files are not read.
 
     Args:
         shards: paths, or a pattern such as "train-*.tar" or "train-{000..012}.tar"; an existing path is not read as a pattern.
@@ -32,7 +33,7 @@ class WebDataset(Images):
         OSError: a shard is missing or cannot be read.
         TypeError: shards that are not paths.
         ValueError: a shard that is damaged, compressed or without an image; a class that is not an integer or has no image;
-            two images with the same key; images with and without a class.
+            two images with the same key; some images with a class and some without.
     """
 
     def __init__(self, shards: File | Sequence[File], on_error: str = "raise", exif: bool = True) -> None:

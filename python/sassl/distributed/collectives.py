@@ -1,8 +1,12 @@
-"""Collectives of a training step, under one convention: a run's loss is the sum over ranks of what each computes.
+"""Collectives of a training step, under one convention: a run's loss is the sum of the losses of all ranks.
 
-Hence every backward pass here is a sum over ranks, gradients of weights are summed and not averaged, and for a mean over a
-batch, each rank divides its sum by the rows of the *global* batch; no factor of the number of ranks appears anywhere.
-Differentiable values go through functional collectives: `torch.compile` silently zeroes the gradients of in-place ones.
+This has three consequences:
+
+- The backward pass of each collective here is a sum over ranks.
+- Gradients of weights are summed over ranks, not averaged.
+- For a mean over a batch, each rank divides the sum over its rows by the number of rows of the *global* batch.
+
+Differentiable values use functional collectives, because `torch.compile` silently zeroes the gradients of in-place collectives.
 """
 
 from __future__ import annotations
@@ -17,10 +21,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import _functional_collectives as functional
 
-#: Functional collectives, by their names in newer torch releases if these exist, else by their older names.
+#: Functional collectives. Newer torch releases have the first name, older releases the second.
 _gather_rows = getattr(functional, "all_gather_single", None) or functional.all_gather_tensor
 _scatter_sum = getattr(functional, "reduce_scatter_single", None) or functional.reduce_scatter_tensor
-#: The maximum size, in bytes, of a bucket of tensors that are sent together.
+#: The maximum size in bytes of a bucket. The tensors of a bucket are sent in one message.
 _BUCKET = 32 << 20
 
 
@@ -30,7 +34,7 @@ _WORLDS: WeakSet[World] = WeakSet()
 
 @atexit.register
 def let_go() -> None:
-    """Release all groups at exit: gloo's threads would outlive the objects that they use, and abort the process."""
+    """Release all process groups at exit. Otherwise, gloo's threads outlive the objects they use, and abort the process."""
     for world in _WORLDS:
         world.group = None
 
@@ -49,7 +53,7 @@ class World:
         self.rank = 0 if group is None else dist.get_rank(group)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Return the rows of all ranks in rank order, which is the order of the global batch; differentiable."""
+        """Return the rows of the global batch: the rows of all ranks, concatenated in rank order. Differentiable."""
         return rows if self.size == 1 else gather(rows, self.group)
 
     @torch.no_grad()
@@ -90,7 +94,7 @@ class World:
 
     @torch.no_grad()
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Sum each tensor over ranks, in place, in buckets."""
+        """Sum each tensor over ranks, in place. Tensors are sent in buckets."""
         self._send(tensors, self.sum)
 
     @torch.no_grad()
@@ -117,13 +121,13 @@ def _there(places: Tensor, rows: Tensor) -> Tensor:
 
 
 def gather(rows: Tensor, group: Any) -> Tensor:
-    """Return the rows of all ranks, concatenated in rank order; differentiable."""
+    """Return the rows of all ranks, concatenated in rank order. Differentiable."""
     gathered: Tensor = _Gather.apply(rows, group)
     return gathered
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather whose gradient for a rank's rows is the sum of the gradients on all ranks."""
+    """Differentiable all-gather: the gradient of a row is the sum of its gradients on all ranks."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, group: Any) -> Tensor:
@@ -146,7 +150,7 @@ def all_sum(values: Tensor, group: Any) -> Tensor:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Group tensors by dtype into buckets of at most `_BUCKET` bytes; a larger tensor has its own."""
+    """Group tensors by dtype into buckets of at most `_BUCKET` bytes; a larger tensor has a bucket of its own."""
     found: dict[torch.dtype, list[list[Tensor]]] = {}
     sizes: dict[torch.dtype, int] = {}
     for tensor in tensors:

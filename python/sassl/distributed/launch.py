@@ -26,16 +26,17 @@ class Place(NamedTuple):
 
     rank: int
     ranks: int
-    #: The rank among the processes of its machine, and their number.
+    #: The rank among the processes on this machine.
     local_rank: int
+    #: The number of processes on this machine.
     local_ranks: int
-    #: Address and port at which rank 0 waits for the others.
+    #: Address and port at which rank 0 waits for the other ranks.
     address: str
     port: int
 
 
 def here(group: Any) -> Place | None:
-    """This process's place according to the environment; None for a single process, or if a process group exists already."""
+    """This process's place according to the environment; None for a single process, or if a group exists."""
     return place(os.environ) if group is None and not (dist.is_available() and dist.is_initialized()) else None
 
 
@@ -89,10 +90,14 @@ def first_host(hosts: str) -> str:
 
 
 def device_of(given: str | None, own: Place | None) -> torch.device:
-    """This process's device: the given one, else the GPU of its local rank (also for "cuda"), else the CPU.
+    """This process's device.
+
+    Args:
+        given: the device; "cuda": the GPU of the local rank; None: the GPU of the local rank if there is a GPU, else the CPU.
+        own: this process's place.
 
     Raises:
-        ValueError: the machine has fewer GPUs than ranks, or none for "cuda".
+        ValueError: there is no GPU, or several but none for the local rank. A single GPU serves any local rank.
     """
     if given is not None and given != "cuda":
         return torch.device(given)
@@ -118,7 +123,7 @@ def _local_rank(own: Place | None) -> int:
 
 @contextmanager
 def on(device: torch.device) -> Iterator[None]:
-    """Within the block, make the GPU the current device, and let cuDNN benchmark its convolutions."""
+    """Within the block, make a GPU the current device, and enable cuDNN's benchmark mode. A CPU needs neither."""
     if device.type != "cuda":
         yield
         return
@@ -132,10 +137,12 @@ def on(device: torch.device) -> Iterator[None]:
 
 
 def join(group: Any, own: Place | None, device: torch.device, patience: timedelta | None = None) -> Any:
-    """The process group: the given one, else the existing default group, else a new one; None for a single process.
+    """The process group: `group`, else the existing default group, else a new group; None for a single process.
 
     Args:
-        group, own, device: the given group or None, this process's place, and its device.
+        group: the process group that the caller passes, if any.
+        own: this process's place.
+        device: this process's device.
         patience: the timeout of a rank that waits for another; None: torch's default.
 
     Raises:
@@ -156,7 +163,10 @@ _OWN: list[World] = []
 
 
 def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
-    """Create and return the default group, with gloo; on GPUs, gloo is for control messages, and an NCCL group is returned."""
+    """Create the default process group with gloo; return this group on the CPU, or an additional NCCL group on GPUs.
+
+    On GPUs, the gloo group is for control messages.
+    """
     os.environ.setdefault("MASTER_ADDR", own.address)
     os.environ.setdefault("MASTER_PORT", str(own.port))
     dist.init_process_group("gloo", rank=own.rank, world_size=own.ranks, timeout=patience)
@@ -174,7 +184,7 @@ def _made(own: Place, device: torch.device, patience: timedelta | None) -> Any:
 
 
 def check_devices(device: torch.device) -> None:
-    """Raise a ValueError, on all ranks, if two of them share one GPU."""
+    """Raise a ValueError, on all ranks, if any two ranks share one GPU."""
     mine = f"GPU {torch.cuda.get_device_properties(device).uuid} of {socket.gethostname()}"
     all_of_them: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(all_of_them, mine)
@@ -191,7 +201,7 @@ def _end() -> None:
 
 
 def threads_of(given: int | None, own: Place | None) -> int:
-    """The number of threads of this process: the given one, else SASSL_THREADS, else its share of the machine's cores."""
+    """The number of threads of this process: `given`, else SASSL_THREADS, else this rank's share of the machine's cores."""
     if given is not None:
         return given
     if (text := os.environ.get("SASSL_THREADS", "")).isdecimal():

@@ -1,7 +1,12 @@
 """Batch norm over parts of the global batch.
 
-A single part is synchronized batch norm, one part per rank is per-rank batch norm, and parts may also span ranks, such as 3
-parts on 2 ranks. Statistics are computed in at least float32; running statistics are updated by the mean over the parts.
+In training, each part has its own batch-norm statistics. The number of parts determines the kind of batch norm:
+
+- a single part: synchronized batch norm;
+- one part per rank: per-rank batch norm;
+- other counts: a rank may have several parts, or a part may span ranks, such as 3 parts on 2 ranks.
+
+Statistics are computed in at least float32. Running statistics are updated by the mean over the parts.
 
     mean, var of part p over its rows on all ranks;  y = gamma (x - mean) / sqrt(var + eps) + beta
 """
@@ -27,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Parts:
-    """The division of the global batch into `count` equal parts of consecutive rows, as seen from one of the ranks."""
+    """The division of the global batch into `count` equal parts of contiguous rows, as seen from one rank."""
 
     count: int
     rank: int
@@ -39,7 +44,10 @@ class Parts:
         return self.count % self.ranks == 0
 
     def spans(self, rows: int) -> list[tuple[int, int, int]]:
-        """(part, start, end) for each part that has rows on this rank: rows start to end - 1 of this rank's `rows` rows."""
+        """Return (part, start, end) for each part that has rows on this rank.
+
+        The part has the rows start to end - 1 of the `rows` rows of this rank.
+        """
         size, first = rows * self.ranks // self.count, self.rank * rows
         spans = []
         for part in range(first // size, (first + rows - 1) // size + 1):
@@ -47,10 +55,10 @@ class Parts:
         return spans
 
     def shares(self) -> list[list[float]]:
-        """The fraction of each part that is on each rank, as [rank][part]; the fractions of a part sum to 1."""
+        """For each rank and part, the fraction of the part's rows that are on the rank, as [rank][part]."""
 
         def overlap(rank: int, part: int) -> float:
-            # In units of a row of a batch of count * ranks.
+            # Positions in a batch of count * ranks rows.
             low, high = max(rank * self.count, part * self.ranks), min((rank + 1) * self.count, (part + 1) * self.ranks)
             return max(0, high - low) / self.ranks
 
@@ -65,10 +73,10 @@ class Parts:
 
 
 class PartNorm(_BatchNorm):
-    """Batch norm as in `torch.nn.BatchNorm1d` and `2d`, but with separate training statistics for parts of the global batch.
+    """Batch norm as in `torch.nn`, but with separate training statistics for each part of the global batch.
 
     Args:
-        norm: the norm to replace, whose parameters and buffers are shared.
+        norm: the norm to replace; its parameters and buffers are shared.
         parts: the parts of the global batch.
         world: the ranks among which the parts are distributed.
     """
@@ -131,7 +139,10 @@ class PartNorm(_BatchNorm):
 
 
 class _Across(torch.autograd.Function):
-    """The norm for parts that span ranks; the forward pass gathers each rank's moments, the backward pass sums over ranks."""
+    """Batch norm for parts that span ranks.
+
+    The forward pass gathers the moments of each rank. The backward pass adds up the per-channel sums of all ranks.
+    """
 
     @staticmethod
     def forward(
@@ -203,7 +214,7 @@ def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
     """Replace each batch norm of `torch.nn` and timm by a `PartNorm`; a norm shared by two modules stays shared.
 
     Raises:
-        ValueError: the module has a batch norm of another kind, which has no equivalent over parts.
+        ValueError: the module has a batch norm that `PartNorm` cannot replace.
     """
     made: dict[nn.Module, PartNorm] = {}
     for holder in list(module.modules()):
@@ -217,7 +228,7 @@ def by_parts(module: nn.Module, parts: Parts, world: World) -> None:
 
 
 def _check_known(norm: _BatchNorm) -> None:
-    """Raise a ValueError unless `PartNorm` can compute the norm's forward pass: torch's, or timm's with an activation."""
+    """Raise a ValueError unless a norm has the forward pass of torch's batch norms, or of timm's with an activation."""
     plain = type(norm).forward in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
     if not plain and type(norm).__name__ not in _WITH_ACTIVATION:
         raise ValueError(
@@ -239,7 +250,7 @@ def _norms(modules: Iterable[nn.Module]) -> list[PartNorm]:
 
 @contextmanager
 def unmoved(*modules: nn.Module) -> Iterator[None]:
-    """Restore the running statistics at the end of the block, in which forward passes are repeated."""
+    """Restore the running statistics at the end of a block that repeats forward passes."""
     counts = [norm.num_batches_tracked for norm in _norms(modules) if norm.num_batches_tracked is not None]
     held = [*running(*modules), *counts]
     before = [one.clone() for one in held]
@@ -252,8 +263,8 @@ def unmoved(*modules: nn.Module) -> Iterator[None]:
 def moved_once(modules: Sequence[nn.Module], passes: Iterable[Callable[[], _T]]) -> list[_T]:
     """Run passes over equal pieces of a batch, and update the running statistics as one pass over the whole batch would.
 
-    Running statistics are linear in the statistics of the parts, so the result is the mean over the pieces, each of which
-    starts from the same running statistics.
+    Each pass starts from the same running statistics, and the final statistics are the mean over the passes. This is exact,
+    because running statistics are linear in the statistics of the parts. Returns the results of the passes.
     """
     passes, made = list(passes), []
     if len(passes) == 1:

@@ -1,6 +1,6 @@
-"""The processes of a group as the training loop sees them: agreement on values, and errors that reach all ranks.
+"""A process group as the training loop sees it: ranks agree on values, and an error on one rank reaches all ranks.
 
-The messages are sent between CPUs by gloo, and never wait for a GPU.
+Messages are sent between CPUs by gloo, and never wait for a GPU.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from torch.distributed.distributed_c10d import _get_default_store
 from ..data.ranks import Ranks
 from .collectives import World
 
-#: The store's key under which a failing rank leaves its error, and the seconds for which the others poll it.
+#: The key under which a failing rank stores its error, and the seconds for which other ranks poll that key.
 _ERROR, _SECONDS = "sassl.error", 3.0
-#: For each NCCL group, by its name, a gloo group of the same ranks.
+#: Gloo groups, by the name of the NCCL group that has the same ranks.
 _CONTROL: dict[str, World] = {}
 
 
@@ -39,7 +39,7 @@ class Processes(Ranks):
         self._world = World(group)
 
     def agree(self, flag: bool) -> bool:
-        """Return, on all ranks, whether the flag is set on any of them."""
+        """Return, on all ranks, whether the flag is set on any rank."""
         told = torch.tensor([int(flag)])
         with self.hearing():
             dist.all_reduce(told, dist.ReduceOp.MAX, self._world.group)
@@ -60,14 +60,14 @@ class Processes(Ranks):
         return held
 
     def collect(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, in rank order, on rank 0; an empty list on the others."""
+        """On rank 0, return the values of all ranks, in rank order; on other ranks, return an empty list."""
         held: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
         with self.hearing():
             dist.gather_object(value, held, self._first, self._world.group)
         return held or []
 
     def fail(self, error: BaseException | None) -> None:
-        """Raise the error of the first rank that has one, on all ranks."""
+        """Raise, on all ranks, the error of the first rank that passes an error; return if all pass None."""
         if not self.agree(error is not None):
             return
         held = self.gather(_packed(error, self.rank))
@@ -82,7 +82,7 @@ class Processes(Ranks):
         raise others
 
     def lost(self, error: BaseException) -> None:
-        """Record an error that ends this rank alone, so that the others can report it when they fail to reach this rank."""
+        """Record an error that ends only this rank. Other ranks report the error when they fail to reach this rank."""
         try:
             _get_default_store().set(_ERROR, f"rank {self.rank}: {type(error).__name__}: {error}")
         except RuntimeError:
@@ -91,7 +91,7 @@ class Processes(Ranks):
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Within the block, if a message fails because another rank has failed, raise a RuntimeError with that rank's error."""
+        """Within the block, if a message fails and another rank has recorded an error, raise a RuntimeError with that error."""
         try:
             yield
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Processes(Ranks):
 
 
 def _beside(group: Any, size: int) -> Any:
-    """A gloo group of the same ranks: the default group if it is such a group, else one that is created once."""
+    """A gloo group with the ranks of `group`: the default group if possible, else a new group that is kept for later calls."""
     if dist.get_backend() == "gloo" and size == dist.get_world_size():
         return dist.group.WORLD
     name = group.group_name
@@ -111,7 +111,7 @@ def _beside(group: Any, size: int) -> Any:
 
 
 def _word() -> str | None:
-    """The error that a failed rank has recorded by `lost`; None if there is none after some seconds."""
+    """The error that a failed rank has recorded with `lost`; None if no error is found within `_SECONDS`."""
     until = time.monotonic() + _SECONDS
     try:
         store = _get_default_store()

@@ -6,17 +6,17 @@
     print(evaluation.knn(train, test))  # {"top1": ..., "top5": ..., "n": ..., "interval": ...}, in per cent
     print(evaluation.linear_probe(train, test), evaluation.logistic_probe(train, test))
 
-The model is one of sassl's, or one that `sassl.open_model` opens: a timm or torchvision model by its name, or weights from a
-file. For any other function of float images, such as a torch module, state how its images are preprocessed:
+The model is one of sassl's own, or one opened by `sassl.open_model`: a timm or torchvision model by name, or weights from a
+file. For any other function of float images, such as a torch module, give its preprocessing:
 
     rule = evaluation.Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     train = evaluation.extract(net, "photos/train", preprocessing=rule)
 
-`evaluation.augmented_probe` is the protocol by which MoCo, SimCLR and BYOL report their accuracy on ImageNet: a head is trained
-on features of random crops.
+`evaluation.augmented_probe` trains a head on features of random crops. MoCo, SimCLR and BYOL report their ImageNet accuracy by
+this protocol.
 
-Classes of `test` and `train` are matched by name, or by index unless both have names. Test images of classes that have no image
-in `train` count as wrong, and a warning reports their number.
+Classes of `train` and `test` are matched by name if both sets have class names, otherwise by index. A test image whose class
+has no image in `train` counts as wrong; a warning reports the number of such images.
 
 `evaluation.finetune` trains the whole network on labelled images, by the published recipes for transfer and for 1 % and 10 % of
 ImageNet:

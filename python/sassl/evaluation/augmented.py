@@ -4,8 +4,9 @@
 
     augmented_probe(model, "imagenet/train", "imagenet/val", recipe="moco")  # {"top1": ..., "top5": ..., "lr": 30.0, ...}
 
-This is the protocol by which MoCo, SimCLR and BYOL report their accuracy on ImageNet; `LINEAR_RECIPES` has their settings. The
-backbone, including its norms, stays frozen. Features dominate the cost, and so the heads of several learning rates share them.
+MoCo, SimCLR and BYOL report their ImageNet accuracy by this protocol; `LINEAR_RECIPES` has the published settings. The backbone
+stays frozen, including its normalization layers. Computing features dominates the cost, so the heads of all learning rates are
+trained on the same features.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from .probes import Result, joined_classes, of_answers, result
 
 #: A function from images (N, 3, H, W) or (N, H, W, 3) to features (N, dim).
 Encode = Callable[[Array], Array]
-#: Validation images if none are given: a tenth of train, but no more than BYOL holds out of ImageNet.
+#: Size of the validation set if none is given: a tenth of train, at most 10,000 images (as many as BYOL holds out of ImageNet).
 _HELD_OUT, _MOST_HELD_OUT = 10, 10_000
 #: Epochs that take longer than this, in seconds, are reported.
 _PATIENCE = 2.0
@@ -68,45 +69,54 @@ def augmented_probe(
     ranks: Ranks = ALONE,
     progress: bool = False,
 ) -> Result:
-    """Return the accuracy of a linear head trained on random crops and flips by a published recipe, in per cent.
+    """Return the accuracy, in per cent, of a linear head trained on random crops and flips by a published recipe.
 
-    Of several learning rates, `val` chooses the one whose head has the best metric; ties go to the lowest. Only that head is
-    evaluated on `test`, once, after the last epoch; it is not trained again on train and val.
+    With several learning rates, a head is trained for each, and the head with the best metric on `val` is chosen. Ties go to
+    the lowest rate. Only the chosen head is evaluated on `test`, once, after the last epoch. It is not trained again on train
+    and val.
 
     Args:
-        model: see `extract`. Its weights do not change, and a torch module is in eval mode during training.
+        model: see `extract`. Its weights are not modified. A torch module is in eval mode while the heads are trained.
         train: labelled images to train on, in any form that a `TwoViewLoader` takes.
         test: labelled images to classify, see `extract`; they are resized and cropped to the centre.
         recipe: one of `LINEAR_RECIPES`: "moco", "simclr", "byol", "mocov3" or "lightly".
-        epochs, batch_size: number of epochs, and of images in a batch of all ranks together, which is reduced to all of train
-            if that has fewer; None: those of the recipe.
-        lr: one learning rate or several; None: those of the recipe. If `LINEAR_RECIPES[recipe].per_256`, rates are those of a
-            batch of 256 and scale with the batch size.
-        val: labelled validation images, by which one of several rates is chosen; None: a tenth of train, 10,000 at most, drawn
-            with `seed` and not trained on. Not used with a single rate.
+        epochs, batch_size: number of epochs, and number of images in a batch over all ranks; None: the recipe's. If there are
+            fewer training images than that, a batch has all of them, rounded down to a multiple of the number of ranks.
+        lr: one learning rate or several; None: the recipe's. If `LINEAR_RECIPES[recipe].per_256`, a rate is for a batch of 256,
+            and is multiplied by batch_size / 256.
+        val: labelled validation images, for choosing among several rates; not used with a single rate. None: a tenth of train,
+            at most 10,000 images, drawn with `seed`; these images are not trained on.
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
-        preprocessing: how to preprocess test images; crops have its size, interpolation and normalization. None:
-            `Preprocessing.of(model)` with the recipe's interpolation; required for models that do not know their own.
-        seed: seed of the order, the crops, the initial weights of the heads, and the held-out images.
+        preprocessing: preprocessing of the images of val and test. Training crops use its size, interpolation and
+            normalization. None: `Preprocessing.of(model)` with the recipe's interpolation. Required for a model without a
+            preprocessing of its own.
+        seed: seed of the order of images, the crops, the initial weights of the heads, and the draw of held-out images.
         threads: threads for the crops; None: the model's.
-        on_error: "raise", or "report": images of train that cannot be read are replaced by others, those of val and test are
-            left out, and warnings report their number.
-        out: a folder for the heads, which are written after each epoch, and for the result. A run with the same settings
-            resumes from it, and its result is bit-identical to that of an uninterrupted run.
-        cache: where features of val and test are stored and looked up, see `extract`; features of crops are not stored.
-        ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments
-            and gets the result.
-        progress: report progress on stderr, if the run takes more than 2 seconds.
+        on_error: "raise": an unreadable image is an error; "report": unreadable images of train are replaced by others,
+            unreadable images of val and test are left out, and warnings report their number.
+        out: a folder to which the heads are written after each epoch, and the result at the end. A run with the same settings
+            resumes from this folder. Its result is bit-identical to that of an uninterrupted run.
+        cache: where features of val and test are stored and looked up, see `extract`. Features of training crops are not
+            stored.
+        ranks: the processes that share the images, from `sassl.pretraining.ranks()`. Every process calls this function with the
+            same arguments and gets the result.
+        progress: report progress on stderr if the run takes more than 2 seconds.
 
     Returns:
-        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; "recipe", "epochs", "batch_size", the
-        chosen "lr"; "val", a list of pairs [rate, metric on val (None if the head diverged)], empty for a single rate; "train",
-        the number of training images; "replaced" and "left_out", images that could not be read: name to reason.
+        A dict:
+
+        - "top1", "top5", the metric, "metric", "interval", "n", "classes": as in `knn`.
+        - "recipe", "epochs", "batch_size": the settings.
+        - "lr": the chosen learning rate.
+        - "val": pairs [rate, metric on val], where the metric is None if the head diverged; an empty list for a single rate.
+        - "train": the number of training images.
+        - "replaced": images of train that could not be read, name to reason.
+        - "left_out": images of val and test that could not be read, name to reason.
 
     Raises:
         OSError, TypeError: as raised by `extract`.
-        ValueError: as raised by `extract`; a setting out of range; rates with which all heads diverge; `out` contains a
-            run with other settings or another model.
+        ValueError: as raised by `extract`; a setting out of range; all heads diverge; `out` contains a run with other settings
+            or another model.
     """
     of_answers(metric)
     row = LINEAR_RECIPES[choice("recipe", recipe, LINEAR_RECIPES)]
@@ -156,7 +166,7 @@ def _replaced(lost: Mapping[str, str], n: int) -> str:
 
 
 def _rates(lr: Any) -> list[float]:
-    """Return the learning rates without duplicates; reject those that are not positive."""
+    """Return the learning rates without duplicates; reject rates that are not positive."""
     rates = [number("lr", one) for one in ([lr] if np.ndim(lr) == 0 else lr)]
     if not rates or not all(0 < one < np.inf for one in rates):
         raise wrong("lr", lr, "a number > 0, or several")
@@ -164,7 +174,7 @@ def _rates(lr: Any) -> list[float]:
 
 
 def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
-    """Return the images for training and for validation."""
+    """Hold out a random part of `train`; return the remaining images and the held-out images."""
     n = len(train)
     count = min(n // _HELD_OUT, _MOST_HELD_OUT)
     if count == 0:
@@ -177,7 +187,7 @@ def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
 
 
 class _Learner:
-    """Training of the heads: crops, their classes, and the learning rate of each step."""
+    """Trains the heads on features of crops, with the learning rate of each step."""
 
     def __init__(
         self,
@@ -212,15 +222,15 @@ class _Learner:
             world_size=ranks.world_size,
             on_error=on_error,
         )
-        #: The classes, in the order of the heads' scores.
+        #: Class index of each column of the heads' scores, ascending.
         self.labels = _labels(images, threads, on_error)
         if len(self.labels) == 1:
             raise ValueError(f"train must have at least two classes, got only class {self.labels[0]}")
-        #: The classes and their names, with empty features.
+        #: `labels` with the class names, as `Features` of dimension 0.
         self.known = Features(np.empty((len(self.labels), 0), np.float32), self.labels, images.classes)
 
     def told(self) -> dict[str, Any]:
-        """Return the settings that the result states."""
+        """Return the settings to be stated in the result."""
         return {
             "epochs": self._epochs,
             "batch_size": self._crops.batch_size,
@@ -228,11 +238,11 @@ class _Learner:
         }
 
     def replaced(self) -> dict[str, str]:
-        """Return the images that could not be read and were replaced by others, on any rank: name to reason."""
+        """Return the unreadable images of all ranks that were replaced by others: name to reason."""
         return {name: why for report in self._ranks.gather(self._crops.report) for name, why in report.items()}
 
     def learn(self, model: Model, settings: dict[str, Any], out: Any, is_told: bool) -> Heads:
-        """Train for all epochs, or for those that remain of the run in `out`; return the heads."""
+        """Train for all epochs, or for the remaining epochs of the run in `out`; return the heads."""
         settings = plain({**settings, **self._settings()})
         check_same(self._ranks, "augmented_probe", settings)
         total = self._epochs * sum(map(self._crops.rows, range(len(self._crops))))
@@ -285,7 +295,10 @@ class _Learner:
             progress.after_epoch({"epoch": epoch + 1, "loss": _least(losses / steps)})
 
     def _gathered(self, batches: Iterator[Any], encoded: Encode, rows: int) -> tuple[Any, Any]:
-        """Return the features of the next batch, of which each rank computes a share, and the indices of their classes."""
+        """Return the features of the next batch, and the position of each image's class in `labels`.
+
+        Each rank computes a share of the features; all ranks return the whole batch.
+        """
         part, error = None, None
         try:
             images, targets = next(batches)
@@ -299,7 +312,7 @@ class _Learner:
         return features, places
 
     def _places(self, targets: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the indices of these classes in `labels`, which are those of the heads' scores."""
+        """Return the position of each class in `labels`, which is the column of its score."""
         places = np.searchsorted(self.labels, targets).clip(max=len(self.labels) - 1)
         if (wrong_ones := self.labels[places] != targets).any():
             raise ValueError(
@@ -315,7 +328,7 @@ def _least(losses: NDArray[np.float64]) -> float:
 
 
 def _labels(images: Images, threads: int, on_error: str) -> NDArray[np.int64]:
-    """Return the classes of the images: all those that have names, or else those found by reading all images once."""
+    """Return all classes that have names or, without class names, the classes found by reading all images once."""
     if images.classes is not None:
         return np.arange(len(images.classes))
     crops = Crops(images, 1, None, batch_size=256, threads=threads, rank=0, world_size=1, on_error=on_error)
@@ -335,7 +348,7 @@ def _chosen(heads: Heads, labels: NDArray[np.int64], val: Features, metric: str)
 def _judged(
     heads: Heads, learner: _Learner, test: Features, val: Features | None, metric: str, told: dict[str, Any]
 ) -> Result:
-    """Return the result on `test` of the head that is best on `val`; without `val` there is only one."""
+    """Choose the head that is best on `val`, and return its result on `test`. Without `val`, there is only one head."""
     values = [] if val is None else _chosen(heads, learner.labels, val, metric)
     usable = [i for i, value in enumerate(values) if value is not None] or [0]
     which = max(usable, key=lambda i: (values[i] if values else 0, -learner.rates[i]))
@@ -345,7 +358,7 @@ def _judged(
 
 
 def _kept(made: Callable[[], Result], out: str | os.PathLike[str] | None) -> Result:
-    """Compute and return the result, and write it to the folder if there is one."""
+    """Compute and return the result; write it to `result.json` in the folder `out` as well, if given."""
     found = made()
     if out is not None:
         write_file(Path(out) / "result.json", (json.dumps(found, indent=1) + "\n").encode())

@@ -3,10 +3,12 @@
     cache = Cache("features", weights="sha256 of the checkpoint")
     train = evaluation.extract(model, "photos/train", cache=cache)
 
-Any protocol, split, seed or number of shots that needs the same images with the same preprocessing finds their features there.
-An image file is identified by its path, its size and its modification time in whole seconds; an image that is not a separate
-file, by its pixels. Features are stored as they are computed, in files of several thousand images each, which are written
-atomically, so that an interrupted run can resume.
+Stored features are used by any protocol, split, seed or number of shots that needs the same images with the same preprocessing.
+An image file is identified by its path, its size and its modification time in whole seconds. An image that is not a separate
+file is identified by its pixels.
+
+Features are stored as they are computed, in files of several thousand images each. Files are written atomically, so that an
+interrupted run can resume.
 """
 
 from __future__ import annotations
@@ -65,14 +67,14 @@ class Cache:
 
 
 class _Index(NamedTuple):
-    #: Stored tags, ascending; for each, the index of its file and the row in it.
+    #: Stored tags, ascending. For each tag, `files` has the index of its file in `paths`, and `rows` its row in that file.
     tags: NDArray[np.uint64]
     files: NDArray[np.int64]
     rows: NDArray[np.int64]
     paths: list[Path]
 
     def places(self, tags: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Return the position of each of these tags in the index, and whether it is there."""
+        """Return, for each tag, its position in the index, and whether the tag is stored."""
         at = np.minimum(np.searchsorted(self.tags, tags), max(0, len(self.tags) - 1))
         there = self.tags[at] == tags if len(self.tags) else np.zeros(len(tags), bool)
         return at, there & (tags != NONE)
@@ -82,7 +84,7 @@ class Shelf:
     """Stored features of one model with one preprocessing.
 
     Args:
-        folder: the folder of their files.
+        folder: the folder of the feature files.
         known: a description of the features, written to the folder for human readers.
     """
 
@@ -115,7 +117,7 @@ class Shelf:
         self._index = None
 
     def read(self, tags: NDArray[np.uint64]) -> NDArray[np.float32]:
-        """Return the stored features (N, dim) of the images with these tags, all of which must be stored.
+        """Return the features (N, dim) of the images with these tags; all of the tags must be stored.
 
         Raises:
             ValueError: a damaged file.

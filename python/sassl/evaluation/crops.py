@@ -1,4 +1,4 @@
-"""Random resized crops of training images, drawn anew in every epoch, on which heads and whole networks are trained."""
+"""Random resized crops of training images, drawn anew in every epoch, for training heads and whole networks."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 class Crops:
-    """Batches of a random part of each image, resized, flipped half of the time and normalized, computed by native threads.
+    """Batches of random resized crops, flipped with probability 1/2 and normalized, computed by native threads.
 
-    This is torchvision's `RandomResizedCrop(size, (min_scale, 1))`, with aspect ratios from 3/4 to 4/3, on PIL images, followed
-    by `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order are functions of (seed, epoch, image),
-    independent of the number of threads and ranks.
+    The operations are torchvision's on PIL images: `RandomResizedCrop(size, (min_scale, 1))` with aspect ratios from 3/4 to
+    4/3, `RandomHorizontalFlip`, `ToTensor` and `Normalize`. All draws and the order of images are functions of (seed, epoch,
+    image). They do not depend on the number of threads or ranks.
 
         crops = Crops("imagenet/train", 224, {"mean": ..., "std": ...}, batch_size=256)
         for epoch in range(100):
-            for images, targets in crops:  # the next epoch each time; `set_epoch` sets another, and its first batch
+            for images, targets in crops:  # each loop runs the next epoch
                 ...
 
     Args:
         images: labelled images, in any form that a `TwoViewLoader` takes.
         size: side of the crops, or (height, width).
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
-        batch_size: images in a batch, on all ranks together; the last batch of an epoch has the remaining images.
-        seed: seed of the order and of all draws.
+        batch_size: number of images in a batch over all ranks; the last batch of an epoch has the remaining images.
+        seed: seed of the order of images and of all draws.
         threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
         interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
         min_scale: smallest area of a crop, as a fraction of the image's.
         drop_last: leave out a smaller last batch.
         channels_last: True: (B, H, W, 3), as sassl's own models take images; False: (B, 3, H, W), as torch modules do.
-        rank, world_size: this process's rank and the number of ranks, which have consecutive rows of each batch, as in a
-            `TwoViewLoader`. If the ranks cannot divide the last batch evenly, its rows beyond `rows(batch)` repeat images of
-            the epoch.
-        on_error: "raise": an image that cannot be read raises an error; "report": the next readable image replaces it, and
-            `report` lists it.
+        rank, world_size: this process's rank, and the number of ranks. Each rank has contiguous rows of every batch, as in a
+            `TwoViewLoader`. If the last batch does not divide evenly among the ranks, its rows beyond `rows(batch)` repeat
+            images of the epoch.
+        on_error: "raise": an unreadable image is an error; "report": an unreadable image is replaced by the next readable one,
+            and listed in `report`.
 
     Raises:
         OSError, TypeError: as raised by the source.
@@ -102,15 +102,15 @@ class Crops:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the last `iter`, or the one set by `set_epoch`; -1 before the first."""
+        """The epoch of the last `iter`, or the epoch set by `set_epoch`; -1 before the first `iter`."""
         return self._loader.epoch
 
     def set_epoch(self, epoch: int, batch: int = 0) -> None:
-        """Set the epoch of the next `iter`, and the batch from which it starts."""
+        """Set the epoch and the first batch of the next `iter`."""
         self._loader.set_epoch(epoch, batch)
 
     def rows(self, batch: int) -> int:
-        """Return the number of images in the batch with this index in an epoch, over all ranks, not counting repeats."""
+        """Return the number of images in the batch with this index, over all ranks, without repeated images."""
         return min(self.batch_size, self.images - batch * self.batch_size)
 
     @property

@@ -36,7 +36,7 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
     """Return the preprocessing of images for this model: the given one, or else the model's own.
 
     Raises:
-        TypeError: not a model, or not a `Preprocessing`; no preprocessing for a model that does not know its own.
+        TypeError: not a model, or not a `Preprocessing`; no preprocessing is given for a model without one of its own.
         ValueError: the model's normalization is not known, or differs from that of the given preprocessing.
     """
     name = type(model).__name__
@@ -65,7 +65,8 @@ def rule_of(model: Model, given: Preprocessing | None) -> Preprocessing:
 def features_of(model: Model) -> Iterator[Callable[[Array], Array]]:
     """Yield the model as a function from an array of images to an array of features.
 
-    Within the block, a torch module, or the module of which the model is a method, is in eval mode and records no gradients.
+    Within the block, a torch module is in eval mode and records no gradients. If the model is a method of a module, this
+    applies to that module.
     """
     module = _module(model)
     if is_own(model):
@@ -83,7 +84,7 @@ def _called(model: Model) -> Callable[[Any], Any]:
 
 
 def _module(model: Any) -> Any:
-    """Return the model if it is a torch module, or the module of which it is a method; None for other models."""
+    """Return the torch module of a model: the model itself or, for a bound method, its object; None for other models."""
     torch = sys.modules.get("torch")
     found = (one for one in (model, getattr(model, "__self__", None)) if torch and isinstance(one, torch.nn.Module))
     return next(found, None)
@@ -107,7 +108,7 @@ def _evaluating(module: Any) -> Iterator[Callable[[Array], Any]]:
 
 
 def _checked(made: Any, n: int) -> Array:
-    """Return features as a float32 NumPy array, given a torch tensor on any device, or an object with `__array__`.
+    """Convert a model's output, a torch tensor or an object with `__array__`, to a float32 NumPy array.
 
     Raises:
         TypeError: not an array.

@@ -1,4 +1,4 @@
-"""Features of images, computed once, in batches, and passed to the probes with the images' classes."""
+"""Features of images with their classes, computed once, for use by the probes."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class _Rows(NamedTuple):
 
 
 class Features(_Rows):
-    """Features (N, dim) float32 and their classes (N,) int64, as a tuple, with the names of the classes if known.
+    """Features (N, dim) float32 and class indices (N,) int64, as a tuple, with class names if known.
 
-    Classes are any non-negative integers, such as 1440764 for ImageNet's n01440764. The probes reject images without a class
-    (-1): leave them out first.
+    Class indices are any non-negative integers, such as 1440764 for ImageNet's n01440764. The probes reject images without a
+    class (index -1): leave such images out first.
 
     Args:
         features, targets: the two arrays.
@@ -81,31 +81,35 @@ def extract(
     """Compute the features of all images, preprocessed like the model's views: resized, cropped to the centre, normalized.
 
     Args:
-        model: one of sassl's, such as `sassl.SimCLR`, or any `Encoder`; a torch module, or a method of one, which is called in
-            eval mode and without gradients, with tensors on the module's device and of its dtype; or any other function, which
-            is called with float32 arrays. Modules and functions take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is
-            channels-last, and return (N, dim).
-        data: images, in any form that a `TwoViewLoader` takes. Class names are the names of its class folders, or those of a
-            torch or torchvision dataset's `classes`, or of a Hugging Face dataset's `ClassLabel`.
-        preprocessing: how to preprocess images; None: the model's own, `Preprocessing.of(model)`. Required for models that do
-            not know their own, and for a model trained on batches whose normalization is "not known".
+        model: one of three kinds:
+            - an `Encoder`, such as sassl's own models, for example `sassl.SimCLR`;
+            - a torch module, or a method of a module: called in eval mode and without gradients, with tensors on the module's
+              device and of its dtype;
+            - any other function: called with float32 arrays.
+            Modules and functions take (N, 3, H, W), or (N, H, W, 3) if the preprocessing is channels-last.
+            The output is (N, dim).
+        data: images, in any form that a `TwoViewLoader` takes. Class names are those of class folders, of the attribute
+            `classes` of a torch or torchvision dataset, or of the `ClassLabel` of a Hugging Face dataset.
+        preprocessing: how to preprocess images; None: the model's own, `Preprocessing.of(model)`. Required for a model without
+            a preprocessing of its own, and for a model whose normalization is "not known".
         batch_size: images in a batch.
         classes: class names in the order of the wanted class indices, such as `ImageFolder.classes` of the training images;
             None: class indices are those of `data`. `knn` and the probes match names in either case.
         on_error: "raise", or "report": leave out images that cannot be read, list them in `Features.left_out`, and warn of
             their number.
         cache: where features are stored and looked up: a `Cache` of a folder and the model's weights.
-        ranks: the processes that share the images, from `sassl.pretraining.ranks()`; each calls this with the same arguments.
-        progress: True: a bar on a terminal, lines elsewhere; or a function of a description, the amount done, and the total;
-            False: nothing.
+        ranks: the processes that share the images, from `sassl.pretraining.ranks()`. Every process calls this function with the
+            same arguments.
+        progress: True: show a bar on a terminal, and lines elsewhere; False: show nothing; or a function that is called with a
+            description, the amount done, and the total.
 
     Returns:
-        Features in float32 on the host, wherever the model is. With several ranks, they are on rank 0; the others return empty
-        features, (N, 0), with the same classes.
+        Features in float32 in host memory, whatever the model's device. With several ranks, rank 0 returns the features; other
+        ranks return empty features (N, 0) with the same classes.
 
     Raises:
-        OSError, ValueError: no image; an image that cannot be read, or whose class is not among `classes`; `classes` for data
-            without class names; a model that returns another shape than (N, dim).
+        OSError, ValueError: there is no image; an image cannot be read; a class is not among `classes`; `classes` is given for
+            data without class names; the model returns a shape other than (N, dim).
         TypeError: not a model; a model that needs `preprocessing` without one.
     """
     how = choice("on_error", on_error, ("raise", "report"))
@@ -124,8 +128,10 @@ def encode(
 
     Args:
         model, preprocessing: see `extract`.
-        images: an array (N, H, W, 3) or a tensor (N, 3, H, W) of uint8; or a list of PIL images, paths, bytes of files, arrays
-            (H, W, 3) and tensors (3, H, W) of uint8; or a single image in any of these forms.
+        images: one of:
+            - a batch: a uint8 array (N, H, W, 3) or tensor (N, 3, H, W);
+            - an image: a PIL image, a path, the bytes of a file, a uint8 array (H, W, 3) or tensor (3, H, W);
+            - a list of images.
         batch_size: images in a batch.
 
     Returns:
@@ -213,7 +219,7 @@ def read(
 
 
 def joined(parts: Sequence[Part], images: Images, classes: Sequence[str] | None = None) -> Features:
-    """Join the parts in which the features of all images were computed; for `classes`, see `extract`."""
+    """Concatenate parts, as returned by `read_part`, that together cover all images; for `classes`, see `extract`."""
     return _named(Read(*filled(parts, len(images))), images, classes)
 
 

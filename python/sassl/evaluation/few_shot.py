@@ -1,4 +1,4 @@
-"""Few-shot classification: by the nearest centroid or any other classifier of features, over several draws of the images."""
+"""Few-shot classification, by nearest centroids or any other classifier of features, over several draws of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 1 << 24
 
 
 def nearest_centroid(train: Features, test: Features, *, metric: str = "top1") -> Result:
-    """Return the accuracy of the nearest class centroid by cosine similarity, in per cent; there is nothing to tune.
+    """Return the accuracy, in per cent, of classification by the nearest class centroid in cosine similarity.
 
     Args:
         train: features to average: a centroid is the normalized mean of a class's normalized features.
@@ -66,18 +66,22 @@ def few_shot(
     Args:
         train: images to draw from, without replacement and for each class separately.
         test: images to classify; every draw is evaluated on all of them.
-        shots: one or more numbers of images per class, for each of which there is a result.
-        draws: number of draws.
+        shots: one or more numbers of images per class; there is a result for each.
+        draws: number of draws for each of `shots`.
         seed: seed of the draws. A draw depends only on the seed, the number of shots, the index of the draw, and the order of
             `train`.
-        judge: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test features with a
-            result like theirs.
+        judge: the classifier: `nearest_centroid`, `logistic_probe` with a fixed `c`, or any function of training and test
+            features with a result like that of `knn`.
         progress: see `extract`.
         settings: keywords passed to `judge`.
 
     Returns:
-        For each of `shots` a dict: "shots", "draws" (their number), "seed"; "values", the metric of each draw; "mean" and "sd",
-        their mean and sample standard deviation (divided by draws - 1; 0 for a single draw); and "metric", "n", "classes".
+        A dict for each of `shots`:
+
+        - "shots", "draws" (their number), "seed": the settings.
+        - "values": the metric of each draw.
+        - "mean", "sd": mean and sample standard deviation of the values (divided by draws - 1; 0 for a single draw).
+        - "metric", "n", "classes": as in `knn`.
 
     Raises:
         ValueError: as raised by the judge; a class with fewer images than shots; several `c` for `logistic_probe` without

@@ -94,7 +94,7 @@ WNIDS = tuple(f"n{number}" for number in _WORDNET.split())
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Parse class indices and ranges of them, such as `8 10-12`, which includes 12."""
+    """Parse class indices and inclusive ranges: `8 10-12` is 8, 10, 11, 12."""
     ranges = [[int(end) for end in part.split("-")] for part in text.split()]
     return tuple(number for ends in ranges for number in range(ends[0], ends[-1] + 1))
 

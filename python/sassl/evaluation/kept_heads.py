@@ -15,19 +15,19 @@ from .._sassl import load_checkpoint, save_checkpoint
 from ..data.ranks import Ranks, by_first
 from .linear_heads import Heads
 
-#: Largest relative difference at which features still count as those of the same model, computed on another machine.
+#: Largest relative difference between features of one model that are computed on different machines.
 _ROUNDING = 1e-2
 
 
 class KeptHeads:
     """The file `heads.safetensors` in a folder: the heads, their velocities, and the number of completed epochs.
 
-    Only rank 0 reads and writes it.
+    Only rank 0 reads and writes the file.
 
     Args:
         folder: the folder, which is created if it is missing.
-        settings: JSON values by name, which must equal those of the run in the folder if there is one.
-        sample: (n, dim) features of fixed images, by which the model is recognized.
+        settings: JSON values by name. If the folder contains a run, its settings must be equal.
+        sample: (n, dim) features of fixed images, which identify the model.
         ranks: the processes of the run.
     """
 

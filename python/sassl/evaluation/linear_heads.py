@@ -22,7 +22,7 @@ class Heads:
 
     Args:
         weights: (classes, dim) float32, the initial weights of all heads.
-        bias: (classes,) float32, their initial biases.
+        bias: (classes,) float32, the initial biases of all heads.
         count: number of heads.
         momentum: momentum coefficient mu.
         nesterov: use Nesterov's momentum.
@@ -64,7 +64,7 @@ class Heads:
         return losses
 
     def _move(self, name: str, gradient: Array, rates: NDArray[np.float64]) -> None:
-        """Update the parameters `name` by SGD with this gradient, whose array may be overwritten."""
+        """Update the parameters `name` by SGD with this gradient; the array `gradient` may be overwritten."""
         values, velocity = getattr(self, name), self._velocities[name]
         velocity *= self._momentum
         velocity += gradient
@@ -81,7 +81,7 @@ class Heads:
         return flat.reshape(len(features), count, classes)
 
     def ranked(self, which: int, features: Array, top: int = 5) -> NDArray[np.int64]:
-        """Return the class indices of a head's largest scores, best first: (N, min(top, classes))."""
+        """Return the class indices of the largest scores of head `which`, best first: (N, min(top, classes))."""
         rows = max(1, _BLOCK // len(self.bias[which]))
         parts = (features[i : i + rows] for i in range(0, len(features), rows))
         return np.concatenate([ranked(part @ self.weights[which].T + self.bias[which], top) for part in parts])
@@ -93,11 +93,11 @@ class Heads:
         return np.array([np.isfinite(weights).all() and np.isfinite(bias).all() for weights, bias in pairs])
 
     def state(self) -> dict[str, Array]:
-        """Return the arrays from which training can resume, by name, without copying them."""
+        """Return the arrays that training needs to resume, by name; they are not copied."""
         velocities = {f"velocity.{name}": one for name, one in self._velocities.items()}
         return {"weights": self.weights, "bias": self.bias, **velocities}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Restore a state returned by `state`, of heads with the same count, number of classes and feature dimension."""
+        """Restore a state returned by `state`; the count, number of classes and feature dimension must be equal."""
         for name, own in self.state().items():
             own[...] = state[name]

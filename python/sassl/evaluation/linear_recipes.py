@@ -1,7 +1,7 @@
 """The published recipes for training a linear head on frozen features of augmented images.
 
-Each recipe does what its source does, including details that papers leave to their code: the initialization of the head, the
-learning rate schedule, and the treatment of the last images of an epoch.
+Each recipe does what its source does, including details that are only in the published code: the initialization of the head,
+the learning rate schedule, and the treatment of the last images of an epoch.
 """
 
 from __future__ import annotations
@@ -47,17 +47,18 @@ class LinearRecipe:
 
     Args:
         source: the paper and the code of the recipe.
-        lr: learning rates; of several, the one that is best on held-out images is chosen.
-        per_256: True if learning rates are those of a batch of 256, and scale with the batch size.
+        lr: learning rates; if there are several, the best one on held-out images is chosen.
+        per_256: True if learning rates are for a batch of 256, and are multiplied by batch_size / 256.
         batch_size: images in a batch.
         epochs: number of epochs.
         nesterov: use Nesterov's momentum.
         momentum: momentum coefficient.
-        drops: epochs at which the learning rate falls to a tenth, as fractions of all epochs; empty: it decays along a cosine.
-        by: unit in which a cosine advances: "step"; or "epoch", with a constant rate within an epoch.
-        last: the rate of the last step, as a fraction of the first one, with a cosine by step; None: the cosine reaches 0 one
-            step (or epoch) after the last.
-        init: initial weights and biases of the head, from a generator and the numbers of classes and of features.
+        drops: fractions of all epochs at which the learning rate is divided by 10; empty: the rate decays along a cosine.
+        by: how often a cosine changes the rate: at every "step", or at every "epoch".
+        last: for a cosine by step, the rate of the last step as a fraction of the initial rate; None: the cosine reaches 0 one
+            step (or epoch) after the last one.
+        init: a function that returns the initial weights and biases of the head, given a random generator, the number of
+            classes, and the number of features.
         interpolation: interpolation of crops and of test images.
         drop_last: leave out the last images of an epoch that do not fill a batch.
     """
@@ -81,7 +82,13 @@ class LinearRecipe:
         return lr * batch_size / 256 if self.per_256 else lr
 
     def share(self, step: int, steps: int, epochs: int) -> float:
-        """Return the learning rate as a fraction of the initial one, at a step (from 0), with `steps` steps in an epoch."""
+        """Return the learning rate at a step, as a fraction of the initial one.
+
+        Args:
+            step: index of the step in the run, from 0.
+            steps: number of steps in an epoch.
+            epochs: number of epochs.
+        """
         epoch = step // steps
         if self.drops:
             return float(0.1 ** sum(epoch >= epochs * drop for drop in self.drops))

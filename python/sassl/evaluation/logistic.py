@@ -1,17 +1,19 @@
 """Multinomial logistic regression, solved to its optimum for each of many penalties.
 
-    minimize   loss(W, b) + |W|^2 / (2 C n)        loss averaged over the n rows; C, with penalty 1 / C, as in scikit-learn
+    minimize   loss(W, b) + |W|^2 / (2 C n)
 
-The transfer protocol of Kornblith et al. 2019 names L-BFGS as the solver, but its results are meant to be those at the optimum.
-With the usual settings and a weak penalty, L-BFGS stops far from the optimum. This module reaches it by Newton's method. Each
-step is computed by conjugate gradients (Nocedal and Wright, algorithm 7.1), preconditioned in the eigenbasis of the features'
-covariance by an approximation of the Hessian:
+The loss is averaged over the n rows. C is the inverse of the penalty, as in scikit-learn.
 
-    H ~ c covariance + 1 / (C n)                   c = mean of p (1 - p)
+The transfer protocol of Kornblith et al. 2019 names L-BFGS as the solver, but its results are meant to be at the optimum. With
+the usual settings and a weak penalty, L-BFGS stops far from the optimum. This module reaches the optimum by Newton's method.
+Each step is computed by conjugate gradients (Nocedal and Wright, algorithm 7.1). The preconditioner is an approximation of the
+Hessian, in the eigenbasis of the features' covariance:
 
-The gradient is computed in float64, from residuals that keep all digits where p is almost 1; products with the Hessian, about
-ten in each step, are computed in float32, or in float64 once float32 makes no more progress. For each penalty, the search
-starts from the solution for the previous, stronger one.
+    H ~ c covariance + 1 / (C n)                   c = mean of p (1 - p), with predicted probabilities p
+
+The gradient is computed in float64, from residuals that keep all digits where p is almost 1. A step needs about ten products
+with the Hessian. The products are computed in float32, or in float64 once float32 makes no more progress. The search for each
+penalty starts from the solution for the next stronger penalty.
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from ..arguments import wrong
 MOST_PASSES = 5000
 
 _Floats = NDArray[np.float64]
-#: Maximum number of feature values that are converted to float64, or of scores that are in memory, at a time.
+#: Maximum number of feature values converted to float64 at a time, and maximum number of scores in memory at a time.
 _BLOCK = 1 << 24
-#: Up to this many feature values are also stored in float64; if there are more, they are converted in every pass.
+#: Features of at most this many values are also stored in float64. Larger features are converted in every pass.
 _KEPT = 1 << 27
 #: Relative residual at which conjugate gradients stop solving Newton's equation.
 _FORCING = 0.3
@@ -43,7 +45,7 @@ _ROUNDING = 1e-13
 
 
 class Logistic(NamedTuple):
-    """A fitted probe: weight W (classes, dim) and bias b (classes,) in float64, and how close they are to the optimum."""
+    """A fitted probe: weight W (classes, dim) and bias b (classes,) in float64, and how close W and b are to the optimum."""
 
     weight: _Floats
     bias: _Floats
@@ -52,8 +54,8 @@ class Logistic(NamedTuple):
     c: float
     #: Loss plus penalty.
     objective: float
-    #: Norm of the gradient, with its part for b scaled by the magnitude of the features. The distance of W from the optimum is
-    #: at most `gradient` C n.
+    #: Norm of the gradient; the components of b are scaled by the largest absolute feature. The distance of W from the optimum
+    #: is at most `gradient` C n.
     gradient: float
     #: True if the gradient is within the tolerance, or indistinguishable from zero in float64.
     reached: bool
@@ -158,7 +160,7 @@ class _Place(NamedTuple):
     at: _Floats
     value: float
     gradient: _Floats
-    #: Norm of the gradient, with its part for b scaled by the magnitude of the features.
+    #: Norm of the gradient; the components of b are scaled by the largest absolute feature.
     norm: float
     #: Probabilities p (n, classes).
     probabilities: NDArray[np.float32]
@@ -167,7 +169,10 @@ class _Place(NamedTuple):
 
 
 class _Problem:
-    """The objective on centred features: W f + b becomes W (f - mean) + b, which changes b, but not W and its penalty."""
+    """The objective on centred features.
+
+    W f + b becomes W (f - mean) + b'. Centring changes the bias, but neither W nor the penalty.
+    """
 
     def __init__(self, features: NDArray[np.float32], targets: NDArray[np.int64]) -> None:
         self.features = features
@@ -183,7 +188,7 @@ class _Problem:
         self.variances, self.directions = self._directions()
 
     def _directions(self) -> tuple[_Floats, NDArray[Any]]:
-        """Return the covariance's eigenvalues and eigenvectors (dim, rank)."""
+        """Return the eigenvalues (rank,) and eigenvectors (dim, rank) of the features' covariance."""
         if self.n < self.dim:
             _, lengths, rows = np.linalg.svd(self.exact.astype(np.float64) - self.mean, full_matrices=False)
             return lengths**2 / self.n, rows.T
@@ -236,7 +241,10 @@ class _Problem:
 
 
 def _residuals(scores: _Floats, places: NDArray[np.intp], probabilities: NDArray[np.float32]) -> tuple[float, _Floats]:
-    """Return the sum of the losses, and p - onehot, which overwrites `scores`; write p to `probabilities`."""
+    """Return the sum of the losses, and the residuals p - onehot.
+
+    The residuals overwrite `scores`; p is written to `probabilities`.
+    """
     own = places[:, None]
     scores -= np.take_along_axis(scores, own, 1)
     largest = scores.max(1)
@@ -256,7 +264,7 @@ def _residuals(scores: _Floats, places: NDArray[np.intp], probabilities: NDArray
 def _minimize(
     problem: _Problem, at: _Floats, penalty: float, max_iter: int, tolerance: float
 ) -> tuple[_Place, int, bool]:
-    """Run Newton's method; return the solution, the passes over the features, and whether the gradient is within tolerance."""
+    """Run Newton's method; return the solution, the number of passes, and whether the gradient is within tolerance."""
     place, passes, stalled = problem.place(at, penalty), 1, 0
     least = place.norm
     # The squares of larger or smaller values are out of range for float32.
@@ -289,7 +297,7 @@ def _minimize(
 
 
 def _newton(problem: _Problem, place: _Place, penalty: float, most: int, dtype: Any) -> tuple[_Floats, int]:
-    """Return an approximation of -H^-1 gradient, by conjugate gradients, and the number of products with the Hessian."""
+    """Return -H^-1 gradient, approximated by conjugate gradients, and the number of products with the Hessian."""
     p = place.probabilities
     mean = float(1 - np.einsum("nk,nk->", p, p, dtype=np.float64) / p.shape[0]) / p.shape[1]
     mean = max(mean, 1e-12)

@@ -5,7 +5,7 @@ Values agree with scikit-learn's and are between 0 and 1 (kappa: between -1 and 
 | here | scikit-learn |
 |---|---|
 | `top1` | `accuracy_score` |
-| `top5` | `top_k_accuracy_score(k=5)` if no scores are equal: ties go to the lower class here, and to the higher one there |
+| `top5` | `top_k_accuracy_score(k=5)` if no scores are equal: ties go to the lower class here, to the higher class there |
 | `mean_per_class`, `balanced_accuracy` | `balanced_accuracy_score`: mean recall of the classes that occur in `targets` |
 | `kappa` | `cohen_kappa_score(weights="quadratic", labels=range(K))` |
 | `auc` | `roc_auc_score`; for three classes or more with `multi_class="ovr", average="macro"` |
@@ -31,7 +31,7 @@ _Labels = NDArray[np.int64]
 
 
 class _Measure(NamedTuple):
-    """A metric of `n` images as a function of each image's weight; NaN where it is undefined."""
+    """A metric of `n` images as a function of each image's weight; NaN if the metric is undefined."""
 
     n: int
     of: Callable[[_Floats], float]
@@ -41,12 +41,22 @@ class _Measure(NamedTuple):
 
 
 def top1(targets: Any, answers: Any) -> float:
-    """Return the fraction of correct answers (n,); of ranked answers (n, k), best first, only the first column counts."""
+    """Return the fraction of correct answers.
+
+    Args:
+        targets: (n,) classes.
+        answers: (n,) predicted classes; or (n, k) predicted classes, best first, where only the first column counts.
+    """
     return _top(targets, answers, 1).value()
 
 
 def top5(targets: Any, ranked: Any) -> float:
-    """Return the fraction of images whose class is among their first five ranked answers (n, k >= 1), best first."""
+    """Return the fraction of images whose class is among the first five answers.
+
+    Args:
+        targets: (n,) classes.
+        ranked: (n, k) predicted classes, best first, with k >= 1.
+    """
     return _top(targets, ranked, 5).value()
 
 
@@ -61,11 +71,10 @@ def balanced_accuracy(targets: Any, answers: Any) -> float:
 
 
 def kappa(targets: Any, answers: Any, classes: int) -> float:
-    """Return the agreement of grades 0 to classes - 1 beyond chance, with quadratic weights (Cohen 1968).
+    """Return the quadratically weighted kappa (Cohen 1968): the agreement, beyond chance, of grades 0 to classes - 1.
 
     Raises:
-        ValueError: a grade out of range; no disagreement is expected by chance, because all targets and answers are the same
-            grade.
+        ValueError: a grade out of range; all targets and answers are the same grade, so that kappa is undefined.
     """
     return value("kappa", targets, answers, classes)
 
@@ -74,13 +83,11 @@ def auc(targets: Any, scores: Any) -> float:
     """Return the area under the ROC curve.
 
     Args:
-        targets: (n,) classes: 0 or 1; or 0 to K - 1, in which case the area is the mean over the K classes, each against all
-            others.
-        scores: (n,) scores of class 1; (n, 2), of which the second column is used; or (n, K) probabilities.
+        targets: (n,) classes: 0 or 1; or 0 to K - 1. For K > 2, the area is the mean over the classes, each against all others.
+        scores: (n,) scores of class 1; or (n, 2), where only the second column is used; or (n, K) probabilities.
 
     Raises:
-        ValueError: a class without images, whose curve is undefined; labels out of range; rows of K scores that do not sum
-            to 1 and thus are not probabilities.
+        ValueError: a class without images; labels out of range; for K > 2, rows of scores that do not sum to 1.
     """
     return _auc(targets, scores).value()
 
@@ -97,14 +104,14 @@ def interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval (Efron 1979) of a metric over images.
 
-    It does not cover the variation between training seeds.
+    The interval does not cover the variation between training seeds.
 
     Args:
         metric: name of the metric.
         targets, answers, classes: arguments of the metric.
         level: confidence level.
-        draws: number of resamples, each of n images drawn with replacement. Resamples for which the metric is undefined, such
-            as those that lack a class, are left out.
+        draws: number of resamples, each of n images drawn with replacement. Resamples with an undefined metric are left out,
+            such as those that lack a class for "auc".
         seed: seed of the resampling.
 
     Raises:
@@ -131,7 +138,7 @@ def interval(
 
 
 def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
-    """Return the columns of the largest scores (n, K), best first: (n, min(top, K)). Ties go to the lower column."""
+    """Return the column indices of the largest scores (n, K), best first: (n, min(top, K)). Ties go to the lower column."""
     left, best = scores.copy(), []
     for _ in range(min(top, scores.shape[1])):
         best.append(left.argmax(1))
@@ -235,7 +242,7 @@ def _auc(targets: Any, scores: Any) -> _Measure:
 
 
 def _area(places: _Labels, own: _Floats, others: _Floats) -> float:
-    """Return the fraction of pairs (own image, other image) in which the own one has the higher score; ties count half."""
+    """Return the fraction of pairs in which the image of `own` scores higher than the image of `others`; ties count half."""
     right, wrong_ones = np.bincount(places, own), np.bincount(places, others)
     pairs = right.sum() * wrong_ones.sum()
     return float(right @ (wrong_ones.cumsum() - wrong_ones / 2) / pairs) if pairs else float("nan")

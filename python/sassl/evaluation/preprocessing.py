@@ -19,21 +19,24 @@ from ..transforms.views import UNKNOWN
 _MARGIN = 256 / 224
 #: For views up to this side in pixels, such as CIFAR's, images are cropped to the centre square only.
 _SMALL = 64
-#: Largest ratio of an image's sides; a longer image is cropped to it before resizing, which could otherwise need much memory.
+#: Largest aspect ratio of an image. A longer image is cropped to this ratio first, as resizing it could need much memory.
 _LONGEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """A preprocessing rule: a function from an image (PIL image, path, bytes or uint8 array) to (3, H, W) or (H, W, 3) float32.
+    """A preprocessing rule: a function from an image to a float32 array, (3, H, W) or (H, W, 3).
 
-    With `resize`, it is bit-identical to torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images, followed by
-    `ToTensor` and `Normalize`. `Preprocessing.of(model)` is the rule of one of sassl's models, from its training run.
+    An image is a PIL image, a path, the bytes of a file, or a uint8 array.
+
+    With `resize`, the output is bit-identical to that of torchvision's `Resize(resize)` and `CenterCrop(size)` on PIL images,
+    followed by `ToTensor` and `Normalize`. `Preprocessing.of(model)` is the rule of one of sassl's models, as defined by its
+    training run.
 
     Args:
         size: side of the output in pixels, or (height, width).
-        resize: length to which the shorter side is resized, at a constant aspect ratio, before the centre is cropped to `size`,
-            such as 256 for 224; None: the image's largest centre square is resized to `size`.
+        resize: length of the shorter side after resizing, such as 256 for a `size` of 224. The aspect ratio is kept, and the
+            centre is then cropped to `size`. None: the image's largest centre square is resized to `size`.
         interpolation: "bilinear" or "bicubic", antialiased like Pillow's.
         normalize: a dict of "mean" and "std" of values in [0, 1], three each; None: values stay in [0, 1].
         channels_last: True: (H, W, 3); False: (3, H, W), as torch modules expect it.
@@ -59,7 +62,7 @@ class Preprocessing:
 
     @classmethod
     def of(cls, model: Any) -> Preprocessing:
-        """Return the rule of a model that knows its own: one of sassl's, or one from `sassl.open_model`.
+        """Return the preprocessing of one of sassl's models, or of a model from `sassl.open_model`.
 
         Raises:
             ValueError: the model was trained on batches whose normalization is not known.
@@ -148,7 +151,7 @@ class Preprocessing:
         return np.ascontiguousarray(whole_image[top : top + height, left : left + width])
 
     def is_normalized_as(self, normalize: Any) -> bool:
-        """Return whether the output is normalized by this dict; for None, whether it is not normalized."""
+        """Return whether the output is normalized by this dict; for None, whether the output is not normalized."""
         return self.normalize == _mean_and_std(normalize)
 
 

@@ -17,8 +17,8 @@ from .features import Features
 
 #: Number of kNN queries between progress reports.
 _QUERIES = 4096
-#: Accuracies in per cent, with the number of test images and of training classes, and the requested metric with its 95 %
-#: bootstrap interval over test images.
+#: The result of a probe, as returned by `knn`: accuracies in per cent, the requested metric and its 95 % bootstrap interval
+#: over test images, and the numbers of test images and of training classes.
 Result = dict[str, Any]
 
 
@@ -36,15 +36,22 @@ def knn(
     Args:
         train: the neighbours.
         test: images to classify.
-        k: number of neighbours; all, if there are fewer.
+        k: number of neighbours; at most the number of training images.
         temperature: T in the weight of each neighbour, exp(cosine / T).
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         progress: see `extract`.
 
     Returns:
-        "top1" and "top5", ranked over the classes of the neighbours, which may be fewer than five; the metric's value under the
-        metric's name, this name as "metric", and the value's "interval"; "n", the number of test images; "classes", the number
-        of training classes; and the settings "k" and "temperature".
+        A dict:
+
+        - "top1", "top5": accuracies. Predictions are ranked over the classes of the neighbours;
+          there may be fewer than five such classes.
+        - the metric's name: the value of the metric.
+        - "metric": the metric's name.
+        - "interval": the 95 % bootstrap interval of the value.
+        - "n": the number of test images.
+        - "classes": the number of training classes.
+        - "k", "temperature": the settings.
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class.
@@ -67,7 +74,7 @@ def linear_probe(
 ) -> Result:
     """Return the accuracy of softmax regression, trained by SGD on frozen features, in per cent.
 
-    The recipe is that of SimCLR's appendix B.6, without augmentation.
+    The recipe is SimCLR's (appendix B.6), without augmentation.
 
     Args:
         train: features to train on.
@@ -81,8 +88,8 @@ def linear_probe(
         "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`.
 
     Raises:
-        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of
-            range or with which the weights diverge.
+        ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of range,
+            weights that diverge.
     """
     of_answers(metric)
     train, test = joined_classes(train, test)
@@ -97,8 +104,8 @@ def linear_probe(
 #: The penalties of Kornblith et al. 2019, as printed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): 45 values, evenly
 #: spaced on a logarithmic scale, from the weakest to the strongest.
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 5, 45))
-#: The corresponding C, as ssl-transfer (Ericsson et al. 2021) interprets the penalties: 1 / penalty, as a factor of the sum of
-#: the losses.
+#: C = 1 / penalty for each of these penalties, where C multiplies the sum of the losses. This is how ssl-transfer (Ericsson et
+#: al. 2021) interprets the penalties.
 GRID = tuple(1 / penalty for penalty in PENALTIES)
 
 
@@ -115,25 +122,30 @@ def logistic_probe(
 ) -> Result:
     """Return the accuracy of logistic regression on frozen features, in per cent, by the transfer protocol.
 
-    The protocol is that of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): of 45
-    penalties, the one with the best metric on held-out images is chosen, and the probe is fitted again on all but the test
-    images. The solver, `sassl.evaluation.logistic`, reaches the optimum of each penalty.
+    The protocol is that of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2). Of 45
+    penalties, the one with the best metric on held-out images is chosen. The probe is then fitted again on all images except
+    those of `test`. The solver, `sassl.evaluation.logistic`, reaches the optimum for each penalty.
 
     Args:
         train: features to fit on.
         test: images to classify.
         c: inverse of the penalty, like scikit-learn's C: one value, or several to choose from.
-        val: features of validation images, on which the best of several `c` is chosen (ties go to the strongest penalty); None:
-            a fifth of `train`, drawn with `seed`. Not used with a single `c`.
-        metric: one of `metrics.NAMES`, by which `c` is chosen, and which is reported along with top-1 and top-5.
+        val: features of validation images, for choosing among several `c`; ties go to the strongest penalty. None: a fifth of
+            `train`, drawn with `seed`. Not used with a single `c`.
+        metric: one of `metrics.NAMES`. This metric chooses `c`, and is reported along with top-1 and top-5.
         seed: seed of the draw of validation images.
         max_iter: maximum number of passes over all features for each `c`.
         progress: see `extract`.
 
     Returns:
-        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; the chosen "c"; "gradient", the norm
-        of the final probe's gradient; and "reached", whether it is within the solver's tolerance. A warning reports penalties
-        whose optimum was not reached.
+        A dict:
+
+        - "top1", "top5", the metric, "metric", "interval", "n", "classes": as in `knn`.
+        - "c": the chosen value.
+        - "gradient": the norm of the final probe's gradient.
+        - "reached": whether this gradient is within the solver's tolerance.
+
+        A warning reports probes that have not reached their optimum.
 
     Raises:
         ValueError: features of different lengths or not finite, images without a class, only one class, a setting out of range;
@@ -175,7 +187,7 @@ def logistic_probe(
 
 
 def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Features, Features, Features]:
-    """Return the features to fit on, those for validation, and both together."""
+    """Return three sets: the features to fit on, the features for validation, and both together."""
     if val is not None:
         _, val = joined_classes(train, val)
         both = np.concatenate([train.features, val.features]), np.concatenate([train.targets, val.targets])
@@ -192,13 +204,13 @@ def _held_out(train: Features, val: Features | None, seed: int) -> tuple[Feature
 def judged(
     metric: str, labels: NDArray[np.int64], scores: NDArray[Any], rows: Features
 ) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """Return the targets and answers that this metric compares.
+    """Return the targets and the answers that this metric compares: ranked classes or, for "auc", probabilities.
 
     Args:
         metric: one of `metrics.NAMES`.
         labels: (K,) class of each column of `scores`, ascending.
         scores: (n, K).
-        rows: the images' features, of which only the classes are used.
+        rows: the images as `Features`; only the classes are used.
 
     Raises:
         ValueError: the metric is "auc", and a class of `rows` is not in `labels`.
@@ -225,7 +237,7 @@ def percent(metric: str) -> int:
 
 
 def grades_of(metric: str, *sets: Features) -> int | None:
-    """Return the number of grades if the metric is kappa, which compares them; None otherwise."""
+    """Return the number of grades if the metric is kappa; None for other metrics."""
     return 1 + max(int(rows.targets.max()) for rows in sets) if metric == "kappa" else None
 
 
@@ -242,7 +254,7 @@ def result(
         metric: one of `metrics.NAMES`.
         train, test: the two sets, with matched classes.
         ranked: (n, up to 5) predicted classes of each test image, best first.
-        answers: the targets and answers that the metric compares, from `judged`; None: the targets of `test`, and `ranked`.
+        answers: targets and answers for the metric, from `judged`; None: the targets of `test`, and `ranked`.
     """
     by, grades = percent(metric), grades_of(metric, train, test)
     truth, found = (test.targets, ranked) if answers is None else answers
@@ -259,13 +271,13 @@ def result(
 
 
 def joined_classes(train: Features, test: Features) -> tuple[Features, Features]:
-    """Return both sets with the class indices of `train`, matched by name if both have names.
+    """Return both sets with common class indices. Classes are matched by name if both sets have names, otherwise by index.
 
     A warning reports test images whose class has no image in `train`.
 
     Raises:
-        ValueError: an empty set; targets that are not one integer for each feature; a class below 0 or without a name; no class
-            in common.
+        ValueError: an empty set; targets that are not one integer for each feature; a class index below 0 or without a name; no
+            class in common.
     """
     train, test = (
         Features(rows.features, _labels(name, rows), getattr(rows, "classes", None))

@@ -19,7 +19,7 @@ class Encoder(Protocol):
 
     @property
     def normalize(self) -> Any:
-        """The normalization of the model's images: a dict of "mean" and "std"; None for none; or "not known"."""
+        """The normalization of the model's images: a dict of "mean" and "std"; None: not normalized; or "not known"."""
 
     @property
     def threads(self) -> int:

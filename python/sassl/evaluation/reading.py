@@ -19,7 +19,8 @@ from .cache import NONE, Cache, tagged
 from .encoders import Model, features_of, rule_of, threads_of
 from .preprocessing import Preprocessing
 
-#: Images per rank after which all ranks synchronize and features are stored.
+#: Images per rank in a span, rounded down to whole batches, at least one. After each span, all ranks synchronize, and features
+#: are stored.
 SPAN = 4096
 
 
@@ -36,7 +37,7 @@ class Part(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Results for all images. On ranks other than 0, the features are empty, (N, 0), and all else is the same."""
+    """Results for all images. Ranks other than 0 have empty features (N, 0); everything else is the same on all ranks."""
 
     features: NDArray[np.float32]
     targets: NDArray[np.int64]
@@ -64,7 +65,7 @@ class Reading(NamedTuple):
         return self._told(*filled(self.parts(range(len(self.images))), len(self.images)))
 
     def kept(self, cache: Cache) -> Read:
-        """Return the features of all images; compute only those that the cache does not have, and store them in it.
+        """Return the features of all images. Features that the cache lacks are computed and stored there.
 
         Raises:
             OSError, ValueError: as raised by `read_part`; a file of the cache that is damaged or cannot be written.
@@ -97,10 +98,11 @@ class Reading(NamedTuple):
         return self._told(*together(ranks, load), lost)
 
     def parts(self, rows: Sequence[int] | NDArray[np.int64]) -> Iterator[Part]:
-        """Yield the results for the images with these indices, in order: those of all ranks on rank 0, empty parts on others.
+        """Yield a `Part` for each span of the images with these indices, in order.
 
-        A span is several thousand images per rank; each rank takes a share of its whole batches. Batches, and therefore
-        features, are bit-identical for any number of ranks.
+        Rank 0 yields the results of all ranks; other ranks yield empty parts. A span is several thousand images per rank. Each
+        rank computes some of the batches of a span. Batches are not split, and so features are bit-identical for any number of
+        ranks.
         """
         ranks, size = self.ranks, self.batch_size
         span = max(1, SPAN // size) * size * ranks.world_size
@@ -124,7 +126,7 @@ class Reading(NamedTuple):
 
 
 def _about(told: Callable[[int], object], first: int, n: int, ranks: int, done: int) -> None:
-    """Report the progress of a span, estimated from that of rank 0."""
+    """Report the progress of a span, estimated as that of rank 0 times the number of ranks."""
     told(first + min(n, done * ranks))
 
 

@@ -1,6 +1,9 @@
 """Strength curves: how far views move in feature space as alpha and beta increase.
 
 d(alpha, beta) = mean of 1 - cos(f(image), f((1 - beta) image + beta T(image, (1 - alpha) F(image) + alpha z_style)))
+
+Here f is the backbone, F(image) the style embedding of an image, z_style the embedding of another style, and T(image, z) the
+image stylized with embedding z.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from .encoders import Model, rule_of
 from .features import encode
 from .preprocessing import Preprocessing
 
-#: Strengths from no style to full style; the paper draws from 0.1 to 0.3.
+#: Strengths from no style to full style; the paper draws strengths between 0.1 and 0.3.
 STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -39,25 +42,35 @@ def strength(
     batch_size: int = 256,
     progress: Shown = False,
 ) -> dict[str, Any]:
-    """Measure how far views move in a backbone's feature space, for each alpha and beta; a guide to choosing their ranges.
+    """Measure how far stylized views move in a backbone's feature space, for each alpha and beta.
 
-    Each image is preprocessed for the network and then stylized, as in training, in the same style at every strength.
+    The result helps to choose the ranges of alpha and beta. Each image is preprocessed for the network and then stylized, as in
+    training. An image has the same style at every strength.
 
     Args:
         model, preprocessing, batch_size, progress: see `sassl.evaluation.extract`; the preprocessed size has to be square.
         data: images, see `extract`.
-        style: a `sassl.transforms.SASSL`, whose own strengths and p are ignored; or a value of its argument `styles`.
+        style: a `sassl.transforms.SASSL`, with its own strengths and p ignored; or a value for the argument `styles` of
+            `SASSL`.
         alpha, beta: the strengths, in [0, 1].
-        n: number of images to draw from the data; all of them, if there are fewer.
+        n: number of images to draw from the data; all images, if there are fewer.
         seed: seed of the draw of images, and of the choice of a style for each image.
 
     Returns:
-        "alpha" and "beta"; four tables, with a row for each alpha and a column for each beta: "moved", the mean cosine distance
-        between the features of a view and of its image; "relative", this distance in units of "another_image"; "kept", the
-        percentage of views whose nearest image is their own; "levels", the mean absolute change of a pixel in 8-bit levels;
-        "another_image", the mean distance between two different images; "same_class", the mean distance between different
-        images of a class (None unless there are several classes, and a class with two images); and "n", "size" (side in
-        pixels), "style" and "seed".
+        A dict with four tables, which have a row for each alpha and a column for each beta:
+
+        - "moved": the mean cosine distance between the features of a view and of its image.
+        - "relative": this distance, in units of "another_image".
+        - "kept": the percentage of views that are nearest to their own image.
+        - "levels": the mean absolute change of a pixel, in 8-bit levels.
+
+        And with:
+
+        - "alpha", "beta": the strengths.
+        - "another_image": the mean distance between two different images.
+        - "same_class": the mean distance between two different images of one class. It is None if all drawn images have the
+          same class, or if no class has two images.
+        - "n", "size" (side in pixels), "style", "seed": the settings.
 
     Raises:
         ValueError: a strength outside [0, 1], fewer than two images, a size that is not square or below 8, images that all
@@ -117,7 +130,7 @@ def _cell(
     strengths: tuple[float, float],
     directions: Any,
 ) -> tuple[float, float, float]:
-    """Return the distance, the percentage of views nearest to their own image, and the change in levels, at one strength."""
+    """Return the distance, the percentage of views nearest to their own image, and the change in levels."""
     alpha, beta = (np.full(len(seen), value, np.float32) for value in strengths)
     views = style.block.apply(seen, StyleParams(np.ones(len(seen), bool), alpha, beta, drawn.style))
     cosines = directions(views) @ at.T
@@ -129,7 +142,7 @@ def _cell(
 
 
 def _drawn(data: Any, rule: Preprocessing, n: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return images as the network sees them, but as uint8, and their classes."""
+    """Draw images; return them preprocessed for the network, but as uint8, and their classes."""
     images = as_images(data)
     if len(images) < 2:
         raise ValueError(f"data must have at least 2 images for distances between them, got {len(images)}")

@@ -4,10 +4,13 @@
 
     transfer.evaluate(model, "dtd", "data")  # {"set": "dtd", "school": "fold1", "metric": "top1", "value": ..., "c": ..., ...}
 
-"linear" is the protocol of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2): multinomial
-logistic regression on frozen features of the whole centre square; of 45 penalties from 1e-6 to 1e5, the one that is best on the
-validation split is chosen, and the probe is fitted again on train and val. "finetune" is their protocol for training the whole
-network, see `finetuning`; "knn" classifies by nearest neighbours.
+A school is one of the ways to split a set. There are three protocols:
+
+- "linear": multinomial logistic regression on frozen features of the whole centre square. Of 45 penalties from 1e-6 to 1e5, the
+  best one on the validation split is chosen, and the probe is fitted again on train and val. This is the protocol of Kornblith
+  et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2).
+- "finetune": training of the whole network, as in these papers; see `finetuning`.
+- "knn": classification by nearest neighbours.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from .finetuning import DEFAULT, OF_SETS, finetune, recipe_of
 from .preprocessing import Preprocessing
 from .probes import GRID, Result, joined_classes, knn, logistic_probe
 
-#: C if there are no validation images to choose it by, as with few shots.
+#: C for sets without validation images, such as some few-shot sets.
 FIXED_C = 1.0
 
 
@@ -61,24 +64,29 @@ def evaluate(
     Args:
         model: see `sassl.evaluation.extract`.
         name, root, school, seed, counts: see `datasets.load`.
-        protocol: "linear"; "knn": the 200 nearest neighbours by cosine in train and val, weighted with temperature 0.1; or
-            "finetune": the whole network is trained, by a published recipe.
-        size, normalize: for a model that is not sassl's, the input side in pixels and the normalization, as in `Preprocessing`;
-            sassl's own models, and those of `sassl.open_model`, define both.
+        protocol: "linear": logistic regression; "knn": the 200 nearest neighbours by cosine in train and val, weighted with
+            temperature 0.1; "finetune": training of the whole network by a published recipe.
+        size, normalize: input side in pixels, and normalization, as in `Preprocessing`. They are ignored for sassl's own models
+            and for models from `sassl.open_model`, as these define both.
         batch_size, on_error: see `extract`.
-        cache: a folder for features, shared by all protocols, schools, seeds and sets that have the same images; requires
-            `weights`.
+        cache: a folder for features; requires `weights`. All protocols, schools, seeds and sets with the same images share the
+            features.
         weights: a string that identifies the model's weights, such as a checksum of its checkpoint.
-        ranks, progress: see `extract`; rank 0 computes the result, and all return it.
-        finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine"; for ImageNet's 1 % and 10 % the recipe
-            defaults to SimCLR's.
-        checkpoints: a folder in which fine-tuning stores its networks and resumes; see `out` of `finetune`.
+        ranks, progress: see `extract`. Rank 0 computes the result, and every rank returns it.
+        finetuning: arguments of `finetune`, such as "recipe", "lr" and "engine". For ImageNet's 1 % and 10 %, the default
+            recipe is SimCLR's.
+        checkpoints: a folder in which fine-tuning stores checkpoints, and from which it resumes; see `out` of `finetune`.
 
     Returns:
-        The result of `logistic_probe`, `knn` or `finetune`, with "value", the value of the set's metric, and its "interval";
-        the settings "set", "school", "seed", "protocol", "classes" and "preprocessing"; the numbers of images in "train", "val"
-        and "test"; "differences" from the published set; and "left_out", the images that could not be read. If there is no
-        validation split, also "centroid", the top-1 accuracy of the nearest class centroid (except with "finetune").
+        The result of `logistic_probe`, `knn` or `finetune`, with the "interval" of the set's metric; and:
+
+        - "value": the value of the set's metric.
+        - "set", "school", "seed", "protocol", "metric", "classes", "preprocessing": the settings.
+        - "train", "val", "test": the number of images in each split.
+        - "differences": differences from the published set.
+        - "left_out": the images that could not be read.
+        - "centroid": the top-1 accuracy of the nearest class centroid; only without a validation split, and not with
+          "finetune".
 
     Raises:
         OSError, ValueError, TypeError: as raised by `datasets.load` and `extract`; a cache without `weights`.
@@ -128,7 +136,7 @@ def evaluate(
 def _finetuned(
     model: Model, splits: Mapping[str, Split], rule: Preprocessing, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Fine-tune the whole network, with the cell of the recipe's grid that is best on "val"."""
+    """Fine-tune the whole network, choosing the cell of the recipe's grid on "val"."""
     first, metric = splits["train"], splits["train"].dataset.metric
     found = finetune(model, first, splits["test"], val=splits.get("val"), metric=metric, preprocessing=rule, **settings)
     return {**found, **{split: len(images) for split, images in splits.items()}}
@@ -143,7 +151,7 @@ def _splits(name: str, root: str | os.PathLike[str], school: str | None, seed: i
 
 
 def row_for(row: Dataset, protocol: str, finetuning: Mapping[str, Any] | None = None) -> Dataset:
-    """Return a set's row of the table; for fine-tuning, with the resizing of test images that the recipe defines."""
+    """Return the row of a set; for fine-tuning, with the recipe's resizing of test images."""
     if protocol != "finetune":
         return row
     return replace(row, resize=recipe_of(_recipe(row.name, finetuning)).resize)
@@ -172,7 +180,7 @@ def rule_for(
 
 
 def _linear(found: dict[str, Features], metric: str, progress: Shown) -> Result:
-    """Evaluate by logistic regression, with the penalty that is best on "val", or with `FIXED_C` if there is no "val"."""
+    """Evaluate by logistic regression. The penalty is chosen on "val"; without "val", C is `FIXED_C`."""
     val = found.get("val")
     c = FIXED_C if val is None else GRID
     made = logistic_probe(found["train"], found["test"], val=val, c=c, metric=metric, progress=progress)

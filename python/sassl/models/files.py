@@ -37,14 +37,14 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
 
     Args:
         path: the folder or file.
-        arch: the name of a state dict's network; None: as recorded in the file.
+        arch: the network of a state dict; None: the file records its network.
         device, threads: as in `open_model`.
         untrained: open the same network with random weights instead.
 
     Raises:
         OSError: the file cannot be read; the folder has no checkpoint.
-        ValueError: the file holds no weights, or those of another network; `arch` is missing, or given although the file
-            records it.
+        ValueError: the file holds no weights, or weights of another network; `arch` is missing, or is given although the file
+            records its network.
     """
     name = str(path)
     path = newest(path) if path.is_dir() else path
@@ -68,7 +68,7 @@ def open_file(path: Path, arch: str | None, device: str | None, threads: int | N
 
 
 def tells_network(source: str) -> bool:
-    """Return whether a model's name or file determines its network, which is false only for an existing state dict file."""
+    """Return whether a model's name or file determines its network; False only for an existing file with a state dict."""
     path = Path(source)
     if not path.is_file() or path.suffix not in SUFFIXES:
         return True

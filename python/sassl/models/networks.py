@@ -1,4 +1,4 @@
-"""Networks by name, as torch modules without their classifiers: with published weights, weights from a file, or untrained."""
+"""Networks by name, as torch modules without classifiers. Weights are published, from a file, or random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..pretraining.state_dicts import backbone_of
 from ..terminal import tell
 from .rules import Known
 
-#: Packages that provide models by name, in the order in which they are searched for a bare name.
+#: Packages that provide models by name. A bare name is searched in this order.
 PUBLISHERS = ("torchvision", "timm")
 #: The seed of random weights.
 _SEED = 0
@@ -24,7 +24,7 @@ _SEED = 0
 class Arch(NamedTuple):
     """A parsed name of a network: FAMILY:NAME, torchvision:NAME:WEIGHTS, or a bare name."""
 
-    #: "timm" or "torchvision"; None: one of sassl's backbones, which are some of torchvision's ResNets and VGGs.
+    #: "timm" or "torchvision"; None: one of sassl's own backbones, named as in torchvision.
     family: str | None
     name: str
     weights: str | None = None
@@ -44,7 +44,7 @@ def parsed(arch: str) -> Arch:
     """Parse the name of a network: timm:NAME, torchvision:NAME[:WEIGHTS], or a bare name of sassl, torchvision or timm.
 
     Raises:
-        ValueError: a bare name is unknown to all three.
+        ValueError: a bare name is unknown to sassl, torchvision and timm.
     """
     if is_published(arch):
         family, _, name = arch.partition(":")
@@ -99,7 +99,7 @@ def build(backbone: Backbone) -> Any:
 
 
 def put(module: Any, tensors: Mapping[str, Any]) -> None:
-    """Load arrays into a module as its weights, each converted to the module's dtype and shape."""
+    """Load arrays into a module as its weights. Each array is converted to the dtype and shape of its weight."""
     import torch
 
     own = module.state_dict()
@@ -109,7 +109,7 @@ def put(module: Any, tensors: Mapping[str, Any]) -> None:
 
 
 def with_weights_of(module: Any, source: Any, what: str) -> None:
-    """Load a file's weights into a module, even if other libraries have prefixed their names; report them in one line.
+    """Load a file's weights into a module, and report them in one line. Prefixes of other libraries are recognized.
 
     Raises:
         OSError, ImportError, ValueError: as in `state_dicts.backbone_of`.
@@ -147,7 +147,7 @@ def published(arch: Arch) -> tuple[Arch, Any, Known]:
 
 
 def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
-    """Complete a network's name with that of the weights that were loaded."""
+    """Add the name of the loaded weights to a network's name."""
     if arch.family == "torchvision":
         return arch._replace(weights=weights.name)
     told = getattr(module, "pretrained_cfg", None) or {}
@@ -155,7 +155,7 @@ def _in_full(arch: Arch, module: Any, weights: Any) -> Arch:
 
 
 def _torchvision_weights(arch: Arch) -> Any:
-    """The member of a model's weights enumeration: the named one, or the default.
+    """The published weights of a torchvision model: `arch.weights` if given, else the default weights.
 
     Raises:
         ValueError: the model has no weights of this name.
@@ -173,7 +173,9 @@ def _torchvision_weights(arch: Arch) -> Any:
 
 
 def known_of(arch: Arch, module: Any) -> Known:
-    """The preprocessing published with a network; for sassl's own backbones, that of torchvision's first ResNet weights.
+    """The preprocessing published with a network.
+
+    sassl's own backbones have the preprocessing of torchvision's IMAGENET1K_V1 weights.
 
     Raises:
         ValueError: the preprocessing is not supported.

@@ -22,9 +22,9 @@ class OpenModel:
         arch: the name of the network, such as "resnet50".
         encoder: one of sassl's models, or a torch module without a classifier that maps images (N, 3, H, W) to (N, dim).
         preprocessing: how images are resized, cropped and normalized for the model.
-        weights: a checksum of the weights, 32 hexadecimal digits, by which cached features and results are found.
+        weights: a checksum of the weights, 32 hexadecimal digits; it identifies the model in caches and results.
         threads: the number of images preprocessed in parallel.
-        pretraining_seed: the seed of the run that wrote the checkpoint, by which `sassl compare` pairs results; None: unknown.
+        pretraining_seed: the seed of the run that wrote the checkpoint; None: unknown. `sassl compare` pairs results by seed.
     """
 
     name: str

@@ -31,32 +31,32 @@ def open_model(
     device: str | None = None,
     threads: int | None = None,
 ) -> OpenModel:
-    """Open a model by its name or its file, with its preprocessing.
+    """Open a model, with its preprocessing, by name, file or folder.
 
     Args:
         source: one of
 
-            - a sassl checkpoint, or a run's folder, whose newest checkpoint is taken;
+            - a sassl checkpoint, or a run's folder, which stands for its newest checkpoint;
             - a backbone that `export_backbone` wrote as .safetensors;
             - `timm:NAME`, such as "timm:resnet50.a1_in1k", or `torchvision:NAME`, such as "torchvision:resnet50" or
               "torchvision:resnet50:IMAGENET1K_V2": with published weights, without the classifier;
-            - any file of weights (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict under torchvision's or timm's
-              names, as `load_backbone` takes it; no code in it is run;
-            - `untrained:` followed by any of these, or by the name of a network, such as "untrained:resnet50": the same network
-              with random weights, which are drawn from a fixed seed, or for a run from the run's seed.
-        arch: the network of a file that does not record it: a name of sassl, torchvision or timm.
-        size: side of the images in pixels; None: the model's own, or, for a state dict, that of the published weights of
-            `arch`. It is required for the state dict of a ResNet with a 3x3 stem.
-        normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own, or,
-            for a state dict, that of the published weights of `arch`.
-        device: where the model runs, such as "cuda" or "cpu"; a sassl checkpoint is then opened by the torch engine. None: a
-            checkpoint is opened by the default engine of `Pretraining.load`, and other models are on the GPU if there is one.
+            - a file of weights (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict with torchvision's or timm's
+              names, in any form that `load_backbone` takes. No code in the file is executed;
+            - `untrained:` followed by any source above or by the name of a network, such as "untrained:resnet50": the same
+              network with random weights. The seed of these weights is fixed, or for a run, the run's seed.
+        arch: the name of the network in sassl, torchvision or timm; only for a file that does not record its network.
+        size: side of the images in pixels; None: the model's own size. For a state dict, this is the size of the published
+            weights of `arch`; the state dict of a ResNet with a 3x3 stem requires `size`.
+        normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own
+            normalization. For a state dict, this is the normalization of the published weights of `arch`.
+        device: where the model runs, such as "cuda" or "cpu". A sassl checkpoint then uses the torch engine. None: a checkpoint
+            uses the default engine of `Pretraining.load`, and other models run on the GPU if there is one.
         threads: the number of images preprocessed in parallel; None: all cores.
 
     Raises:
         OSError: the file or folder does not exist or cannot be read.
         ImportError: torch, timm or torchvision is required but not installed.
-        ValueError: there is no such model; the weights could not be downloaded, are missing or are those of another network;
+        ValueError: there is no such model; the weights could not be downloaded, are missing or belong to another network;
             the image size or normalization is unknown and not given; the network does not accept images of this size.
     """
     text = os.fspath(source)

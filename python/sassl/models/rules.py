@@ -20,21 +20,21 @@ NORMALIZATIONS: dict[str, dict[str, Any] | None] = {
 
 
 class Known(NamedTuple):
-    """What is known of a model's preprocessing: the fields of `Preprocessing`; the caller has to supply unknown ones."""
+    """The fields of a model's `Preprocessing`, as far as they are known. The caller has to supply unknown fields."""
 
     #: Side in pixels, or (height, width); None: unknown.
     size: int | tuple[int, int] | None = 224
     resize: int | None = 256
     interpolation: str = "bilinear"
-    #: As in `Preprocessing`, or "not known".
+    #: As in `Preprocessing`; "not known" if unknown.
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
-    #: True if the model was pretrained on views with this normalization, so that another one would be wrong.
+    #: True if the model was pretrained on views with this normalization, so that another normalization would be wrong.
     is_fixed: bool = False
 
     @classmethod
     def of_views(cls, sides: Any, interpolation: str, normalize: Any, *, channels_last: bool = False) -> Known:
-        """The preprocessing that matches the views of a sassl run, given their size, interpolation and normalization."""
+        """The preprocessing that matches the views of a sassl run, given the views' size, interpolation and normalization."""
         usual = Preprocessing.of_views(tuple(sides) if isinstance(sides, list) else sides, normalize=None)
         return cls(usual.size, usual.resize, interpolation, normalize, channels_last, normalize != UNKNOWN)
 
@@ -44,13 +44,13 @@ def rule(name: str, known: Known, size: int | None, normalize: str | Mapping[str
 
     Args:
         name: the model's name in errors.
-        known: its known preprocessing.
-        size: side of the images in pixels, which replaces the model's; `resize` is scaled in proportion. None: the model's.
+        known: the known fields of the model's preprocessing.
+        size: side of the images in pixels; `resize` is scaled in proportion. None: the model's own size.
         normalize: a name in `NORMALIZATIONS`, or a dict of "mean" and "std"; None: the model's own.
 
     Raises:
-        ValueError: the size or normalization is neither known nor given; the normalization differs from that of the views on
-            which one of sassl's models was pretrained.
+        ValueError: the size or normalization is neither known nor given; `normalize` differs from the normalization with which
+            a sassl model was pretrained.
     """
     if isinstance(normalize, str):
         given: Any = NORMALIZATIONS[choice("normalize", normalize, NORMALIZATIONS)]

@@ -1,4 +1,6 @@
-"""Pretraining by MoCo v2, BYOL, SimCLR or SimSiam with style: from a folder of images to a backbone with torchvision's names.
+"""Pretraining of backbones by MoCo v2, BYOL, SimCLR or SimSiam, with style augmentation.
+
+The input is a folder of images. The result is a backbone whose tensors have torchvision's names.
 
     import sassl
 
@@ -10,7 +12,7 @@
 
     sassl.MoCoV2(preset="moco-v2-cifar10")  # PRESETS has the published settings
 
-The training loop is in this package. Each step is computed by an engine: the native one, in Rust, or one on PyTorch.
+The training loop is in this package. Each step is computed by an engine: the native engine in Rust, or the PyTorch engine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Batches that the caller provides: access to their views and classes, and checks before the first step.
 
-The recorded settings have to match the data that the run saw, since `sassl.evaluation` preprocesses images by these settings.
+`sassl.evaluation` preprocesses images by a run's recorded settings. These settings therefore have to match the batches.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from numpy.typing import NDArray
 from ..data import HalfViews, TwoViewLoader
 from ..transforms.views import UNKNOWN, Views
 
-#: How far values may exceed the expected range, as a fraction of it: resampling and blurring overshoot.
+#: The tolerance for values outside the expected range, as a fraction of the range's width. Resampling and blurring overshoot.
 _SLACK = 0.25
 
 
 def is_batches(data: Any) -> bool:
-    """Return whether the data are batches, not images: sassl's or torch's loader, or an iterable of ([left, right], ...)."""
+    """Return whether the data are batches rather than images.
+
+    Batches are one of: a `TwoViewLoader`; an iterable with an attribute `batch_size`, such as torch's `DataLoader`; an iterable
+    without `__getitem__` that is not a path; a list or tuple of batches in a layout that `pair` takes.
+    """
     if isinstance(data, TwoViewLoader) or (hasattr(data, "__iter__") and hasattr(data, "batch_size")):
         return True
     if hasattr(data, "__iter__") and not hasattr(data, "__getitem__") and not isinstance(data, os.PathLike):
@@ -33,11 +37,11 @@ def is_batches(data: Any) -> bool:
 
 
 def check_length(batches: Any, epochs: int) -> None:
-    """Check that batches have a length, by which the learning rate is scheduled, and can be iterated in each epoch.
+    """Check that batches have a length and can be iterated in each epoch. The learning rate's schedule needs the length.
 
     Raises:
         TypeError: the batches have no `len`.
-        ValueError: there is no batch; or the batches are an iterator, but there are several epochs.
+        ValueError: the length is 0; or the batches are an iterator, which lasts for one epoch, and `epochs` is above 1.
     """
     name = type(batches).__name__
     try:
@@ -54,10 +58,10 @@ def check_length(batches: Any, epochs: int) -> None:
 
 
 def batch_size(batches: Any) -> int:
-    """The number of images in the largest batch, by which the learning rate is scaled.
+    """The number of images in the largest batch. The learning rate is scaled by this number.
 
     Raises:
-        ValueError: the loader does not have its batch size as an attribute.
+        ValueError: neither the loader nor its `batch_sampler` has an integer attribute `batch_size`.
     """
     if isinstance(batches, TwoViewLoader):
         return batches.batch_size
@@ -96,7 +100,7 @@ def skip(batches: Iterable[Any], n: int) -> Iterator[Any]:
 
 
 def smaller(batches: Any, size: int) -> set[int]:
-    """The batch sizes other than `size` that are known in advance, such as that of a smaller last batch."""
+    """The known batch sizes that differ from `size`, such as the size of a smaller last batch."""
     if isinstance(batches, (list, tuple)):
         return {len(pair(batch)[0]) for batch in batches} - {size}
     if isinstance(batches, TwoViewLoader):
@@ -114,7 +118,9 @@ def smaller(batches: Any, size: int) -> set[int]:
 
 
 def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None:
-    """Check the caller's first batch against the settings, by which evaluation resizes and normalizes images.
+    """Check that the caller's first batch matches the settings.
+
+    Evaluation resizes and normalizes images by these settings.
 
     Args:
         batch: the first batch.
@@ -123,8 +129,8 @@ def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None
         size: the settings' batch size.
 
     Raises:
-        ValueError: the batch has more images than `size`; or its views do not have 3 channels, have another size, or have
-            values outside the range of images that are normalized by `normalize`.
+        ValueError: the batch has more images than `size`. Or its views have a channel count other than 3, have another height
+            or width than `transform` gives, or have values far outside the range that `normalize` gives.
     """
     for view in views(batch):
         if len(view) > size:
@@ -173,13 +179,15 @@ def _side(height: int, width: int) -> int | tuple[int, int]:
 
 
 def half(batch: Any) -> HalfViews | None:
-    """The half-finished views of a batch; None if its views are complete."""
+    """The half-finished views of a batch; None if the views are complete."""
     parts = batch[:2] if isinstance(batch, (list, tuple)) else ()
     return next((part for part in parts if isinstance(part, HalfViews)), None)
 
 
 def pair(batch: Any, threads: int | None = None) -> Any:
-    """The left and right views of a batch in lightly's or solo-learn's layout; half-finished views are completed.
+    """The left and right views of a batch; half-finished views are completed.
+
+    The batch has the layout of lightly, ([left, right], classes, ...), or of solo-learn, (indices, [left, right], classes).
 
     Raises:
         ValueError: the batch has another layout.
@@ -199,7 +207,7 @@ def views(batch: Any, threads: int | None = None) -> tuple[NDArray[np.float32], 
 
 
 def targets(batch: Any) -> Any:
-    """The classes of a batch; None if it has none."""
+    """The classes of a batch; None if the batch has no classes."""
     at = 1 if isinstance(batch[0], HalfViews) or _are_views(batch[0]) else 2
     return batch[at] if len(batch) > at else None
 

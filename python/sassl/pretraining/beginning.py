@@ -10,9 +10,9 @@ from ..transforms.operations import size
 from .config import Config
 from .history import TITLES
 
-#: For views whose shorter side is at most `_SMALL` pixels, a stem is too coarse if its stride is at least `_COARSE` pixels.
+#: A stem is too coarse if the views' shorter side is at most `_SMALL` pixels and the stem's stride at least `_COARSE` pixels.
 _SMALL, _COARSE = 64, 4
-#: Explanations of logged values that belong to no method or monitor.
+#: Explanations of the logged values that neither a method nor a monitor reports.
 _WORDS = {
     "loss": "mean over the steps",
     "encoder_momentum": "EMA coefficient of the momentum encoder",
@@ -52,7 +52,7 @@ def warmup_warning(config: Config) -> str | None:
 
 
 def chance(config: Config) -> str | None:
-    """A line with the loss for indistinguishable views, for comparison with the loss of the first epochs; None if unknown."""
+    """A line with the loss at chance level, that is, for indistinguishable views; None if the method has no such value."""
     found = config.method.chance(config.data.batch_size)
     if found is None:
         return None
@@ -75,7 +75,7 @@ def seconds_of_epoch(config: Config, batches: int, images_per_second: float) -> 
 
 
 def duration(config: Config, batches: int, images_per_second: float, done: int) -> str:
-    """A line with the estimated durations of an epoch, and of the rest of the run after its first `done` steps."""
+    """A line with two estimated durations: one epoch, and the rest of the run after `done` steps."""
     epoch, epochs = seconds_of_epoch(config, batches, images_per_second), config.schedule.epochs
     rest = epoch * (epochs - done / batches)
     return (
@@ -85,7 +85,7 @@ def duration(config: Config, batches: int, images_per_second: float, done: int) 
 
 
 def prolonged(config: Config, before: int) -> str:
-    """The warning for a run that was started with fewer epochs, `before`."""
+    """The warning for a run that is prolonged from `before` epochs to the epochs of `config`."""
     return (
         f"epochs = {config.schedule.epochs}: the run began with {before}; from here on its schedules are those of "
         f"{config.schedule.epochs} epochs, and its results differ from those of a run with this many from the start"
@@ -93,6 +93,6 @@ def prolonged(config: Config, before: int) -> str:
 
 
 def words(names: Iterable[str]) -> str:
-    """One line that explains the logged values with these names; values without an explanation are left out."""
+    """One line that explains the named values of the log; values without an explanation are left out."""
     known = {**TITLES, **_WORDS}
     return "; ".join(f"{name}: {known[name]}" for name in names if name in known)

@@ -12,7 +12,7 @@ from typing import Any
 from .._sassl import checkpoint_metadata
 from .history import History, file_of, plot, shown
 
-#: The parts of the settings that have a "name", and the flat setting for it.
+#: The parts of the settings that have a "name", each with the key of this name in flat settings.
 _NAMED = {"method": "method", "backbone": "arch", "optimizer": "optimizer"}
 
 
@@ -21,9 +21,9 @@ class Run:
     """The name, settings and history of a run.
 
     Attributes:
-        name: the path that it was loaded from.
-        settings: the settings by name, as `flat` returns them; empty for a log without `config.json` next to it.
-        history: the rows of its history.
+        name: the path from which the run was loaded.
+        settings: the settings by name, as `flat` returns them; empty for a log in a folder without `config.json`.
+        history: the rows of the epochs.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Run:
 
         Raises:
             FileNotFoundError: the path does not exist, or is a folder without a log.
-            ValueError: the file is none of these, is damaged, or has no finished epoch.
+            ValueError: the file is neither a log nor a checkpoint, is damaged, or has no finished epoch.
             OSError: the file cannot be read.
         """
         file = file_of(Path(path))
@@ -53,21 +53,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The differing settings and the results of runs; `str` returns a table with a column for each run."""
+    """A comparison of runs by settings and results. `str` returns a table with a column for each run."""
 
     runs: tuple[Run, ...]
 
     def settings(self) -> dict[str, list[Any]]:
-        """The settings that differ, by name, with the value of each run; None where a run lacks the setting."""
+        """The settings that differ, by name. Each list has one value per run; None: the run lacks the setting."""
         known = [run.settings for run in self.runs if run.settings]
         names = dict.fromkeys(name for settings in known for name in settings)
         differ = [name for name in names if len({json.dumps(settings.get(name)) for settings in known}) > 1]
         return {name: [run.settings.get(name) for run in self.runs] for name in differ}
 
     def results(self) -> dict[str, list[float | None]]:
-        """The number of epochs, the last value of each metric, and the best one ("NAME, best") of losses and accuracies.
+        """The results by name: the number of epochs, and the last value of each metric.
 
-        Each entry has a value for each run; None where a run lacks the metric.
+        For the loss and for accuracies, "NAME, best" is the best value. Each list has one value per run, or None
+        if the run lacks the metric.
         """
         histories = [run.history for run in self.runs]
         found: dict[str, list[float | None]] = {"epochs": [history[-1]["epoch"] for history in histories]}
@@ -99,7 +100,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
         runs: the runs' folders, logs or checkpoints.
 
     Raises:
-        ValueError: there are fewer than two runs, or one is given twice; a file does not belong to a run.
+        ValueError: there are fewer than two runs; a run is given twice; a file does not belong to a run.
         FileNotFoundError: a path does not exist, or is a folder without a log.
     """
     names = [os.path.abspath(one) for one in runs]
@@ -111,7 +112,7 @@ def compare(runs: Sequence[str | os.PathLike[str]]) -> Comparison:
 def flat(nested: dict[str, Any]) -> dict[str, Any]:
     """Flatten the nested settings of `config.json` to one dict with keys such as `arch`, `lr` and `views.min_scale`.
 
-    Nothing is checked: a comparison also works with methods and operations that are not registered.
+    The settings are not checked, so that a comparison also works with unregistered methods and operations.
     """
     found: dict[str, Any] = {}
     for part, own in nested.items():

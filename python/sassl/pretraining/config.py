@@ -1,4 +1,7 @@
-"""The settings of a run, nested by the component that reads them, and the table of methods."""
+"""The settings of a run, and the table of methods.
+
+The settings are nested by the component that reads them.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,20 @@ from . import config_files
 from .history import TITLES
 from .settings import OPTIMIZERS, SGD, Backbone, Data, MethodSettings, OptimizerSettings, Schedule
 
-#: The maximum number of values in the heads or the queue: 4 GiB in float32, and several times that during training.
+#: The maximum number of values in the heads or the queue: 4 GiB in float32, and several times as much during training.
 _MOST = 2**30
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a run, which are printed, saved with the run, and compared when it resumes.
+    """The settings of a run. They are printed, saved with the run, and compared when the run resumes.
 
-    The engine reads `method`, `backbone`, `optimizer` and `seed`; the training loop reads `schedule` and `data`. In JSON, the
-    first three have their "name" next to their settings: `{"method": {"name": "byol", "dim": 256, ...}, ...}`.
+    The engine reads `method`, `backbone`, `optimizer` and `seed`; the training loop reads `schedule` and `data`. In JSON,
+    `method`, `backbone` and `optimizer` are objects of a "name" and settings: `{"method": {"name": "byol", "dim": 256, ...}}`.
 
     Attributes:
-        init: None if the backbone's initial weights are drawn from `seed`; else a dict that identifies them: "source", the path
-            of their file (None for a state dict), and "checksum", their CRC-32 in hexadecimal.
+        init: the source of the backbone's initial weights. None: drawn from `seed`. Else a dict with two entries: "source", the
+            path of the weights' file, or None for a state dict; and "checksum", the CRC-32 of the weights in hexadecimal.
     """
 
     method: MethodSettings
@@ -68,8 +71,8 @@ class Config:
     def changed(self, **settings: Any) -> Config:
         """Return a copy with some settings replaced, under the names of `flat()`: `config.changed(arch="resnet18", lr=0.1)`.
 
-        A new `optimizer` keeps the settings that it shares with the previous one. So does a new `arch`, unless it is a model of
-        timm or torchvision, or a module.
+        A new `optimizer` keeps the settings that both optimizers have. A new `arch` keeps the settings that both backbones
+        have, unless the new backbone is a module, or a model of timm or torchvision.
 
         Raises:
             TypeError: this method, backbone or optimizer has no such setting; or `arch` is neither a name nor a module.
@@ -90,10 +93,12 @@ class Config:
         return replace(made, **changes, **{part: replace(getattr(made, part), **own) for part, own in parts.items()})
 
     def with_module(self, arch: Any) -> Config:
-        """Return a copy with the module `arch`, of which settings record only the class; if `arch` is None, return `self`.
+        """Return a copy with the module `arch`; if `arch` is None, return `self`.
+
+        Settings record only the class of a module, so that settings from a file lack the module.
 
         Raises:
-            ValueError: the backbone of the settings is not a module, but is built by its name.
+            ValueError: the backbone of the settings is built by name, rather than given as a module.
         """
         if arch is None:
             return self
@@ -120,7 +125,7 @@ class Config:
         return made
 
     def _names(self) -> dict[str, list[str]]:
-        """The names of the settings of each part; those outside all parts are under ""."""
+        """The names of the settings by part; the key "" has the names outside all parts."""
         names = {part: [one.name for one in fields(getattr(self, part))] for part in ("method", "optimizer")}
         names |= {part: [one.name for one in fields(getattr(self, part))] for part in ("schedule", "data")}
         return {**names, "backbone": list(self.backbone.settings), "": ["seed", "init"]}
@@ -171,7 +176,7 @@ class Config:
 
     @classmethod
     def of(cls, nested: Any) -> Config:
-        """Build the settings from the result of `nested`; missing settings take their defaults.
+        """Build settings from nested dicts, as `nested` returns them; missing settings take their defaults.
 
         Raises:
             TypeError, ValueError: a part or a setting is unknown or invalid, or the method is missing.
@@ -221,12 +226,12 @@ class Config:
         write_file(path, config_files.text(self.nested(), Path(path).suffix).encode())
 
     def core(self) -> str:
-        """The settings as JSON for the native trainer, which reads the parts that it needs."""
+        """The settings as JSON, in the form that the native trainer takes."""
         return json.dumps(self.nested())
 
     @property
     def peak_lr(self) -> float:
-        """The largest learning rate, scaled for the batch size."""
+        """The peak learning rate after scaling by the batch size."""
         n = self.data.batch_size
         return self.schedule.lr * {"linear": n / 256, "sqrt": n**0.5, "none": 1.0}[self.schedule.scaling]
 
@@ -293,10 +298,10 @@ class Method(NamedTuple):
     kind: type[Any]
 
 
-#: All methods, by name; each file of `methods/` adds its own.
+#: All methods, by name; each file of `methods/` registers its method.
 METHODS: dict[str, Method] = {}
-#: The published settings of all methods, without style, by name; `style=` adds style. The presets named like their method are
-#: meant for a single machine.
+#: The published settings of all methods, by name. Presets have no style; the argument `style` adds style. A preset with the
+#: name of its method is meant for a single machine.
 PRESETS: dict[str, Config] = {}
 
 

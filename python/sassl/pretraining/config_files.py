@@ -1,4 +1,4 @@
-"""Settings files as nested dicts: read as YAML, TOML or JSON, written as YAML or JSON, depending on the suffix."""
+"""Settings files: YAML, TOML and JSON are read, YAML and JSON are written. The suffix determines the format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCHEMA = {
 
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """Read a settings file.
+    """Read a settings file as nested dicts.
 
     Raises:
         OSError: the file cannot be read.

@@ -18,16 +18,18 @@ from .patterns import patterns
 
 #: The numbers of training images, of test images, of images per batch, and of neighbors of the kNN classifier.
 _TRAIN, _TEST, _BATCH, _K = 1536, 512, 128, 20
-#: The number of images on the sheet of views, their height on it in pixels, and the maximum size of its file in bytes.
+#: The sheet of views: the number of images, the height of each image in pixels, and the maximum file size in bytes.
 _SHOWN, _HEIGHT, _MOST_BYTES = 8, 96, 600_000
-#: The two runs: the folder of each, and its style.
+#: The two runs, called arms: a dict from a run's folder to the run's style.
 ARMS: dict[str, SASSL | None] = {"without-style": None, "with-sassl": SASSL(p=0.8)}
 #: Epochs of each run; both runs together take less than two minutes on two cores.
 EPOCHS = 18
 
 
 def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str, dict[str, float]]:
-    """Pretrain without and with style, evaluate both, and write the runs, their curves and a sheet of views to a folder.
+    """Pretrain SimCLR without and with style, and evaluate both models.
+
+    The runs, their curves and a sheet of augmented views are written to a folder.
 
     Args:
         out: the folder, which is created.
@@ -35,7 +37,8 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
         epochs: number of epochs of each run.
 
     Returns:
-        For "untrained" and each of `ARMS`, the top-1 accuracy of "kNN" and of "linear probe", in per cent.
+        Top-1 accuracies in per cent. The outer keys are "untrained" and the keys of `ARMS`; the inner keys are "kNN" and
+        "linear probe".
 
     Raises:
         FileExistsError: the folder has a run or a result already.
@@ -63,7 +66,7 @@ def run(out: Path, threads: int | None = None, epochs: int = EPOCHS) -> dict[str
 
 
 def _simclr(style: SASSL | None, threads: int | None) -> Pretraining:
-    """Build a SimCLR model; its initial weights, crops and color changes are the same with and without style."""
+    """Build a SimCLR model. The initial weights, crops and color changes do not depend on `style`."""
     return SimCLR(
         "resnet18",
         preset="simclr-cifar10",

@@ -15,7 +15,7 @@ from .engines import Engine
 
 
 class Encoding:
-    """A mixin for models, which encodes images."""
+    """A mixin that lets models encode images."""
 
     run: Config
     transform: Views
@@ -28,16 +28,16 @@ class Encoding:
 
     @property
     def normalize(self) -> Any:
-        """The views' normalization: a dict of "mean" and "std"; None: not normalized; "not known", if the settings say so."""
+        """The views' normalization: a dict of "mean" and "std", None (not normalized), or the setting "not known"."""
         given = self.run.data.views.get("normalize")
         return UNKNOWN if given == UNKNOWN else self.transform.normalize
 
     @property
     def preprocessing(self) -> evaluation.Preprocessing:
-        """The preprocessing that matches the run's views: their size, interpolation and normalization, without augmentation.
+        """The preprocessing that matches the run's views: same size, interpolation and normalization, no augmentation.
 
         Raises:
-            ValueError: the model was pretrained on the caller's batches, whose normalization is not known.
+            ValueError: the normalization is not known, since the caller provided the batches of the run.
         """
         sides, interpolation = self.transform.size, self.transform.interpolation
         return evaluation.Preprocessing.of_views(
@@ -45,20 +45,21 @@ class Encoding:
         )
 
     def encode(self, images: Any, batch_size: int = 256) -> NDArray[np.float32]:
-        """Backbone features of images that are resized and normalized like the run's views, without augmentation.
+        """Backbone features of images, which are resized and normalized like the run's views, without augmentation.
 
         Args:
-            images: an array (N, H, W, 3) or a tensor (N, 3, H, W) of uint8, of any height and width; a list of PIL images,
-                paths, bytes of files, uint8 arrays (H, W, 3) and uint8 tensors (3, H, W); or a single one of these.
+            images: a uint8 array (N, H, W, 3) or a uint8 tensor (N, 3, H, W), of any height and width; a list of PIL images,
+                paths, bytes of files, uint8 arrays (H, W, 3) and uint8 tensors (3, H, W); or a single such element.
             batch_size: the number of images encoded at a time.
 
         Returns:
             (N, features) float32.
 
         Raises:
-            ValueError: the images are floats, for which there is `encode_normalized`; an image is damaged; the run's
-                normalization is not known.
-            OSError, TypeError: a file cannot be read; an element is not an image.
+            ValueError: the images are floats (use `encode_normalized`); an image is damaged; the run's normalization is not
+                known.
+            OSError: a file cannot be read.
+            TypeError: an element is not an image.
         """
         return evaluation.encode(self, images, batch_size=batch_size)
 

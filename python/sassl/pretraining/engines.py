@@ -1,7 +1,7 @@
 """Engines, which compute training steps. The loop and the models rely only on the protocol `Engine`; `Native` runs on CPUs.
 
-An engine is built from a `Config` and a number of threads. It is chosen by name, as in `sassl.SimCLR(engine="native")`, or
-given as a callable that builds it. Several processes may form one engine: the global batch is that of all processes together.
+An engine is chosen by name, as in `sassl.SimCLR(engine="native")`, or by a callable that builds an engine from a `Config` and
+a number of threads. Several processes may form one engine. The global batch then consists of the batches of all processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..transforms.views import Views
 from . import batches
 from .config import Config
 
-#: Tensors by name; those of a backbone have torchvision's names.
+#: Tensors by name. The tensors of a backbone have torchvision's names.
 State = dict[str, NDArray[np.float32]]
 
 
@@ -40,20 +40,20 @@ class Rates(NamedTuple):
 class Report(NamedTuple):
     """The result of a step.
 
-    An engine that works ahead returns it before the step is complete; `float` of a value then waits for the step, and raises a
-    ValueError if the loss is not finite. The loop reads the values of such an engine one step late.
+    An engine that works ahead returns the report before the step is complete. `float(value)` then waits for the step, and
+    raises a ValueError if the loss is not finite. The loop reads the values one step late, to avoid the wait.
     """
 
     #: The loss of the global batch before the update.
     loss: SupportsFloat
     #: Other metrics of the global batch, by name.
     watched: Mapping[str, SupportsFloat]
-    #: The features (N, dim) of this process's left views, computed in training mode; any object that numpy can convert.
+    #: The features (N, dim) of this process's left views, computed in training mode, as an object that numpy can convert.
     features: Any
 
 
 class Engine(Protocol):
-    """The protocol of engines, as the loop and the models use it; subclasses inherit defaults, such as `save` and `load`."""
+    """The interface of engines for the loop and the models. Subclasses inherit defaults, such as `save` and `load`."""
 
     #: The name recorded in checkpoints.
     name: str
@@ -63,11 +63,11 @@ class Engine(Protocol):
         return self.name
 
     def how(self) -> dict[str, Any] | None:
-        """The keywords of `memory.estimate` that describe this engine; None: its memory is not estimated."""
+        """The keywords of `memory.estimate` that describe this engine; None: there is no estimate for this engine."""
         return None
 
     def room(self) -> tuple[int, int] | None:
-        """The free and total memory of the engine's device in bytes; None: it uses the machine's main memory."""
+        """The free and total memory of the engine's device in bytes; None: the engine uses main memory."""
         return None
 
     @property
@@ -82,7 +82,7 @@ class Engine(Protocol):
         """Raise a ValueError if this batch size, over all processes, is not supported."""
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """Further keywords for the `TwoViewLoader` of these views, such as those that leave part of the work to the engine."""
+        """Further keywords for the `TwoViewLoader` of these views, for example to leave part of the work to the engine."""
         return {}
 
     def views(self, batch: Any) -> tuple[Any, Any]:
@@ -90,11 +90,15 @@ class Engine(Protocol):
         return batches.views(batch)
 
     def step(self, left: NDArray[np.float32], right: NDArray[np.float32], rates: Rates) -> Report:
-        """Compute a training step on both views of this process's rows of a batch, (N, H, W, 3) or (N, 3, H, W).
+        """Compute a training step on this process's share of the global batch.
+
+        Args:
+            left, right: the two views of each image, (N, H, W, 3) or (N, 3, H, W).
+            rates: the scheduled values of the step.
 
         Raises:
-            ValueError: the views do not match the settings; or the loss is not finite, in which case either the trained weights
-                are unchanged, or a state has to be loaded before the engine can be used again.
+            ValueError: the views do not match the settings, or the loss is not finite. After a loss that is not finite, either
+                the trained weights are unchanged, or a state has to be loaded before the engine can be used again.
         """
 
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,7 +111,7 @@ class Engine(Protocol):
         """Load the backbone's tensors; raise a ValueError for tensors that do not fit."""
 
     def state(self) -> State:
-        """Everything that a resumed run needs, by name; the optimizer's entries are in the order of their parameters."""
+        """All tensors that a resumed run needs, by name. The optimizer's tensors are in the order of the parameters."""
 
     def load_state(self, state: State) -> None:
         """Load the result of `state`; raise a ValueError, and change nothing, if its tensors do not fit this engine."""
@@ -125,7 +129,7 @@ class Engine(Protocol):
         self.ranks.fail(error)
 
     def load(self, path: str | os.PathLike[str]) -> dict[str, str]:
-        """Load a checkpoint, which any engine may have written, and return its metadata."""
+        """Load a checkpoint, written by any engine, and return the checkpoint's metadata."""
         state, metadata = load_checkpoint(path)
         try:
             self.load_state(state)
@@ -147,9 +151,9 @@ class Native(Engine):
     """This package's engine, in Rust on CPUs; results are bit-identical for any number of threads.
 
     Args:
-        accumulate: the number of pieces into which the rows of a step are divided (gradient accumulation), so that memory holds
-            the activations of only one piece at a time. It must divide `splits`, the number of parts of the batch with separate
-            norm statistics. The step is the same up to rounding.
+        accumulate: the number of pieces of a batch for gradient accumulation. Memory holds the activations of only one piece at
+            a time. `accumulate` must divide the method's setting `splits`, the number of parts of a batch with separate
+            batch-norm statistics. The result of a step is the same up to rounding.
     """
 
     name = "native"
@@ -167,7 +171,7 @@ class Native(Engine):
         return f"{self.name} on {_cpu()}, {self.threads} threads, float32"
 
     def how(self) -> dict[str, Any]:
-        """The engine's name and its number of pieces."""
+        """The keywords of `memory.estimate`: the engine's name and `accumulate`."""
         return {"engine": self.name, "accumulate": self._accumulate}
 
     @property
@@ -202,7 +206,7 @@ class Native(Engine):
         self._trainer.load_backbone(state)
 
     def state(self) -> State:
-        """Everything that a resumed run needs, by name."""
+        """All tensors that a resumed run needs, by name."""
         return self._trainer.state()
 
     def load_state(self, state: State) -> None:
@@ -218,7 +222,7 @@ class Native(Engine):
         return self._trainer.load(path)
 
 
-#: A callable that builds an engine from settings and a number of threads; those in `ENGINES` also take options, such as
+#: A callable that builds an engine from settings and a number of threads. The callables in `ENGINES` also take options, such as
 #: `accumulate`.
 Maker = Callable[..., Engine]
 #: All engines, by name.

@@ -1,8 +1,8 @@
 """A run's folder: `config.json`, `run.json`, `log.csv`, checkpoints and styles.
 
-One process at a time uses the folder, and its files are written atomically. It may contain other files: the files of a run are
-recognized by their exact names and their contents, and all others are left alone. No run begins if another file has one of the
-names that it needs.
+Only one process at a time uses the folder, and these files are written atomically. The folder may contain other files. A run's
+own files are recognized by exact name and by contents; all other files are left alone. A run does not begin if another file has
+a name that the run needs.
 """
 
 from __future__ import annotations
@@ -36,22 +36,24 @@ RUN = "run.json"
 
 
 class Folder:
-    """A run's folder, which is created if necessary, and locked; if it holds another run, its files are left unchanged.
+    """A run's folder, which is created if necessary, and locked against other processes.
+
+    If the folder holds another run, an error is raised, and the files of that run are left unchanged.
 
     Args:
         path: the folder.
-        resume: whether the folder may already contain a run, which is to be resumed.
+        resume: whether to resume the run in the folder, if there is one.
         config: the settings of the run.
-        styles: styles that the settings do not name, which are stored in the folder; None: there are none.
-        data: the path or pattern of the images, which is recorded for a resume; None: the images have none.
+        styles: a style source without a name, such as images in memory, to be stored in the folder; None: there is none.
+        data: the path or pattern of the images, to be recorded for a resume; None: the images have no path.
 
     Attributes:
         unlocked: the reason why the folder is not locked; None if it is locked.
-        prolonged: the total epochs in the settings of the last checkpoint, if those of `config` are more; else None.
+        prolonged: the total number of epochs recorded in the last checkpoint, if `config` asks for more; else None.
 
     Raises:
-        FileExistsError: the folder has a run and `resume` is false; another process uses it; or a name that the run needs is
-            taken by another file.
+        FileExistsError: the folder has a run, and `resume` is false; another process uses the folder; or another file has a
+            name that the run needs.
         ValueError: the run in the folder has other settings; a checkpoint's contents do not match its name.
         OSError: the folder cannot be created, read or written.
     """
@@ -101,7 +103,7 @@ class Folder:
         self._record(config, data)
 
     def _record(self, config: Config, data: str | None) -> None:
-        """Record the location of the images, and each checkpoint after which the run was prolonged."""
+        """Record the location of the images, and each prolongation of the run, in `run.json`."""
         told = _recorded(self.path)
         if data is not None:
             told["data"] = data
@@ -132,7 +134,7 @@ class Folder:
         return self._checkpoints[-1] if self._checkpoints else None
 
     def checkpoint(self, engine: Engine, metadata: dict[str, str], keep: int) -> None:
-        """Write a checkpoint, and delete all but the newest `keep`, except symbolic links, which only users create."""
+        """Write a checkpoint, and delete all but the newest `keep`. Symbolic links are kept: only users create them."""
         name = f"checkpoint-{int(metadata['epoch']):05}-{int(metadata['batch']):07}.safetensors"
         engine.save(self.path / name, metadata)
         self._checkpoints = [path for path in self._checkpoints if path.name != name] + [self.path / name]
@@ -149,18 +151,18 @@ class Folder:
 
 
 def check_free(path: Path, remedy: str = "resume=True (--resume) resumes it, another folder starts a new one") -> None:
-    """Raise a FileExistsError for a folder that has checkpoints or the log of a run."""
+    """Raise a FileExistsError if a folder has checkpoints or the log of a run."""
     if _is_log(path / "log.csv") or has_checkpoint(path):
         raise FileExistsError(f"{path}: has a run; {remedy}")
 
 
 def has_checkpoint(path: Path) -> bool:
-    """Return whether this folder has a checkpoint, from which a run can resume."""
+    """Return whether a folder has a checkpoint to resume from."""
     return path.is_dir() and any(CHECKPOINT.fullmatch(one.name) for one in path.iterdir())
 
 
 def data_of(path: Path) -> str | None:
-    """The location of the images of the run in a folder; None if the run has not recorded it."""
+    """The location of the training images, as recorded in a run's folder; None if there is no record."""
     data = _recorded(path).get("data")
     return data if isinstance(data, str) else None
 
@@ -171,17 +173,17 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
-    """The metadata of a checkpoint after `epoch` epochs and `batch` batches of the next one; `parts` are further entries."""
+    """The metadata of a checkpoint after `epoch` epochs and `batch` batches of the next epoch; `parts` are more entries."""
     told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
     return {name: json.dumps(value) for name, value in told.items()}
 
 
 def _place(path: Path) -> tuple[int, int]:
-    """The completed epochs and batches of a checkpoint, according to its metadata.
+    """The number of completed epochs, and of completed batches of the next epoch, from a checkpoint's metadata.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not a checkpoint of a run, is damaged, or does not match its name.
+        ValueError: the file is not a checkpoint of a run, is damaged, or has a name that contradicts its metadata.
     """
     told = checkpoint_metadata(path)
     if "loader" not in told:
@@ -233,7 +235,7 @@ def _is_settings(path: Path) -> bool:
 
 
 def _is_kept(path: Path, config: Config) -> bool:
-    """Return whether a styles file belongs to these settings, or to those in the `config.json` next to it."""
+    """Return whether a styles file belongs to `config`, or to the settings in the `config.json` of the same folder."""
     try:
         found = style_sources.checksum(load_styles(path))
     except (OSError, ValueError):

@@ -17,7 +17,7 @@ CHECKPOINT = re.compile(r"checkpoint-([0-9]{5,})-([0-9]{7,})\.safetensors")
 #: The metrics that are drawn first; the others follow in their order of appearance.
 _FIRST = ("loss", "knn_top1", "linear_top1")
 _LEFT_OUT = ("epoch", "images_per_second", "data_wait", "views_seconds", "step_seconds", "encoder_momentum")
-#: Plot titles of metrics; each method adds those of its own metrics.
+#: Plot titles of metrics. Each method adds the titles of its own metrics.
 TITLES = {
     "knn_top1": "nearest neighbours, top-1 in per cent",
     "linear_top1": "linear probe, top-1 in per cent",
@@ -29,10 +29,13 @@ TITLES = {
 class History(list[dict[str, float]]):
     """A list with a dict for each epoch: epoch, loss, lr, the method's metrics, timings, and a monitor's accuracies.
 
-    The timings are `images_per_second`; `data_wait`, the fraction of the epoch's time spent waiting for batches;
-    `views_seconds`, the engine's mean time for completing the views of a batch; and `step_seconds`, its mean time for a step.
-    An engine that works ahead may still compute the previous step while the loop waits for a batch: `data_wait` is then an
-    upper bound on the fraction of time that the device is idle. `pandas.DataFrame(history)` converts the history to a table.
+    `pandas.DataFrame(history)` converts the history to a table. The timings are:
+
+    - `images_per_second`: the throughput of all ranks.
+    - `data_wait`: the fraction of the epoch's time spent waiting for batches. An engine that works ahead may still compute the
+      previous step during that wait; then this is an upper bound on the fraction of time that the device is idle.
+    - `views_seconds`: the engine's mean time for completing the views of a batch.
+    - `step_seconds`: the engine's mean time for a step.
     """
 
     @classmethod
@@ -53,8 +56,7 @@ class History(list[dict[str, float]]):
         """Plot each metric over the epochs, in a panel of its own.
 
         Args:
-            path: an image file to write, in the format of its suffix: .png, .svg or another that matplotlib writes; None: no
-                file.
+            path: an image file to write, with a suffix that matplotlib knows, such as .png or .svg; None: no file.
 
         Returns:
             A matplotlib `Figure`, which a notebook displays.
@@ -89,7 +91,9 @@ def shown(runs: Iterable[History]) -> list[str]:
 
 
 def file_of(path: Path) -> Path:
-    """The file with a history: in a folder, `log.csv` or else the newest checkpoint; the path of a file is returned as it is.
+    """The file that contains a run's history.
+
+    For a folder: `log.csv`, or else the newest checkpoint. For any other path: the path itself.
 
     Raises:
         FileNotFoundError: the folder has neither `log.csv` nor a checkpoint.
@@ -105,10 +109,12 @@ def file_of(path: Path) -> Path:
 
 
 def rows_of(path: Path, first: str) -> list[dict[str, float]]:
-    """Read the rows of a CSV table whose first column is `first`, without an incomplete last row left by a killed process.
+    """Read the rows of a CSV table whose first column is `first`.
+
+    An incomplete last row, such as a killed process may leave behind, is skipped.
 
     Raises:
-        ValueError: the file is not such a table.
+        ValueError: the file is not a table of values with the first column `first`.
         OSError: the file cannot be read.
     """
     rows: list[dict[str, float]] = []

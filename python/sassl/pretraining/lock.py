@@ -16,11 +16,11 @@ _FLAGS = os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_
 
 
 class Lock:
-    """A file that is locked until `close`; the system unlocks it when the process ends for any reason.
+    """A file lock, held until `close`. The system releases the lock when the process ends for any reason.
 
     Attributes:
-        missing: the error message if the file system does not support locks, so that two processes may use the folder at once;
-            else None.
+        missing: the system's error message if the file system does not support locks; else None. Without locks, two processes
+            may use the folder at once.
 
     Raises:
         FileExistsError: another process holds the lock, or there is a file at `path` that is not a lock.
@@ -90,7 +90,7 @@ class Lock:
         )
 
     def close(self) -> None:
-        """Release the lock, and delete its file if it still belongs to this process."""
+        """Release the lock, and delete the lock file if that file still belongs to this process."""
         # Without locks the file may belong to another process by now. A leftover file does no harm.
         with suppress(OSError):
             if self._is_there() and self._read() == _own():

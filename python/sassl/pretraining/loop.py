@@ -85,7 +85,7 @@ class Loop:
         self._ahead: tuple[int, int, dict[str, SupportsFloat]] | None = None
 
     def run(self, resume: bool) -> None:
-        """Run all epochs, or, with `resume`, those that remain after the last checkpoint."""
+        """Run all epochs; with `resume`, only the rest of the run after the last checkpoint."""
         epochs, batch_size = self._config.schedule.epochs, self._config.data.batch_size
         self._check_ranks()
         start, place = self._resume() if resume else (0, 0)
@@ -116,7 +116,7 @@ class Loop:
             progress.close()
 
     def _told(self) -> list[Logger]:
-        """The loggers of this process: all of them on rank 0, none on the others."""
+        """The loggers of this process: all loggers of the run on rank 0, none on other ranks."""
         if self._model.engine.ranks.rank:
             return []
         return [*([] if self._folder is None else [Epochs()]), *self._asked]
@@ -145,7 +145,7 @@ class Loop:
         engine.ranks.fail(error)
 
     def _check_ranks(self) -> None:
-        """Check that all ranks have the same data; a rank with fewer batches would leave the others waiting."""
+        """Check that all ranks have the same data. A rank with fewer batches would leave the other ranks waiting."""
         ranks = self._model.engine.ranks
         if ranks.world_size == 1:
             return
@@ -160,7 +160,7 @@ class Loop:
             check_same(ranks, "data", {name: value for name, value in state.items() if name != "kernels"})
 
     def _epoch(self, epoch: int, place: int, progress: Progress) -> None:
-        """Run an epoch from batch `place` to its end."""
+        """Run an epoch from batch `place` to the last batch."""
         loader, folder, ranks = self._loader, self._folder, self._model.engine.ranks
         native = isinstance(loader, TwoViewLoader)
         if native and place == 0:
@@ -209,10 +209,10 @@ class Loop:
             raise self._stopping.stop(ranks)
 
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
-        """Take a step on the batch with index `done`; return its number of images over all ranks, and the latest values.
+        """Take a step on the batch with index `done`; return the number of images over all ranks, and the values of a step.
 
-        The values are those of this step. With an engine that works ahead, they are those of the previous step, if any, unless
-        this is the last step of an epoch or there is an `on_step`.
+        With an engine that works ahead, these are the previous step's values, or {} if there are none. With other engines, in
+        the last step of an epoch, and if there is an `on_step`, these are the values of the step just taken.
         """
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
@@ -237,7 +237,7 @@ class Loop:
         return images, told
 
     def _look(self) -> dict[str, float]:
-        """Read the values of the last step, add them to the epoch's totals, and return them; {} if they were read before."""
+        """Read the last step's values, add them to the epoch's totals, and return them; {} if there are no unread values."""
         if self._ahead is None:
             return {}
         (epoch, done, values), self._ahead = self._ahead, None
@@ -261,7 +261,7 @@ class Loop:
             raise ValueError(f"epoch {epoch + 1}, batch {done + 1}: {error}{after}") from None
 
     def _end_epoch(self, epoch: int, place: int, done: int, progress: Progress) -> None:
-        """Append the epoch's row to the history, measure its accuracies, and write its checkpoint."""
+        """Append the epoch's row to the history, measure the accuracies if that is due, and write a checkpoint."""
         model = self._model
         self._look()
         row, images = self.so_far.row(epoch, done), self.so_far.images
@@ -316,7 +316,7 @@ class Loop:
         return values, features
 
     def _checkpoint(self, epoch: int, batch: int, progress: Progress, is_last: bool) -> None:
-        """Write a checkpoint. A failure, such as a full disk, only causes a warning, except for the first and the last one."""
+        """Write a checkpoint. A failure (full disk) is only a warning, except for the first and the last checkpoint."""
         assert self._folder is not None
         self._look()
         loader = self._loader.state_dict() if isinstance(self._loader, TwoViewLoader) else None
@@ -333,7 +333,7 @@ class Loop:
         self._tell_rows()
 
     def _tell_rows(self) -> None:
-        """Pass the waiting rows of epochs to the loggers; if there is a folder, only after a checkpoint contains the rows."""
+        """Pass the waiting rows of epochs to the loggers; in a run with a folder, called once a checkpoint has the rows."""
         rows, self._rows = self._rows, []
         for row in rows:
             self._loggers.epoch(int(row["epoch"]), row)
@@ -361,9 +361,9 @@ class Loop:
 
 
 def rates(config: Config, step: int, batches: int) -> Rates:
-    """The scheduled rates of the step with index `step`, counted from 0 over the run, if an epoch has `batches` steps.
+    """The scheduled rates of the step with index `step`, counted from 0 over the whole run.
 
-    A smaller last batch has the same rates as the others.
+    An epoch has `batches` steps. A smaller last batch has the same rates as a full batch.
     """
     schedule = config.schedule
     total, warmup = schedule.epochs * batches, beginning.warmup(config) * batches

@@ -15,9 +15,9 @@ from .engines import Engine
 from .settings import AdamW, MomentumSettings
 from .shapes import layers
 
-#: The number of values that the native engine's losses store per pair of rows: logits and softmax, and their gradients.
+#: The number of values that the native engine's losses store per similarity, for logits, softmax and gradients.
 _OF_PAIR = 8
-#: The number of batches whose views are in memory: those that wait in the loader, and the current one.
+#: The number of batches with views in memory: the current batch, and the batches that wait in the loader.
 _BATCHES = 3
 #: The largest relative error of an estimate (`tests/python/test_memory.py`).
 BAND = 0.2
@@ -27,14 +27,16 @@ _VALUE = 4
 
 @dataclass(frozen=True)
 class Memory:
-    """The memory of one process in bytes, without the interpreter and the libraries: about 100 MB, or 500 MB with CUDA.
+    """The memory of one process in bytes, by purpose.
+
+    The interpreter and the libraries are not included: about 100 MB, or 500 MB with CUDA.
 
     Attributes:
         weights: weights of the trained networks.
-        gradients: their gradients.
+        gradients: gradients of the weights.
         optimizer: the optimizer's state.
         momentum: weights of the momentum encoder, and the queue.
-        activations: the activations that the backward pass of one piece (`accumulate`) needs, and temporary values.
+        activations: activations for the backward pass of one piece of the batch (see `accumulate`), and temporary values.
         views: the views of the current batch and of prefetched batches.
     """
 
@@ -52,7 +54,7 @@ class Memory:
 
     @property
     def of_step(self) -> int:
-        """The bytes that a step needs in addition to those that the engine has allocated already."""
+        """The bytes that a step needs in addition to the weights, the optimizer's state and the momentum encoder."""
         return self.gradients + self.activations + self.views
 
     def __str__(self) -> str:
@@ -74,12 +76,12 @@ def estimate(
     precision: str = "float32",
     ranks: int = 1,
 ) -> Memory:
-    """Estimate the memory of a run with these settings, in each of its processes.
+    """Estimate the memory of each process of a run.
 
     Args:
-        config: the settings; `batch_size` is that of all ranks.
-        engine: "native", estimated from the layers' shapes; "torch", estimated by tracing a step on fake tensors, which takes
-            seconds and excludes the workspaces of a GPU's convolutions.
+        config: the settings; `batch_size` counts the images of all ranks.
+        engine: "native" or "torch". The estimate for "native" is computed from the layers' shapes. The estimate for "torch" is
+            traced on fake tensors, takes seconds, and excludes the workspaces of a GPU's convolutions.
         accumulate, checkpointing, precision: as in `Torch`; the native engine only has `accumulate`.
         ranks: the number of processes that form the engine.
 
@@ -132,11 +134,11 @@ def _native(config: Config, rows: int, pieces: int, sides: tuple[int, int], imag
 def largest_batch(config: Config, limit: int, **how: Any) -> int:
     """The largest batch size, over all ranks, that needs at most `limit` bytes in each process; 0 if none fits.
 
-    The search is accurate to about 3 %. It considers common multiples of the number of ranks and of `splits`, with at least 2
-    images in each of the `splits` parts of the batch.
+    The search is accurate to about 3 %. Candidates are the common multiples of the number of ranks and of the setting `splits`,
+    the number of parts of a batch. Each part has at least 2 images.
 
     Args:
-        config: the settings, whose `batch_size` is ignored.
+        config: the settings; `batch_size` is ignored.
         limit: the maximum number of bytes in each process.
         how: keywords of `estimate`.
     """
@@ -189,11 +191,11 @@ def check(config: Config, engine: Engine, warn: Callable[[str], object]) -> Memo
     """Warn if a step needs more memory than is free on the engine's device.
 
     Returns:
-        The estimate. None if the engine's memory is not estimated, or the estimate has failed; also for engine "torch", whose
-        estimate takes seconds, if the batch is certain to fit.
+        The estimate. None if there is no estimate for the engine, or if the estimate has failed. Also None for engine "torch"
+        if the batch is certain to fit or the memory is unknown, since the estimate takes seconds.
 
     Raises:
-        ValueError: the run needs more than the total memory; raised on all ranks.
+        ValueError: the estimate, reduced by the fraction `BAND`, exceeds the total memory; raised on all ranks.
     """
     how, error, wanted = engine.how(), None, None
     if how is None:
@@ -222,7 +224,7 @@ def _short(config: Config, wanted: Memory, room: int, verb: str) -> str:
 
 
 def remedies(config: Config, limit: int, how: dict[str, Any]) -> str:
-    """The changes by which the run would fit into `limit` bytes: accumulation, checkpointing or a smaller batch."""
+    """A line that suggests how to fit the run into `limit` bytes: by accumulation, checkpointing or a smaller batch."""
     found, ranks, batch = [], how.get("ranks", 1), config.data.batch_size
     parts, now = getattr(config.method, "splits", 1), how.get("accumulate", 1)
     for pieces in (2**n for n in range(1, 11) if 2**n > now):

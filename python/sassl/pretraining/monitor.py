@@ -15,7 +15,7 @@ from ..data import as_images
 from ..data.classes import numbered
 from ..data.ranks import Ranks
 
-#: The default minimum ratio of training images to encoded images. It keeps monitoring cheap: encoding an image takes one
+#: The default minimum ratio of training images to encoded images. This keeps monitoring cheap: encoding an image takes one
 #: forward pass, whereas a training step takes forward and backward passes of two views.
 _RATIO = 10
 
@@ -23,21 +23,21 @@ _RATIO = 10
 class Monitor:
     """Measures the accuracy of the features, in per cent, on held-out labelled images during a run.
 
-    The neighbours, and the training examples of the linear probe, are the features of left views that pretraining has computed
-    in the epoch, so that only the images of `data` have to be encoded (as in solo-learn). An epoch that was resumed midway is
-    not measured, since its features are incomplete. The monitor only indicates whether a run makes progress; for results to
-    publish, use `sassl.evaluation`.
+    Nearest neighbours and linear probe are trained on features of left views that pretraining has computed in the epoch. Only
+    the images of `data` have to be encoded, as in solo-learn. An epoch that was resumed midway is not measured, since a part of
+    these features is missing. The monitor only indicates whether a run makes progress. For results to publish, use
+    `sassl.evaluation`.
 
     Args:
-        data: labelled images, in any form that a `TwoViewLoader` takes. Their classes must be among those of the training
-            images, and are matched by name if both have names. Training images without a class (-1) are not used.
-        every: the interval between measurements in epochs; the last epoch is always measured. None: the shortest interval at
-            which the encoded images are at most a tenth of the training images.
+        data: labelled images, in any form that a `TwoViewLoader` takes. Each class must be a class of the training images.
+            Classes are matched by name if both data sets have class names. Training images without a class (-1) are not used.
+        every: the interval between measurements in epochs; the last epoch is always measured. None: the shortest interval with
+            at least ten training images per encoded image.
         bank: the maximum number of stored features; the newest ones of the epoch are stored.
-        k: the number of neighbours; all stored features if there are fewer.
+        k: the number of neighbours; if fewer features are stored, all stored features.
         probe_epochs: epochs of the linear probe; 0: no linear probe.
-        on_error: the policy for unreadable images of `data`, as in `sassl.evaluation.extract`; None: that of the training
-            images.
+        on_error: the policy for unreadable images of `data`, as in `sassl.evaluation.extract`; None: the policy for the
+            training images.
 
     Raises:
         ValueError: an argument is out of range.
@@ -65,7 +65,13 @@ class Monitor:
         self._rows = 0
 
     def is_due(self, epoch: int, epochs: int, images: int) -> bool:
-        """Return whether to measure after the epoch with index `epoch`, counted from 0, in which `images` images were seen."""
+        """Return whether to measure after an epoch.
+
+        Args:
+            epoch: the index of the epoch, counted from 0.
+            epochs: the total number of epochs.
+            images: the number of training images in the epoch.
+        """
         every = self.every or max(1, -(-_RATIO * len(self.data) // images))
         return (epoch + 1) % every == 0 or epoch + 1 == epochs
 
@@ -73,7 +79,7 @@ class Monitor:
         """Prepare for a run, given the class names of its training images and its policy for unreadable images.
 
         Raises:
-            ValueError: `data` has no image, or a class that is not among those of the training images; or the training images
+            ValueError: `data` has no image; `data` has a class that is not a class of the training images; the training images
                 have only one class.
         """
         self._policy = self._on_error or on_error
@@ -86,7 +92,7 @@ class Monitor:
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
-        """The class indices of a batch of n images; None if the batch has no classes although an earlier one had some.
+        """The class indices of a batch of n images; None if the batch has no classes, but an earlier batch had.
 
         Raises:
             ValueError: the first batch of the run has no classes.

@@ -14,7 +14,7 @@ Plane = NDArray[np.float64]
 #: The side of an image in pixels, and the samples per pixel along each axis.
 _SIDE, _SAMPLES = 32, 2
 
-#: The classes: functions that are positive inside the shape, of x and y relative to the shape's center in units of its size.
+#: The classes by name: functions of (x, y) that are positive inside the shape. The shape has its center at 0 and unit size.
 SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
     "disc": lambda x, y: 0.85 - np.hypot(x, y),
     "ring": lambda x, y: 0.25 - np.abs(np.hypot(x, y) - 0.7),
@@ -30,8 +30,8 @@ SHAPES: dict[str, Callable[[Plane, Plane], Plane]] = {
 def patterns(images: int, seed: int) -> Arrays:
     """Generate labelled images, (32, 32, 3) uint8, with balanced classes.
 
-    Position, size, a rotation of up to 17 degrees, the two textures, their colors, and whether the shape is darker than the
-    background, are drawn for each image, so that neither colors nor single pixels give the class away.
+    Drawn for each image: position, size, a rotation of up to 17 degrees, two textures and their colors, and whether the shape
+    is darker than the background. Thus neither colors nor single pixels give the class away.
 
     Args:
         images: number of images.

@@ -1,4 +1,4 @@
-"""The processes that share work with this one; torch is only imported if there are any."""
+"""The ranks that share work with this process. A process without a launcher or a process group does not import torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..data.ranks import ALONE, Ranks, group
 
 #: Environment variables of processes started by torchrun and srun.
 _TOLD = ("RANK", "WORLD_SIZE", "SLURM_PROCID")
-#: The timeout of the other ranks, which wait while rank 0 evaluates.
+#: The timeout of collective operations: the other ranks wait while rank 0 evaluates.
 _PATIENCE = timedelta(days=1)
 
 
 def ranks() -> Ranks:
-    """The ranks of torch's default process group if there is one, else those of the processes that torchrun or srun started.
+    """The ranks of torch's default process group, or else the processes that torchrun or srun started.
 
     On a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a module there.
 
     Returns:
-        A value for the argument `ranks` of `sassl.evaluation.extract`; for a single process, it has one rank.
+        A value for the argument `ranks` of `sassl.evaluation.extract`. A single process is a single rank.
 
     Raises:
         ValueError: a machine has more ranks than GPUs; a launcher's variable is missing or not a whole number.

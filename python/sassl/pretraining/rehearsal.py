@@ -17,8 +17,8 @@ from .loop import Loop
 from .memory import Memory
 from .stopping import Stopping
 
-#: For timing the loader without steps: the number of measured batches, the number of prefetched batches before them, which are
-#: not measured, and the maximum time in seconds.
+#: Timing of the loader without steps: the number of measured batches, the number of unmeasured, prefetched batches at the
+#: start, and the maximum time in seconds.
 _BATCHES, _AHEAD, _SECONDS_OF_DATA = 10, 4, 20
 
 
@@ -77,7 +77,8 @@ def dry_run(
 ) -> DryRun:
     """Take the first 25 steps of `model.fit(data, epochs, batch_size=...)`, or all steps of a shorter run.
 
-    After two minutes, 3 steps are enough. The steps change the model's weights: create a new model for the run.
+    The dry run also ends once two minutes have passed and 3 steps are complete. The steps change the model's weights: create a
+    new model for the run.
 
     Args:
         model: a `Pretraining`.
@@ -140,7 +141,10 @@ class _Steps(Stopping):
 
 
 def _views(loader: TwoViewLoader) -> float | None:
-    """The loader's images per second over all ranks, if each is as fast as this one; None if there are too few batches."""
+    """The loader's throughput over all ranks, in images per second; None if there are too few batches.
+
+    All ranks are assumed to be as fast as this rank.
+    """
     ends_at = time.perf_counter() + _SECONDS_OF_DATA
     marks = []
     loader.set_epoch(0)

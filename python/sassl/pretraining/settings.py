@@ -1,4 +1,4 @@
-"""The parts of a run's settings: a dataclass for each, which documents and checks them."""
+"""The parts of a run's settings. Each part is a dataclass, which documents and checks the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..arguments import choice, flag, number, plain, whole, wrong
 
 
 class Checked:
-    """A base class for dataclasses: it checks the types of the fields, and then calls `check` for their values."""
+    """A base class for dataclasses that checks the types of the fields, and then their values by `check`."""
 
     def __post_init__(self) -> None:
         for name, kind in ((one.name, one.type) for one in fields(self)):  # type: ignore[arg-type]
@@ -41,14 +41,14 @@ class MethodSettings(Checked):
 
     Attributes:
         name: the method's name.
-        watches: the metrics of a step in addition to the loss: a dict from their names to their plot titles.
+        watches: the metrics of a step besides the loss: a dict from a metric's name to its plot title.
     """
 
     name: ClassVar[str]
     watches: ClassVar[dict[str, str]] = {}
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The sizes of the heads and the queue: a dict from names of settings to the number of values that these determine.
+        """The number of values in the heads and in the queue, keyed by the settings that determine the number.
 
         Args:
             features: the feature dimension of the backbone.
@@ -57,11 +57,11 @@ class MethodSettings(Checked):
 
     @property
     def views_learnt(self) -> int:
-        """The number of views of an image that have their activations in memory for the backward pass at the same time."""
+        """The number of views per image with activations in memory for the backward pass at the same time."""
         return 2
 
     def similarities(self, rows: int) -> int:
-        """The number of similarities that the loss stores for a batch of `rows` images; 0 if it has no similarity matrix."""
+        """The number of similarities that the loss stores for a batch of `rows` images; 0 if there is no similarity matrix."""
         return 0
 
     def chance(self, batch_size: int) -> tuple[float, str] | None:
@@ -98,28 +98,31 @@ class MomentumSettings(MethodSettings):
         return cosine_momentum(self.encoder_momentum, total, step)
 
 
-#: Backbones for engines other than the native one, by name. Each is a function that maps the given settings to a dict:
-#: "features", "stem_stride" and "least_side", the values of these properties of `Backbone`; and "settings", the settings with
-#: all defaults filled in. Other packages may add their own.
+#: Backbones for engines other than the native one, by name. A backbone is a function that maps the given settings to a dict.
+#: The entries "features", "stem_stride" and "least_side" are the properties of `Backbone`; "settings" has the settings with all
+#: defaults filled in. Other packages may add backbones.
 BACKBONES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-#: Families of backbones, such as "timm" in "timm:vit_small_patch16_224": functions like those in `BACKBONES`, whose first
-#: argument is the name after the colon.
+#: Families of backbones, such as "timm" in "timm:vit_small_patch16_224". A family is a function of the name after the colon and
+#: of the given settings. The result is as in `BACKBONES`.
 FAMILIES: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {}
-#: Attributes in which modules store their feature dimension; the first that is an int is used.
+#: Attributes in which modules store their feature dimension; the first attribute that is an int is used.
 _FEATURES = ("num_features", "feature_dim", "features_dim", "embed_dim", "out_features", "output_dim")
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone and its settings, whose defaults give torchvision's architecture.
+    """A backbone and its settings. The default settings give torchvision's architecture.
 
     Attributes:
         name: one of `sassl._sassl.backbone_names()` or `BACKBONES`, or FAMILY:NAME, such as "timm:vit_small_patch16_224".
-        settings: for a ResNet, `small_stem`, whether the stem is a 3x3 convolution without pooling, as for CIFAR;
-            `zero_init_residual`, whether blocks are initialized as the identity; and `width`, a factor for the channels of all
-            layers (2 and 4 in SimCLR, section 5.1). For timm's and torchvision's models, `arch_settings`, keywords of the
-            function that builds them. For a module, `features`, its feature dimension.
-        module: the `torch.nn.Module`, if `arch` is one. It is neither saved nor compared; `name` records its class.
+        settings: the settings by name, depending on the kind of backbone:
+            - A ResNet has `small_stem`, whether the stem is a 3x3 convolution without pooling, as for CIFAR;
+              `zero_init_residual`, whether blocks are initialized as the identity; and `width`, a factor for the channels of
+              all layers (2 and 4 in SimCLR, section 5.1).
+            - A model of timm or torchvision has `arch_settings`, keywords of the function that builds the model.
+            - A module has `features`, the feature dimension.
+        module: the `torch.nn.Module` of a backbone that was given as a module, else None. The module is neither saved nor
+            compared; `name` records its class.
     """
 
     name: str
@@ -139,7 +142,7 @@ class Backbone:
 
         Raises:
             TypeError: `arch` is neither a name nor a module.
-            ValueError: there is no such backbone; `features` is None, and no attribute of the module has its feature dimension.
+            ValueError: there is no such backbone; `features` is None, and no attribute of the module is the feature dimension.
         """
         if isinstance(arch, str) and arch.startswith("module:"):
             raise ValueError(f"arch must not be the name of a module's class, got {arch!r}; give the module itself")
@@ -194,7 +197,7 @@ class OptimizerSettings(Checked):
     Attributes:
         name: the optimizer's name.
         weight_decay: the coefficient of weight decay.
-        exclude_bias_and_norm: whether biases and norms' parameters are exempt from weight decay and from LARS's adaptation.
+        exclude_bias_and_norm: whether biases and parameters of norms are exempt from weight decay and LARS's adaptation.
     """
 
     name: ClassVar[str]
@@ -237,10 +240,10 @@ class Schedule(Checked):
 
     Attributes:
         epochs: total epochs of the run.
-        lr: the peak learning rate before scaling: that for a batch of 256 images if `scaling` is "linear", of one image if
-            "sqrt", of any size if "none".
+        lr: the peak learning rate before scaling. The batch size at which this rate applies depends on `scaling`: 256 images
+            for "linear", 1 image for "sqrt", any size for "none".
         scaling: how the rate grows with the batch size: "linear", "sqrt" or "none".
-        warmup_epochs: epochs of linear warm-up, in which the rate rises at each step; a cosine decay follows.
+        warmup_epochs: epochs of linear warm-up, with a new rate at each step; a cosine decay follows.
         schedule_by: "step" or "epoch", the interval at which the cosine decay advances.
     """
 
@@ -266,8 +269,8 @@ class Data(Checked):
     Attributes:
         batch_size: images per batch, over all ranks.
         input_size: side of the views in pixels, or (height, width).
-        views: keywords of the method's recipe, or, for views given as lists of operations, the result of `Views.describe`. If
-            the caller provides the batches, `views["normalize"]` may be "not known".
+        views: keywords of the method's recipe. For views given as lists of operations: the result of `Views.describe`. If the
+            caller provides the batches, `views["normalize"]` may be "not known".
         style: the style of the recipe, as returned by `SASSL.describe`; None: no style.
     """
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .settings import Backbone
 
-#: The number of blocks in each stage, and whether they are bottlenecks, which have three convolutions.
+#: The number of blocks in each stage, and whether the blocks are bottlenecks, with three convolutions.
 _RESNETS = {
     "resnet18": ((2, 2, 2, 2), False),
     "resnet34": ((3, 4, 6, 3), False),
@@ -24,13 +24,13 @@ class Layer(NamedTuple):
     #: The number of values in the output for one image.
     values: int
     weights: int
-    #: Whether the norm's output is kept for the backward pass, in addition to the convolution's.
+    #: Whether the norm's output is kept for the backward pass, in addition to the convolution's output.
     keeps_output: bool = True
     is_pooling: bool = False
 
     @property
     def kept(self) -> int:
-        """The bytes of activations that are kept for the backward pass, for one image."""
+        """The bytes of activations per image that are kept for the backward pass."""
         # A pooling layer keeps its output, and a byte for the position of each maximum.
         return 5 * self.values if self.is_pooling else (8 if self.keeps_output else 4) * self.values
 

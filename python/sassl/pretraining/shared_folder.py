@@ -1,4 +1,4 @@
-"""A run's folder when several processes form one engine: rank 0 manages it, and the others receive its state."""
+"""A run's folder when several processes form one engine: rank 0 manages the folder; other ranks receive the state."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .folder import Folder
 
 
 def shared(ranks: Ranks, make: Callable[[], Folder]) -> Folder:
-    """Create a run's folder by calling `make`; with several ranks, only rank 0 calls it, and all ranks raise its errors."""
+    """Create a run's folder by calling `make`, on rank 0 only. If that raises an error, all ranks raise the error."""
     return make() if ranks.world_size == 1 else SharedFolder(ranks, make)
 
 
 class SharedFolder(Folder):
-    """A run's folder that rank 0 manages for all ranks; all ranks have to call its methods in the same order."""
+    """A run's folder that rank 0 manages for all ranks. All ranks have to call the same methods in the same order."""
 
     def __init__(self, ranks: Ranks, make: Callable[[], Folder]) -> None:
         self._ranks = ranks
@@ -27,7 +27,7 @@ class SharedFolder(Folder):
         self.path, self.unlocked, self._newest, self.prolonged = ranks.broadcast(told)
 
     def _first(self, call: Callable[[], Any]) -> Any:
-        """Call a function on rank 0 only, and return its result there; None on other ranks."""
+        """Call a function on rank 0 only; return the result on rank 0, and None on other ranks."""
         made, error = None, None
         if self._ranks.rank == 0:
             try:

@@ -1,4 +1,4 @@
-"""Backbones from other sources: reading the tensors of a file or state dict, and selecting those of a backbone."""
+"""Backbones from other sources: reads the tensors of a file or state dict, and selects the backbone's tensors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Prefixes of a backbone's tensor names: none; in lightly and solo-learn; in MoCo; in MoCo v3; in SimSiam and Lightning Bolts;
-#: in two BYOLs (lucidrains/byol-pytorch, Bolts). Each may follow DistributedDataParallel's "module.".
+#: Prefixes of a backbone's tensor names, in the order of their sources: none; lightly and solo-learn; MoCo; MoCo v3; SimSiam
+#: and Lightning Bolts; lucidrains/byol-pytorch; BYOL in Bolts. DistributedDataParallel's "module." may precede each prefix.
 _BEFORE = ("", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "online_encoder.net.", "online_network.encoder.")
 PREFIXES = tuple(f"{outer}{inner}" for inner in _BEFORE for outer in ("", "module."))
 #: First parts of tensor names that belong to a head, or to a module that is only used in training.
@@ -34,13 +34,13 @@ HEADS = {
     "aux1",
     "aux2",
 }
-#: The keys under which checkpoints store a state dict; the last two are those of BYOL (sthalles/PyTorch-BYOL) and DINO.
+#: The keys under which checkpoints store a state dict. The last two are from BYOL (sthalles/PyTorch-BYOL) and DINO.
 _KEPT_AS = ("state_dict", "model_state_dict", "model", "online_network_state_dict", "teacher")
 #: Names of the children of torchvision's ResNet in `nn.Sequential(*resnet.children())`, as in lightly's examples.
 _NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 #: Suffixes of weight files.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".tar", ".bin")
-#: The suffix of batch counts, which old files lack; a missing count becomes 0, its initial value in PyTorch.
+#: The suffix of batch norms' batch counts. Old files lack the counts; a missing count becomes 0, the initial value in PyTorch.
 _COUNTS = "num_batches_tracked"
 _DTYPES = {
     "F64": "<f8",
@@ -59,12 +59,15 @@ Tensors = dict[str, NDArray[np.float32]]
 
 
 def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -> tuple[Tensors, str]:
-    """Select a backbone's tensors; return them, and a line that states their prefix and the tensors that were left out.
+    """Select a backbone's tensors from a file or a state dict.
 
     Args:
         source: a .safetensors file, a PyTorch file (.pth, .pt, .tar, .bin), or a state dict.
         wanted: the shapes of the backbone's tensors, by name.
         what: a description of the backbone for messages.
+
+    Returns:
+        The tensors, and a line to print. The line states the tensors' prefix, and the tensors that were left out.
 
     Raises:
         OSError: the file cannot be read.
@@ -108,7 +111,7 @@ def backbone_of(source: Any, wanted: Mapping[str, tuple[int, ...]], what: str) -
 
 
 def _told(aside: list[str], prefix: str) -> str:
-    """Summarize the tensors that were left out: the first parts of their names, with the number of tensors for each."""
+    """Summarize the tensors that were left out: the first part of each name, and the number of tensors with that part."""
     groups: Counter[str] = Counter()
     for other in aside:
         before = next(one for one in (prefix, "module.", "") if other.startswith(one))
@@ -133,7 +136,7 @@ def _shaped(tensor: Any, shape: tuple[int, ...], name: str, what: str) -> NDArra
 
 
 def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """After this prefix, replace the numbers of a ResNet's children, such as "4", by their names, such as "layer1"."""
+    """Rename the tensors of a ResNet in `nn.Sequential`: a child's index, such as "4", becomes a name, such as "layer1"."""
     named = {}
     for name, tensor in found.items():
         part, dot, rest = name.removeprefix(prefix).partition(".")
@@ -143,9 +146,9 @@ def _by_names(found: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def read(source: Any) -> tuple[str, Mapping[str, Any]]:
-    """Read a file or a state dict; return its name for error messages, and its tensors.
+    """Read a file or a state dict; return a name for error messages, and the tensors by name.
 
-    `source` and the errors are as in `backbone_of`.
+    The argument and the errors are as in `backbone_of`.
     """
     name = "init"
     if isinstance(source, (str, os.PathLike)):

@@ -1,7 +1,8 @@
 """Interruption of a run by signals or a time limit: the current step is completed, a checkpoint is written, all ranks stop.
 
-SIGUSR1, by which Slurm announces the end of a job's time, and the time limit raise `Requeue`, whose exit code is 75, so that a
-job script can resume the run. Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt: the run is meant to end.
+The time limit and SIGUSR1 raise `Requeue`: the run is meant to resume. Slurm can send SIGUSR1 before a job's time ends. The
+exit code of `Requeue` is 75, so that a job script can detect it and resume the run. Ctrl-C, SIGTERM and SIGHUP raise
+KeyboardInterrupt: the run is meant to end.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from ..data.ranks import Ranks
 
 #: Signals that end a run; Windows has neither SIGHUP nor SIGUSR1.
 _ENDS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
-#: The reasons for an interruption, as named in messages, after which a run should be resumed.
+#: The interruptions after which a run should be resumed, as named in messages.
 REQUEUES = ("SIGUSR1", "its time limit")
-#: How many of the newest durations are kept for each activity; a slow first step, which compiles, thus drops out.
+#: How many of the newest durations are kept for each activity. A slow first step, which compiles, thus drops out.
 _LAST = 50
 
 
 class Requeue(KeyboardInterrupt):
-    """Raised when the time limit or SIGUSR1 interrupts a run, which can then resume from the last checkpoint in its folder.
+    """Raised when the time limit or SIGUSR1 interrupts a run. The run can resume from the last checkpoint in its folder.
 
     Attributes:
         exit_code: the exit code for a process that ends by this exception: 75, EX_TEMPFAIL in sysexits.h.
@@ -52,9 +53,10 @@ class Stopping:
 
     @contextmanager
     def hearing(self) -> Iterator[None]:
-        """Within the block, defer signals that end a run until the current step is done; a second Ctrl-C interrupts it at once.
+        """Within the block, defer signals that end a run until the current step is done.
 
-        Signals that are ignored (nohup) stay ignored, and signals for which the caller or a library has set a handler keep it.
+        Ctrl-C after another signal, such as a first Ctrl-C, interrupts the step at once. Ignored signals (nohup) stay ignored.
+        Handlers of the caller or a library are not replaced.
         """
 
         def ask(number: int, _: Any) -> None:
@@ -100,15 +102,15 @@ class Stopping:
 
         Args:
             ranks: the ranks of the run.
-            ahead: the activities that have to be completed before the next check, which are assumed to take their longest
-                recent durations; if there are none, the run is complete, and its time limit does not matter.
+            ahead: the activities to complete before the next check. Each is assumed to take its longest recent duration. With
+                no activities, the run is complete, and the time limit does not matter.
         """
         needed = sum(max(self._took[what], default=0.0) for what in ahead)
         self._is_over = self._until is not None and bool(ahead) and time.monotonic() + needed > self._until
         return ranks.agree(self._is_over or bool(self._signals))
 
     def stop(self, ranks: Ranks) -> BaseException:
-        """The exception for all ranks to raise, whichever of them has received the signal."""
+        """The exception that all ranks raise, regardless of which rank has received the signal."""
         mine = [signal.Signals(number).name for number in self._signals] + ["its time limit"] * self._is_over
         reasons = [reason for told in ranks.gather(mine) for reason in told]
         if again := [reason for reason in reasons if reason in REQUEUES]:
@@ -117,7 +119,7 @@ class Stopping:
 
 
 def seconds_of(limit: Any) -> float | None:
-    """Convert a time limit, a `timedelta` or a string in Slurm's format, to seconds; None, for no limit, stays None.
+    """Convert a time limit to seconds: a `timedelta`, a string in Slurm's format, or None (no limit), which stays None.
 
     Raises:
         ValueError: the limit has another format, or is not positive.

@@ -1,7 +1,7 @@
 """The breakdown of an epoch's time into waiting for batches, views, steps, and the rest, by this process's clock.
 
 No measurement synchronizes with the device. With an engine that works ahead, a measured step ends when the device has completed
-the previous one: totals over many steps are correct, even if the time of a single step is not.
+the previous step. Totals over many steps are correct, even if the time of a single step is not.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: The number of warm-up steps, which are not measured, since they compile and allocate; and the number of measured steps.
+#: The number of warm-up steps, and of measured steps. Warm-up steps compile and allocate, and are not measured.
 _FIRST, _STEPS = 5, 20
 #: The time in seconds after which three steps are enough.
 _SECONDS = 120
 
 
 class Pace:
-    """The speed of the first steps of a run, from which its duration is estimated."""
+    """The speed of a run's first steps, for an estimate of the run's duration."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
@@ -45,7 +45,7 @@ class Pace:
         return self.is_known
 
     def found(self) -> tuple[int, float, float]:
-        """The number of measured steps, the seconds they took, and how many of these were spent waiting for batches."""
+        """The number of measured steps, their duration in seconds, and the part of this duration spent waiting for batches."""
         n = len(self._marks)
         left_out = min(_FIRST, n // 2)
         time_before, waited_before = self._marks[left_out - 1] if left_out else (self._began, 0.0)
@@ -54,13 +54,14 @@ class Pace:
 
 
 class EpochSoFar:
-    """The running totals of an epoch: images, times and metrics. An epoch that is resumed midway continues them.
+    """The running totals of an epoch: images, times and metrics. A resumed epoch continues the totals of its checkpoint.
 
     Args:
-        images, seconds, waited, stepped, viewed, sums: the entries of `state`, of which `sums` has the sum of each metric.
+        images, seconds, waited, stepped, viewed, sums: the entries of `state`; `sums` has the sum of each metric.
 
     Attributes:
-        images, waited: the number of images, and the seconds spent waiting for batches.
+        images: the number of images.
+        waited: the seconds spent waiting for batches.
     """
 
     def __init__(
@@ -124,13 +125,13 @@ class EpochSoFar:
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def lately(self) -> dict[str, float]:
-        """The throughput, and the fraction of the time spent waiting for batches, since the last call."""
+        """Since the last call: the throughput, and the fraction of the time spent waiting for batches."""
         images, seconds, waited = self._last
         self._last = (self.images, self._seconds, self.waited)
         return _speed(self.images - images, self._seconds - seconds, self.waited - waited)
 
     def row(self, epoch: int, batches: int) -> dict[str, float]:
-        """The history's row for the epoch with index `epoch`, counted from 0, which had `batches` batches."""
+        """The history's row for an epoch of `batches` batches; `epoch` is counted from 0."""
         means = {name: value / batches for name, value in self._sums.items()}
         speed = _speed(self.images, self._seconds, self.waited)
         each = {"views_seconds": self._viewed / batches, "step_seconds": self._stepped / batches}

@@ -15,7 +15,7 @@ from ..transforms.style_sources import Source
 from ..transforms.views import STYLE, UNKNOWN, Views
 from .config import METHODS, Config
 
-#: The key whose presence marks `Data.views` as a description of `Views`, rather than keywords of a recipe.
+#: A key of `Data.views`. With this key, `Data.views` is a description of `Views`; without it, keywords of a recipe.
 LISTS = "views"
 #: The output format that engines require of views.
 _FORM: dict[str, Any] = {"output": "numpy", "dtype": "float32", "channels_last": True}
@@ -27,14 +27,14 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
     Args:
         config: the settings of the run.
         style: a `SASSL` for the recipe; None: the style that the settings describe, if any.
-        styles: the styles, or the path of their file, such as `styles.safetensors` in the run's folder, if the settings do not
-            name them or the file that they name no longer exists.
-        bare: whether to leave out style and unregistered operations, such as functions. This suffices where only the
-            deterministic part of the views is needed.
+        styles: the styles, or the path of a styles file, such as `styles.safetensors` in the run's folder. Required if the
+            settings name no style source, or if the named file no longer exists; else None.
+        bare: whether to leave out style and unregistered operations, such as functions. The deterministic part of the views is
+            complete without them.
 
     Raises:
         TypeError: the recipe, an operation or `SASSL` has no such setting.
-        ValueError: a setting is invalid; the styles differ from those that the settings describe.
+        ValueError: a setting is invalid; the styles differ from the styles of the settings.
         OSError: the styles cannot be found.
     """
     views = config.data.views
@@ -60,7 +60,7 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
 
 
 def told(transform: Views, config: Config) -> Config:
-    """Return a copy of the settings that describes the views of `transform`.
+    """Return a copy of `config` with a description of the views of `transform`.
 
     Raises:
         ValueError: the transform does not yield two views of the same size.
@@ -94,7 +94,7 @@ def with_styles(config: Config, transform: Views) -> Config:
 
 
 def compared(config: Config) -> dict[str, Any]:
-    """The settings by which runs are compared, in a flat dict; checksums replace paths, since files may have moved."""
+    """The settings to compare between runs, as a flat dict. Checksums replace paths, since files may have moved."""
     flat = config.flat()
     if config.data.style is not None:
         flat["style"] = identity(config.data.style)
@@ -107,9 +107,11 @@ def compared(config: Config) -> dict[str, Any]:
 
 
 def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, str] | None:
-    """Find the first operation in which two descriptions of views differ; return its place and both operations.
+    """Find the first operation in which two descriptions of views differ.
 
-    Returns None if all operations agree, or if either description has no lists of operations.
+    Returns:
+        The operation's position, such as "views[0][2]", and the operation in either description, as text. None if all
+        operations agree, or if either description has no lists of operations.
     """
     if LISTS not in here or LISTS not in there:
         return None
@@ -123,10 +125,12 @@ def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, 
 
 
 def unnamed(transform: Views) -> Source:
-    """The style source that has no name, such as images in memory, and is thus stored in a run's folder; None if there is none.
+    """The style source without a name, such as images in memory; None if all style sources have names.
+
+    A source without a name has to be stored in the run's folder.
 
     Raises:
-        ValueError: there are several such sources.
+        ValueError: there are several sources without a name.
     """
     described = ((style.describe(), style.styles) for style in transform.styles)
     found = {one["checksum"]: styles for one, styles in described if one["styles"] is None}
@@ -145,5 +149,5 @@ def kept(config: Config) -> set[str]:
 
 
 def _told(error: TypeError) -> str:
-    """The message of an error about an unexpected keyword, reworded because the keyword was a key of a dict."""
+    """Reword the message of an error about an unexpected keyword, since the keyword was a key of a dict."""
     return re.sub(r"\S*__init__\(\) got an unexpected keyword argument", "there is no", str(error))

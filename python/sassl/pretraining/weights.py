@@ -20,7 +20,7 @@ from .config import Config
 from .engines import Engine
 from .state_dicts import backbone_of
 
-#: Lines of Python that replace the stem of `net`, a torchvision ResNet, by that of `small_stem`.
+#: Lines of Python that give `net`, a torchvision ResNet, the stem of the setting `small_stem`.
 SMALL_STEM = ("net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)", "net.maxpool = torch.nn.Identity()")
 
 #: Functions that build a model by name.
@@ -28,7 +28,7 @@ _MAKERS = {"timm": "timm.create_model", "torchvision": "torchvision.models.get_m
 
 
 class Weights:
-    """A mixin for models, which exports and loads the backbone's weights."""
+    """A mixin that lets models export and load the backbone's weights."""
 
     config: Config
     engine: Engine
@@ -43,14 +43,14 @@ class Weights:
 
     @property
     def native_backbone(self) -> str | None:
-        """The backbone's name and settings as JSON, as `_sassl.FineTuner` takes them, or None if the native engine lacks it."""
+        """The backbone's name and settings as JSON for `_sassl.FineTuner`; None if the native engine lacks the backbone."""
         backbone = self.config.backbone
         if backbone.name not in backbone_names():
             return None
         return json.dumps({**backbone.settings, "name": backbone.name})
 
     def module(self) -> Any:
-        """A copy of the backbone as a `torch.nn.Module` in eval mode, which maps images (N, 3, H, W) to features (N, dim).
+        """A copy of the backbone in eval mode: a `torch.nn.Module` from images (N, 3, H, W) to features (N, dim).
 
         Raises:
             ImportError: torch is not installed.
@@ -66,7 +66,7 @@ class Weights:
         return module.eval()
 
     def export_backbone(self, path: str | os.PathLike[str]) -> None:
-        """Write the backbone's tensors with torchvision's names to a .safetensors file, or, if torch is installed, a .pth file.
+        """Write the backbone's tensors with torchvision's names to a .safetensors or .pth file.
 
         `torchvision.models.resnet18().load_state_dict(..., strict=False)` then reports only fc.weight and fc.bias as missing.
         With `small_stem`, first replace the stem of the torchvision model `net` by these two lines:
@@ -76,10 +76,16 @@ class Weights:
 
         The tensors of timm's and torchvision's models (without the classifier) and of modules keep their own names.
 
-        The metadata of a .safetensors file describes how to use the backbone: "arch" and "stem" ("imagenet" or "cifar"); and as
-        JSON, "input_size" (a side or [height, width]), "interpolation", "normalize" (an object of "mean" and "std"; null; or
-        "not known", if the caller provided the batches), "arch_settings" of a timm or torchvision model, and "features" of a
-        module. A .pth file is a state dict without metadata.
+        A .pth file is a state dict without metadata. The metadata of a .safetensors file describes how to use the backbone. All
+        entries except the first two are JSON:
+
+        - "arch": the backbone's name.
+        - "stem": "imagenet" or "cifar"; absent for timm and torchvision models and for modules.
+        - "input_size": a side or [height, width].
+        - "interpolation".
+        - "normalize": an object of "mean" and "std", null, or "not known" (if the caller provided the batches).
+        - "arch_settings", for a timm or torchvision model.
+        - "features", for a module.
 
         Raises:
             ValueError: the suffix is neither .safetensors nor .pth.
@@ -100,24 +106,26 @@ class Weights:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
-        """Load weights of torchvision, timm, MoCo, another run or the like into the backbone and its momentum encoder, if any.
+        """Load weights of torchvision, timm, MoCo, another run or the like into the backbone.
 
-        The loaded tensors are reported in a printed line, and `config.init` records their source. The tensors' names may have
-        one of these prefixes, with or without `module.` in front: `backbone.`, `encoder_q.`, `base_encoder.`, `encoder.`,
-        `online_encoder.net.`, `online_network.encoder.`. A checkpoint may store the state dict under the key "state_dict",
-        "model_state_dict", "model", "online_network_state_dict" or "teacher". A ResNet's children may be numbered, as in
-        `nn.Sequential(*resnet.children())`. Heads, `fc.*` and all tensors without the prefix are ignored.
-        `num_batches_tracked` may be missing.
+        The backbone of the momentum encoder, if any, gets the same weights. A line about the loaded tensors is printed, and
+        `config.init` records the source.
+
+        The tensors' names may have one of these prefixes, with or without `module.` in front: `backbone.`, `encoder_q.`,
+        `base_encoder.`, `encoder.`, `online_encoder.net.`, `online_network.encoder.`. A checkpoint may store the state dict
+        under the key "state_dict", "model_state_dict", "model", "online_network_state_dict" or "teacher". A ResNet's children
+        may be numbered, as in `nn.Sequential(*resnet.children())`. Heads, `fc.*` and all tensors without the prefix are
+        ignored. `num_batches_tracked` may be missing.
 
         Args:
-            source: a .safetensors file; a PyTorch file (.pth, .pt, .tar, .bin), from which no code is run; or a state dict of
+            source: a .safetensors file; a PyTorch file (.pth, .pt, .tar, .bin), read without running code; or a state dict of
                 tensors or arrays.
 
         Raises:
             OSError: the file cannot be read.
             ImportError: the file is a PyTorch file, and torch is not installed.
-            TypeError, ValueError: the source is not such a file or dict; tensors are missing, have other shapes, are not finite
-                or belong to another backbone. No weight has changed in that case.
+            TypeError, ValueError: the source is neither a file of these kinds nor a state dict; tensors are missing, have other
+                shapes, are not finite or belong to another backbone. No weight is changed then.
         """
         wanted = {name: tensor.shape for name, tensor in self.engine.backbone().items()}
         what = f"{self.config.backbone.name}{' with a small stem' if is_small(self.config) else ''}"
@@ -133,7 +141,7 @@ class Weights:
 
 
 def checksum(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """A CRC-32 of tensors in the order of their names, in hexadecimal."""
+    """A CRC-32 of tensors and their names, sorted by name, in hexadecimal."""
     found = 0
     for name in sorted(tensors):
         found = zlib.crc32(np.ascontiguousarray(tensors[name]).data, zlib.crc32(name.encode(), found))
@@ -176,7 +184,7 @@ def about(model: Any) -> dict[str, str]:
 
 
 def usage(model: Any, file: Path) -> list[str]:
-    """Lines for users of an exported file: the images that the backbone takes, and how to load the file into other networks."""
+    """Lines for the user of an exported file: which images the backbone takes, and how other networks load the file."""
     told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
     family, _, name = model.config.backbone.name.partition(":")
     normalize, size = told["normalize"], told["input_size"]

@@ -1,9 +1,9 @@
 """SASSL as a transform for each framework; a framework is imported only when its transform is used.
 
 `sassl.transforms.SASSL` is `transforms.torchvision.SASSL` if torchvision is installed, else `transforms.plain.SASSL`, which
-needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are complete pipelines; `Views`
-builds others from lists of `sassl.transforms.operations`; `with_style` inserts SASSL into pipelines of torchvision, timm and
-lightly. Other frameworks: `sassl.transforms.albumentations`, `.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
+needs neither torch nor torchvision. `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` are complete pipelines. `Views`
+builds other pipelines from lists of `sassl.transforms.operations`. `with_style` inserts SASSL into pipelines of torchvision,
+timm and lightly. Other frameworks: `sassl.transforms.albumentations`, `.kornia`, `.tf` (tf.data and Keras), `.huggingface`.
 """
 
 from __future__ import annotations

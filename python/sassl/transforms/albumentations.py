@@ -23,9 +23,10 @@ class SASSL(A.ImageOnlyTransform):
 
     Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
 
-    Draws use albumentations' generator, and therefore the seed of `Compose(seed=...)`. The images of one call share a draw, as
-    in every albumentations transform, and `ReplayCompose` replays it. Without a seed, DataLoader workers and epochs have
-    different draws, unlike albumentations' own transforms; with a seed, they repeat each other's draws.
+    Draws use albumentations' generator, so `Compose(seed=...)` seeds them and `ReplayCompose` replays them. The images of one
+    call share a draw, as in every albumentations transform. Without a seed, the draws of this transform differ between
+    DataLoader workers and between epochs; those of albumentations' own transforms do not. With a seed, all workers and epochs
+    have the same draws.
 
     Raises:
         ValueError: a value outside its range; styles="batch".
@@ -49,7 +50,10 @@ class SASSL(A.ImageOnlyTransform):
             )
 
     def should_apply(self, force_apply: bool = False) -> bool:
-        """Decide as albumentations does, but, without a seed, with a separate generator in each DataLoader worker."""
+        """Decide, as albumentations does, whether to apply the transform.
+
+        Without a seed, each DataLoader worker uses a separate generator.
+        """
         worker = worker_seed()
         if self.seed is None and worker != self._worker:
             seed = [worker or 0, int(self.random_generator.integers(2**63 - 1))]

@@ -9,9 +9,9 @@ import numpy as np
 
 
 def draw_seed(generator: Any) -> int:
-    """Draw a 64-bit seed from a torch or numpy generator; None: from torch's global one if torch is imported, else numpy's.
+    """Draw a 64-bit seed from a torch or numpy generator; the seeds of different workers and ranks differ.
 
-    Seeds differ between workers and ranks.
+    For None, the seed is drawn from torch's global generator if torch is imported, else from numpy's.
     """
     torch = sys.modules.get("torch")
     # DataLoader seeds the global generators in each worker and epoch.
@@ -33,12 +33,15 @@ def draw_seed(generator: Any) -> int:
     return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
 
 
-#: The rank of the process that spawned this one; None if it had none. Forked processes inherit their parent's group instead.
+#: The rank of the process that spawned this process; None if the parent has no rank. A forked process inherits the group.
 _parents_rank: int | None = None
 
 
 def _rank() -> int | None:
-    """The rank in torch's process group, or in that of the parent process; None without a group, or with a single rank."""
+    """Return the rank in torch's process group or, without a group, the rank of the process that spawned this process.
+
+    None if neither exists, or if the group has a single rank.
+    """
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
         return _parents_rank
@@ -48,7 +51,7 @@ def _rank() -> int | None:
 def _child() -> list[int]:
     """The index of this process among its parent's children, preceded by the indices of its ancestors.
 
-    Empty unless multiprocessing, or Hugging Face's multiprocess, started this process.
+    The list is empty unless multiprocessing, or Hugging Face's multiprocess, started this process.
     """
     for name in ("multiprocess.process", "multiprocessing.process"):
         if (module := sys.modules.get(name)) and (number := module.current_process()._identity):
@@ -76,7 +79,7 @@ class _Spawned:
 
 
 def packed_generator(generator: Any) -> Any:
-    """Convert a generator to a form that can be pickled: torch's becomes the bytes of its state."""
+    """Convert a generator to a form that can be pickled: a torch generator becomes the bytes of its state."""
     packed = generator if generator is None or is_numpys(generator) else generator.get_state().numpy().tobytes()
     spawning = getattr(sys.modules.get("multiprocessing.context"), "get_spawning_popen", lambda: None)() is not None
     rank = _rank() if spawning else None

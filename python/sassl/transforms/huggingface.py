@@ -9,16 +9,16 @@ from .plain import SASSL
 
 
 class Columns:
-    """A function that applies a transform to a column of images of any sizes, for `set_transform` and batched `map`.
+    """A function that applies a transform to a column of images, for `set_transform` and batched `map`.
 
     Args:
-        transform: a `SASSL`, which is applied to the whole list as one batch; a recipe such as `MoCoV2Transform`; or any
-            function of an image.
-        column: name of the column of images.
-        output: name of the resulting column; None: the same column.
+        transform: a `SASSL`, called once with the list of all images; or a recipe such as `MoCoV2Transform`, or any other
+            function of an image, called for each image.
+        column: name of the column of images; the images may have different sizes.
+        output: name of the resulting column; None: the name of the input column.
 
-    Use it as `dataset.set_transform(Columns(SASSL(p=0.8)))` or `dataset.map(Columns(...), batched=True)`. The fingerprint that
-    `map` uses to find a cached result depends only on the settings.
+    Use it as `dataset.set_transform(Columns(SASSL(p=0.8)))` or `dataset.map(Columns(...), batched=True)`. The fingerprint under
+    which `map` caches a result depends only on the settings of the transform.
 
     Raises:
         TypeError: a transform that is not callable; a column that is not a list of images.

@@ -11,25 +11,25 @@ _BY_HAND = "insert SASSL by hand, after the left view's random crop"
 
 
 def with_style(pipeline: Any, style: Any) -> Any:
-    """Return a copy of a pipeline with `style` inserted after its random crop; with several views, in the left view only.
+    """Return a copy of a pipeline with `style` inserted after the random crop. Of several views, only the left is changed.
 
     Args:
-        pipeline: torchvision's `Compose` (v1, v2) or timm's (from `timm.data.create_transform`, also the tuple that it returns
-            with `separate=True`); or several views: a list of pipelines, lightly's `MultiViewTransform` or a subclass, or an
-            object that computes views by calling pipelines stored in its attributes, each any number of times, such as
-            solo-learn's `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
+        pipeline: a pipeline of one view: torchvision's `Compose` (v1, v2), or the result of `timm.data.create_transform`, also
+            with `separate=True`. Or a pipeline of several views: a list of pipelines; lightly's `MultiViewTransform` or a
+            subclass; or any object that computes views by calling pipelines stored in its attributes. Examples of such
+            objects: solo-learn's `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
             `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO` and Barlow Twins' `Transform`.
         style: a `SASSL`, or any other module or function of an image.
 
     Returns:
-        A copy of the same type; or, for an object that calls one pipeline for several views, a `LeftStyled` around the copy.
+        A copy of the same type. If an object calls one pipeline for several views, the copy is wrapped in a `LeftStyled`.
 
     Raises:
         TypeError: a style that is not callable, or is a class.
         ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline; an object that is neither a pipeline nor calls one.
 
-    The left view is the first, `views[0]`; lightly's own examples for MoCo use `views[1]` as the query. An object that computes
-    views from its attributes is called once with a gray image, to find out which pipeline computes the first view.
+    The left view is the first, `views[0]`. Note that lightly's own examples for MoCo use `views[1]` as the query. An object
+    that calls pipelines in its attributes is called once with a gray image, to find the pipeline of the first view.
     """
     if not callable(style) or isinstance(style, type):
         raise TypeError(f"style must be a SASSL or another function of an image, got {style!r}")
@@ -79,7 +79,9 @@ def _styled_maker(maker: Any, style: Any) -> Any:
 
 
 class LeftStyled:
-    """Views from an object that calls one of its attributes several times; the first call uses another pipeline instead.
+    """A function that computes views with an object, but the first view with a different pipeline.
+
+    The object calls one of its attributes several times for each image. `LeftStyled` replaces the first of these calls.
 
     Args:
         views: the object.
@@ -100,7 +102,7 @@ class LeftStyled:
 
 
 def _calls(maker: Any, names: Any) -> list[str]:
-    """The names of the attributes that an object calls to compute its views, one for each view, in order."""
+    """Return the names of the attributes that an object calls to compute its views: one name for each view, in order."""
     import PIL.Image
 
     calls: list[tuple[str, Any]] = []
@@ -132,7 +134,7 @@ def _with(maker: Any, attributes: dict[str, Any]) -> Any:
 
 
 def _parts(maker: Any) -> dict[str, Any]:
-    """The attributes that are pipelines, by name; empty for torchvision's random choices, such as `RandomApply`."""
+    """Return the attributes that are pipelines, by name; none for torchvision's random choices, such as `RandomApply`."""
     if type(maker).__name__.startswith("Random"):
         return {}
     attributes = {**getattr(maker, "_modules", {}), **getattr(maker, "__dict__", {})}
@@ -148,9 +150,9 @@ def _is_pipeline(value: Any) -> bool:
 
 
 def _transforms(pipeline: Any) -> Any:
-    """The transforms of a `Compose` or of several views.
+    """Return the transforms of a `Compose` or of several views; None for any other object.
 
-    None for any other object, for torchvision's random choices, and for albumentations, which takes no third-party transforms.
+    torchvision's random choices give None, and so do albumentations pipelines, which take no third-party transforms.
     """
     transforms = getattr(pipeline, "transforms", None)
     kind = type(pipeline)

@@ -22,9 +22,9 @@ class RandomSASSL(IntensityAugmentationBase2D):
         same_on_batch: use one draw for all images.
         keepdim: return (C, H, W) for an input of (C, H, W); False: (1, C, H, W).
 
-    Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has its own draw, from torch's generator. Images
-    are stylized on the device of the batch; only those that the draw selects are computed. `aug(x, params=aug._params)` replays
-    a call. Unlike kornia's own augmentations it is not differentiable: a batch that requires a gradient causes a warning.
+    Input: (C, H, W) or (B, C, H, W), floats in [0, 1], C = 1 or 3. Each image has its own draw, from torch's generator. Only
+    the images that a draw selects are stylized, on the device of the batch. `aug(x, params=aug._params)` replays a call.
+    `RandomSASSL` is not differentiable, unlike kornia's own augmentations: a batch that requires a gradient causes a warning.
 
     Raises:
         ValueError: a value outside its range; floats outside [0, 1].

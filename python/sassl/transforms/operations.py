@@ -2,8 +2,8 @@
 
     [RandomResizedCrop(224), HorizontalFlip(), ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8), SASSL(), GaussianBlur(), Normalize()]
 
-Each operation has its own random stream, keyed by (seed, epoch, index, view, name): adding or removing one leaves the draws of
-all others unchanged. The arithmetic is Pillow's, as in torchvision on PIL images.
+Each operation has its own random stream, keyed by (seed, epoch, index, view, name). Adding or removing an operation therefore
+leaves the draws of all others unchanged. The arithmetic is Pillow's, as in torchvision on PIL images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from .._sassl import Step
 from ..arguments import choice, number, pair, plain, whole, wrong
 
-#: A probability; or pairs (epoch, probability) with increasing epochs, linearly interpolated in between.
+#: A probability; or a schedule: pairs (epoch, probability) with increasing epochs, linearly interpolated between them.
 Probability = float | Sequence[tuple[float, float]]
 
 #: A pattern for the address in the `repr` of an object.
@@ -36,15 +36,15 @@ class Operation:
     """The base class of operations.
 
     Args:
-        p: probability of applying the operation to an image; or pairs (epoch, probability), see `Probability`.
+        p: probability of applying the operation to an image; or a schedule of pairs (epoch, probability), see `Probability`.
         name: unique name in the view, required if the view has the same operation twice; None: the operation's `kind`.
 
     Raises:
-        ValueError: an invalid value of a setting, when the operation is passed to `Views`.
+        ValueError: an invalid setting; raised when the operation is passed to `Views`.
     """
 
     kind: ClassVar[str] = ""
-    #: True if the operation changes the normalized values, after `Normalize`; all others change uint8 images before it.
+    #: True if the operation changes normalized values, after `Normalize`; False if it changes uint8 images, before `Normalize`.
     changes_numbers: ClassVar[bool] = False
 
     p: Probability = field(default=1.0, kw_only=True)
@@ -89,7 +89,7 @@ class RandomResizedCrop:
         size: side of the view in pixels, or (height, width).
         scale: range of the region's area, as a fraction of the image's.
         ratio: range of the region's aspect ratio, width / height.
-        interpolation: "bilinear" or "bicubic", or Pillow's or torchvision's constant for one of these.
+        interpolation: "bilinear" or "bicubic", or the corresponding constant of Pillow or torchvision.
         name: unique name in the view.
     """
 
@@ -166,8 +166,8 @@ class Affine(Operation):
         degrees: range of the clockwise angle; d means (-d, d).
         translate: maximum shifts, as fractions of the width and of the height.
         scale: range of the scale factor.
-        shear: range of the shear along x in degrees; d means (-d, d); four values are the ranges of both axes, (x_low, x_high,
-            y_low, y_high).
+        shear: range of the shear along x in degrees; d means (-d, d). Four values (x_low, x_high, y_low, y_high) are the ranges
+            along x and y.
     """
 
     kind: ClassVar[str] = "affine"
@@ -196,8 +196,8 @@ class ColorJitter(Operation):
     Args:
         brightness, contrast, saturation: strengths; for a strength x, factors are drawn from [max(0, 1 - x), 1 + x].
         hue: strength x, at most 0.5; shifts are drawn from [-x, x], as a fraction of the hue circle.
-        form: "torchvision"; or "byol", as in deepmind-research `byol/`: brightness is additive, contrast is per channel,
-            saturation is HSV's.
+        form: "torchvision"; or "byol", as in deepmind-research `byol/`: brightness is additive, contrast is per channel, and
+            saturation is changed in HSV.
     """
 
     kind: ClassVar[str] = "color_jitter"
@@ -228,8 +228,8 @@ class GaussianBlur(Operation):
     """Blur with a Gaussian of random standard deviation.
 
     Args:
-        kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`; None: Pillow's `GaussianBlur`, which
-            repeats a box blur, as in MoCo v2's code.
+        kernel_size: number of taps, an odd integer, as in torchvision's `gaussian_blur`. None: Pillow's `GaussianBlur`, a
+            repeated box blur, as in MoCo v2's code.
         sigma: range of the standard deviation in pixels.
     """
 
@@ -269,7 +269,7 @@ class Erasing(Operation):
     Args:
         scale: range of the rectangle's area, as a fraction of the view's.
         ratio: range of the rectangle's aspect ratio, height / width.
-        value: the colour, in normalized values: one for all channels, or one for each of the three.
+        value: the colour, as normalized values: one value for all channels, or three.
     """
 
     kind: ClassVar[str] = "erasing"
@@ -326,8 +326,8 @@ def mean_and_std(normalize: Any) -> Any:
 class PythonOperation(Operation):
     """The base class of operations written in Python; subclasses define `kind`, dataclass fields for settings, and `__call__`.
 
-    The operation runs under the GIL on the thread that computes the view, so that other threads wait for a slow one. It has no
-    CUDA kernels. Register a subclass with `OPERATIONS[Own.kind] = Own` so that configurations can rebuild it.
+    The operation runs under the GIL on the thread that computes the view, so a slow operation makes other threads wait. It has
+    no CUDA kernels. Register a subclass with `OPERATIONS[Own.kind] = Own`, so that it can be rebuilt from a configuration.
     """
 
     def __call__(self, image: Any, seed: int) -> Any:
@@ -351,11 +351,12 @@ class PythonOperation(Operation):
 class Function(Operation):
     """A Python function as an operation; `Views` converts any callable in a list to one.
 
-    It runs like a `PythonOperation`, and a configuration cannot rebuild it.
+    The function runs like a `PythonOperation`. It cannot be rebuilt from a configuration.
 
     Args:
-        function: maps an image (H, W, 3) uint8 to one of the same size; if `seeded`, it also gets a seed, an integer < 2^53.
-        seeded: pass a seed, drawn from the operation's random stream; a random function without a seed cannot be replayed.
+        function: maps an image (H, W, 3) uint8 to an image of the same shape and dtype.
+        seeded: pass a seed as second argument, an integer below 2^53 drawn from the operation's random stream. A random
+            function without a seed cannot be replayed.
     """
 
     kind: ClassVar[str] = "function"
@@ -368,7 +369,7 @@ class Function(Operation):
         return Step.function(name, probability(self.p), self.function, self.seeded)
 
     def describe(self) -> dict[str, Any]:
-        """The kind, `p`, and the name of the function (without its address), as a configuration cannot store the function."""
+        """The kind, `p`, and the function's name; a configuration cannot store the function itself."""
         name = getattr(self.function, "__qualname__", None) or _ADDRESS.sub("", repr(self.function))
         return {"kind": self.kind, "function": name, "p": probability(self.p)}
 
@@ -388,5 +389,5 @@ _KINDS: tuple[type[Any], ...] = (
     VerticalFlip,
 )
 
-#: The operations by kind, from which configurations are rebuilt. Applications may add their own.
+#: The class of each kind of operation, for rebuilding configurations. Applications may add classes of their own.
 OPERATIONS: dict[str, type[Any]] = {kind.kind: kind for kind in _KINDS}

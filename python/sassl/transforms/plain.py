@@ -28,25 +28,32 @@ class SASSL:
     With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
     applies it to the left view only.
 
-    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W) with C = 1 or 3, uint8 or floats, or a list of
-    single images of any sizes, each side at least 8 pixels. Each image of a batch or list has its own draw. The result has the
-    type, dtype, size and device of the input; images that are not stylized are returned unchanged, as are empty inputs. Floats
-    must be in [0, 1]: place the transform before `Normalize`. Stylized PIL images keep their mode and alpha channel, except
-    that P and PA become RGB (RGBA with transparency) and 1 becomes L, since none of them can hold the result; I;16B and other
-    variants of I;16 become I;16.
+    Call it with a PIL image, an array (..., H, W, C), a tensor (..., C, H, W), or a list of single images of any sizes. Arrays
+    and tensors have C = 1 or 3, and are uint8 or floats. Floats must be in [0, 1]: place the transform before `Normalize`. Each
+    side is at least 8 pixels. Each image of a batch or list has its own draw.
 
-    Tensors on an NVIDIA GPU are stylized there, by `sassl.cuda`, on torch's current stream and without synchronizing, so that
-    floats are not checked. CuPy and JAX arrays there, (..., H, W, C), are exchanged by DLPack. Tensors in a list are stylized
-    on the CPU, wherever they are. The result has no gradient: a tensor that requires one causes a warning. torch.compile calls
-    the transform outside the graph; torch.vmap, torch.export, and sparse, nested, quantized, complex and meta tensors raise an
-    error.
+    The result has the type, dtype, size and device of the input. Images that are not stylized are returned unchanged, and so
+    are empty inputs. Stylized PIL images keep their mode and alpha channel, with these exceptions: modes P and PA become RGB
+    (RGBA with transparency) and mode 1 becomes L, because the original mode cannot hold the result; I;16B and other variants of
+    I;16 become I;16.
 
-    In a torch.distributed process group, the seed of each draw is mixed with the rank, so that ranks with equal seeds differ. A
-    forked or spawned worker has the rank of the process that started it. Outside DataLoader and process groups, a process
-    started by multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`) mixes in its index among its parent's children, so that
-    children that inherit one generator differ; the pool decides which of them gets which item. Other copies of a transform with
-    a `generator` (pickles, the closure of a Ray task or actor) repeat its draws, because the generator is part of the copy:
-    give each copy its own, `transform.generator = numpy.random.default_rng([seed, i])`.
+    Tensors on an NVIDIA GPU are stylized on that GPU by `sassl.cuda`. This happens on torch's current stream and without
+    synchronizing; therefore the range of floats is not checked. CuPy and JAX arrays (..., H, W, C) on a GPU are exchanged by
+    DLPack. Tensors in a list are stylized on the CPU, whatever their device. The result has no gradient: a tensor that requires
+    a gradient causes a warning. torch.compile calls the transform outside the graph. torch.vmap, torch.export, and sparse,
+    nested, quantized, complex and meta tensors raise an error.
+
+    Seeds in several processes:
+
+    - In a torch.distributed process group, the rank is mixed into the seed of each draw, so ranks with equal seeds differ. A
+      forked or spawned worker has the rank of the process that started it.
+    - DataLoader workers: see `generator`.
+    - In any other process started by multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`), the index of the process among
+      its parent's children is mixed in. Children that inherit one generator therefore differ. The pool decides which child
+      receives which item.
+    - All other copies of a transform with a `generator` repeat the same draws, because the generator is part of the copy.
+      Examples are pickles and the closure of a Ray task or actor. Give each copy a generator of its own:
+      `transform.generator = numpy.random.default_rng([seed, i])`.
     """
 
     def __init__(
@@ -64,19 +71,19 @@ class SASSL:
         """Create the transform.
 
         Args:
-            p: probability of stylizing an image. In `Views` used by a loader, also a list of pairs (epoch, probability) with
-                increasing epochs, linearly interpolated in between.
-            alpha: coefficient of feature blending, in [0, 1]: a range from which it is drawn for each image, or a constant.
-            beta: coefficient of pixel interpolation, in [0, 1]: a range from which it is drawn for each image, or a constant.
-            styles: "default" (the bank inside the package), "batch" (another image of the same batch; a single image is its own
-                style), a folder of images or one image file, a bank or Gaussian file, a `StyleBank`, a `Gaussian`, vectors
-                (n, dim) or (dim,), or a list of images: PIL images, (H, W, 3) uint8 arrays, paths.
+            p: probability of stylizing an image. In `Views` used by a loader, also a schedule: a list of pairs (epoch,
+                probability) with increasing epochs, linearly interpolated between them.
+            alpha: coefficient of feature blending, in [0, 1]: a constant, or a range for a random value for each image.
+            beta: coefficient of pixel interpolation, in [0, 1]: a constant, or a range for a random value for each image.
+            styles: "default" (the bank inside the package); "batch" (another image of the same batch; a single image is its own
+                style); a folder of images, or one image file; a bank or Gaussian file; a `StyleBank`; a `Gaussian`; vectors
+                (n, dim) or (dim,); or a list of images (PIL images, (H, W, 3) uint8 arrays, paths).
             model: "lite", a .safetensors file, or a `Stylizer`.
-            generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`. None: torch's global generator if
-                torch has been imported, else numpy's. It is pickled as its state. DataLoader workers, forked or spawned, start
-                from a copy and mix each draw with the seed that DataLoader gives them, so that workers and epochs differ; a
-                seeded `generator` of the DataLoader reproduces their draws.
-            threads: as in `Stylizer`; not allowed if the model is a `Stylizer`, which has its own.
+            generator: a `torch.Generator` on the CPU or a `numpy.random.Generator`. None: torch's global generator if torch has
+                been imported, else numpy's. A generator is pickled as its state. DataLoader workers, forked or spawned, start
+                with a copy of the generator. The seed that DataLoader gives each worker is mixed into every draw, so workers
+                and epochs differ. To reproduce the draws of workers, pass a seeded `generator` to the DataLoader, too.
+            threads: as in `Stylizer`; not allowed if the model is a `Stylizer`, which has its own setting.
             precision: "fast" or "exact", as in `Stylizer`; not allowed if the model is a `Stylizer`.
 
         Raises:
@@ -148,7 +155,7 @@ class SASSL:
         return self._params
 
     def apply_params(self, image: Any, params: StyleParams) -> Any:
-        """Apply parameters to an image, batch or list of images, as a pure function.
+        """Stylize an image, batch or list of images with given parameters, as a pure function.
 
         Raises:
             ValueError: a number of parameters that differs from the number of images.
@@ -184,7 +191,7 @@ class SASSL:
         return restore(self.on(batch.device).apply(batch, params), params.apply)
 
     def on(self, device: Any) -> Any:
-        """Return the `sassl.cuda.Kernels` for a GPU, with the styles; they are loaded by the first call, and then kept.
+        """Return the `sassl.cuda.Kernels` for a GPU. The first call loads the kernels and the styles; later calls reuse them.
 
         Raises:
             RuntimeError: no driver, no NVRTC, or an unsupported GPU.
@@ -226,9 +233,9 @@ class SASSL:
     def describe(self) -> dict[str, Any]:
         """The settings as JSON values, without `generator` and `threads`, for a configuration.
 
-        In addition to the constructor's arguments, they contain "checksum", the CRC-32 of the styles (None for styles of the
-        batch), and "space", the id of the style space. "styles" is None for styles without a name, such as a list of images;
-        `sassl.pretraining` stores such styles in the run's folder.
+        Two entries are not arguments of the constructor: "checksum", the CRC-32 of the styles (None for styles of the batch),
+        and "space", the id of the style space. "styles" is None for styles without a name, such as a list of images.
+        `sassl.pretraining` stores unnamed styles in the run's folder.
         """
         return {
             "p": self.p,
@@ -247,12 +254,12 @@ class SASSL:
 
         Args:
             described: a dict returned by `describe`; missing settings have their defaults.
-            styles: the styles, if the description does not name them or the file that it names no longer exists.
+            styles: the styles; needed if the description has no name for them, or names a file that no longer exists.
             generator: as in the constructor.
 
         Raises:
-            ValueError: the styles are not described and not passed, or differ from those described; a model of another style
-                space.
+            ValueError: styles that are neither named nor passed; styles with another checksum than described; a model of
+                another style space.
             OSError: a missing file or folder.
             TypeError: an unknown setting.
         """
@@ -317,7 +324,7 @@ def _unpack_list(images: Sequence[Any]) -> list[tuple[Array, Restore]]:
 
 
 def as_style(style: Any) -> SASSL | None:
-    """Convert the argument `style`: a `SASSL` or None is returned as it is; all else becomes the `styles` of a new `SASSL`."""
+    """Convert an argument `style`: a `SASSL` or None is returned unchanged; other values are the `styles` of a new `SASSL`."""
     return style if style is None or isinstance(style, SASSL) else SASSL(styles=style)
 
 

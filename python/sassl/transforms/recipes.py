@@ -71,37 +71,39 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class TwoViewTransform(Views):
-    """A recipe of two views; `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` have different defaults.
+    """A recipe of two views; `MoCoV2Transform`, `SimCLRTransform` and `BYOLTransform` differ in the defaults.
 
-    Call it with an image to get `[left, right]`: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
-    or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives two
-    batches there; each image has its own draws. The CPU computes the same pixels from them, except that stylized pixels may
-    differ by one level of 255.
+    A call with an image returns `[left, right]`. The image is a PIL image, a path, the bytes of a JPEG, PNG or WebP file, a
+    uint8 array (H, W, 3) or (H, W, 1), or a uint8 tensor (3, H, W) or (1, H, W).
+
+    A call with a uint8 tensor (N, 3, H, W) on an NVIDIA GPU returns two batches on the same GPU; each image has its own draws.
+    With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one level of 255.
 
     Args:
         input_size: side of the views in pixels, or (height, width).
         cj_prob: probability of the colour jitter.
-        cj_strength: factor of the jitter's four strengths.
+        cj_strength: factor by which the four strengths of the jitter are multiplied.
         cj_bright, cj_contrast, cj_sat, cj_hue: strengths of the jitter, as in torchvision's `ColorJitter`.
         cj_form: "torchvision", or "byol": brightness is additive, contrast is per channel, saturation is HSV's.
-        min_scale: smallest share of the image's area in a view.
+        min_scale: smallest area of the random crop, as a fraction of the image's area.
         random_gray_scale: probability of a grayscale view.
         vf_prob, hf_prob: probabilities of a vertical and of a horizontal flip.
         rr_prob: probability of a rotation.
         rr_degrees: range of the rotation's angle, counter-clockwise; d means (-d, d); None: always 90.
-        gaussian_blur, solarization_prob: probabilities; a pair is for the left and the right view.
-        kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: as in the
-            recipe's method.
+        gaussian_blur, solarization_prob: probabilities; a pair is one for the left view and one for the right.
+        kernel_size: taps of the blur, an odd integer; "pillow": the box blur of Pillow's `GaussianBlur`; None: the blur of the
+            recipe's method (MoCo v2, SimCLR or BYOL).
         sigmas: range of the blur's sigma in pixels.
-        interpolation: "bilinear" or "bicubic", antialiased, or Pillow's or torchvision's constant for one of these.
+        interpolation: "bilinear" or "bicubic", antialiased; or the corresponding constant of Pillow or torchvision.
         normalize: a dict of "mean" and "std"; None: values stay in [0, 1] or, with dtype="uint8", in [0, 255].
-        style: a `SASSL`, whose own generator is then not used, or its `styles`, such as "default" or a folder; None: no style.
-            All other draws are the same with and without style.
-        styled_view: "left", "right" or "both". The paper stylizes the left view, which is the query or online view: the first
-            of the two that are returned. MoCo's own code (`main_moco.py`) uses `images[0]`, the left view, as the query;
-            lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap them there.
+        style: a `SASSL`; or the argument `styles` of a new `SASSL`, such as "default" or a folder; None: no style. The
+            generator of the `SASSL` is not used. All other draws are the same with and without style.
+        styled_view: "left", "right" or "both". The left view is the first of the two that are returned. The paper stylizes the
+            left view, as the view of the query or online network. MoCo's own code (`main_moco.py`) also uses the left view,
+            `images[0]`, as the query. lightly's examples for MoCo use `views[1]` as the query and `views[0]` as the key: swap
+            the two views there.
         style_position: "after_crop"; or "before_crop", which stylizes the whole image and is slower.
-        dtype: "float32", "float16", or "uint8" if `normalize` is None; or the numpy or torch dtype.
+        dtype: "float32", "float16", or "uint8" if `normalize` is None; or the corresponding numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
@@ -142,7 +144,7 @@ class TwoViewTransform(Views):
     min_decode_size: int | None = None
     generator: Any = None
 
-    #: The meaning of `kernel_size=None`: "pillow", or "tenth", a kernel of a tenth of the side.
+    #: The meaning of `kernel_size=None`: "pillow"; or "tenth", a kernel of about a tenth of the view's side.
     own_kernel: ClassVar[str] = "pillow"
 
     def __post_init__(self) -> None:
@@ -211,7 +213,7 @@ class TwoViewTransform(Views):
         return whole("kernel_size", kernel, 1)
 
     def keywords(self, recipe: type[TwoViewTransform] | None = None) -> dict[str, Any]:
-        """The keywords that differ from the defaults of the class `recipe`; None: of this recipe's own class."""
+        """The keywords with values other than the defaults of the class `recipe`; None: the class of this recipe."""
         others = recipe is not None and not isinstance(self, recipe)
         found: dict[str, Any] = {}
         for one in dataclasses.fields(recipe or self):
@@ -236,7 +238,7 @@ class TwoViewTransform(Views):
 class MoCoV2Transform(TwoViewTransform):
     """Two views as in MoCo v2 (Chen et al. 2020, arXiv 2003.04297; facebookresearch/moco `main_moco.py`).
 
-    The blur is Pillow's box blur, as in that code. The keywords are those of `TwoViewTransform`.
+    The blur is Pillow's box blur, as in MoCo's code. The keywords are those of `TwoViewTransform`.
     """
 
 
@@ -244,9 +246,9 @@ class MoCoV2Transform(TwoViewTransform):
 class SimCLRTransform(TwoViewTransform):
     """Two views as in SimCLR (Chen et al. 2020, arXiv 2002.05709; google-research/simclr `data_util.py`).
 
-    Values stay in [0, 1], not normalized by mean and standard deviation, as in that code; the blur's kernel is a tenth of the
-    side. For CIFAR, the paper uses cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9). The keywords are those of
-    `TwoViewTransform`.
+    As in SimCLR's code, values stay in [0, 1] and are not normalized by mean and standard deviation. The blur has a kernel of
+    about a tenth of the view's side. For CIFAR, the SimCLR paper uses cj_strength=0.5 and gaussian_blur=0.0 (appendix B.9). The
+    keywords are those of `TwoViewTransform`.
     """
 
     own_kernel: ClassVar[str] = "tenth"
@@ -263,8 +265,9 @@ class SimCLRTransform(TwoViewTransform):
 class BYOLTransform(TwoViewTransform):
     """Two views as in BYOL (Grill et al. 2020, arXiv 2006.07733, table 6; deepmind-research `byol/`).
 
-    The views differ in blur and solarization; the blur's kernel is a tenth of the side. The colour jitter is DeepMind's own:
-    PyTorch reimplementations use cj_form="torchvision". The keywords are those of `TwoViewTransform`.
+    The two views differ in the probabilities of blur and solarization. The blur has a kernel of about a tenth of the view's
+    side. The colour jitter is that of DeepMind's code; PyTorch reimplementations use cj_form="torchvision". The keywords are
+    those of `TwoViewTransform`.
     """
 
     own_kernel: ClassVar[str] = "tenth"

@@ -1,4 +1,7 @@
-"""Sources of styles: a bank, a Gaussian or the batch; by name, from a file, from vectors or from images."""
+"""Sources of styles: a bank, a Gaussian, or the images of the batch.
+
+A source is specified by its name, a file, vectors or images.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ def source(styles: Any, stylizer: Stylizer) -> tuple[Source, str | None, str]:
     """Convert the argument `styles` of a `SASSL` to a source.
 
     Returns:
-        The source; its name in a configuration ("default", "batch", a folder or a file), or None; and its text in the
-        `repr` of the `SASSL`.
+        (source, name, text). `name` is the name of the source in a configuration: "default", "batch", a folder or a file; or
+        None for a source without a name. `text` is the argument `styles` in the `repr` of the `SASSL`.
     """
     if isinstance(styles, StyleBank):
         return styles, styles.source, repr(styles)
@@ -62,7 +65,7 @@ def _named(styles: str, stylizer: Stylizer) -> Source:
 
 
 def checksum(styles: Source | Bank) -> str | None:
-    """The CRC-32, in hexadecimal, of the vectors or of a Gaussian's mean and axes; None for styles of the batch."""
+    """The CRC-32, in hexadecimal, of a bank's vectors or of a Gaussian's mean and axes; None for styles of the batch."""
     if styles is None:
         return None
     parts = [styles.mean, styles.axes] if isinstance(styles, Gaussian) else [styles.vectors]
@@ -73,7 +76,7 @@ def checksum(styles: Source | Bank) -> str | None:
 
 
 def save(styles: Source, file: str | os.PathLike[str]) -> None:
-    """Write styles in full precision to a file that `styles=` accepts, atomically; styles of the batch need no file."""
+    """Write styles in float32 to a file that `styles=` accepts, atomically. For styles of the batch, nothing is written."""
     if isinstance(styles, Gaussian):
         styles.save(file)
     elif styles is not None:

@@ -28,15 +28,15 @@ class SASSL:
         TypeError: images of another dtype.
 
     Call it with images, (B, H, W, C) or (H, W, C), uint8 or floats in [0, 1], C = 1 or 3. Draws differ between images and
-    between epochs. `tf.random.set_seed` before `map` makes them reproducible if calls are sequential; for parallel calls, pass
-    a seed to each, an int64 scalar:
+    between epochs. If calls are sequential, `tf.random.set_seed` before `map` makes draws reproducible. For parallel calls,
+    pass an int64 scalar as the seed of each call:
 
         seeds = tf.data.Dataset.random(seed=1, rerandomize_each_iteration=True)
         zipped = tf.data.Dataset.zip((dataset.batch(256), seeds))
         zipped.map(lambda images, seed: sassl(images, seed=seed), num_parallel_calls=tf.data.AUTOTUNE)
 
-    Without `rerandomize_each_iteration`, each epoch repeats the draws of the first. Stylization releases the GIL, so that other
-    Python threads keep running.
+    Without `rerandomize_each_iteration`, each epoch repeats the draws of the first epoch. Stylization releases the GIL, so
+    other Python threads keep running.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class SASSL:
         return out
 
     def _drawing(self) -> Callable[[Array], Array]:
-        """Create a function that stylizes images with a generator of its own, which advances from call to call.
+        """Create a function that stylizes images, with a random generator of its own.
 
-        The generator is numpy's, because tf.data restarts TensorFlow's own random operations in each epoch.
+        The generator advances with each call. It is numpy's, because tf.data restarts TensorFlow's own random operations in
+        each epoch.
         """
         with tf.init_scope():
             # (None, None) without a seed.
@@ -91,8 +92,8 @@ class RandomSASSL(keras.layers.Layer):
 
     Args:
         p, alpha, beta, styles, model, precision: as in `SASSL`.
-        value_range: range of floating-point inputs, (0, 255) as in other preprocessing layers, or (0, 1).
-        seed: seed of the draws; None: a random one, which `keras.utils.set_random_seed` makes reproducible.
+        value_range: range of floating-point inputs: (0, 255), as in Keras' own preprocessing layers, or (0, 1).
+        seed: seed of the draws; None: a random seed, reproducible with `keras.utils.set_random_seed`.
 
     Raises:
         ValueError: another backend; a value outside its range.
@@ -134,7 +135,10 @@ class RandomSASSL(keras.layers.Layer):
         self.supports_jit = False
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Stylize images, (B, H, W, C) or (H, W, C), of any floating-point dtype or uint8; the dtype is kept."""
+        """Stylize images if `training`; otherwise return them unchanged.
+
+        The images are (B, H, W, C) or (H, W, C), of any floating-point dtype or uint8; the dtype is kept.
+        """
         if not training:
             return inputs
         images = tf.convert_to_tensor(inputs)
@@ -148,7 +152,7 @@ class RandomSASSL(keras.layers.Layer):
         return tf.cast(self._sassl(wide / self._high, seed=seed) * self._high, images.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the output, which is that of the input."""
+        """The shape of the output: the shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

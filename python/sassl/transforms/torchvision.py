@@ -21,9 +21,9 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _are_images(values: list[Any]) -> bool:
-    """Return whether all values are PIL images, arrays, or plain tensors with equal numbers of channels, 1 or 3.
+    """Return whether all values are PIL images, arrays or plain tensors, and the tensors have all 1 channel or all 3.
 
-    Among tensors with different numbers of channels, some may be masks.
+    If the numbers of channels differ, some of the tensors may be masks.
     """
     tensors = [value for value in values if _is_pure_tensor(value)]
     channels = {value.shape[-3] if value.ndim >= 3 else None for value in tensors}
@@ -37,13 +37,21 @@ class SASSL(plain.SASSL, v2.Transform):
     With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
     applies it to the left view only, after the crop. `sassl.transforms.plain.SASSL` describes images, devices and processes.
 
-    Beyond single images and batches it takes the inputs of `v2`: nested structures and `Image` and `Video` tv_tensors; masks,
-    boxes, keypoints and labels pass through unchanged. Among plain tensors only the first is treated as an image, and only if
-    the sample has no PIL image, `Image` or `Video`. One call is one sample: all its images share a draw, except that the images
-    of a batch (..., C, H, W) have one each, and so do the images of a list that is the only argument and contains only PIL
-    images, arrays, and tensors with equal numbers of channels, 1 or 3. The frames of a video share a draw. Arrays are treated
-    as images only if they are the only argument, alone or in a list; inside a sample, apply `v2.ToImage` first. In `v1.Compose`
-    and `nn.Sequential` it behaves like any other module.
+    Like every `v2` transform, it also takes nested structures. These are treated as images:
+
+    - PIL images, and `Image` and `Video` tv_tensors.
+    - A plain tensor, if it is the first in the sample and the sample has no PIL image, `Image` or `Video`.
+    - numpy arrays, if they are the only argument, alone or in a list. In other samples, apply `v2.ToImage` first.
+
+    Masks, boxes, keypoints and labels pass through unchanged.
+
+    One call is one sample, and the images of a sample share a draw. There are two exceptions:
+
+    - The images of a batch (..., C, H, W) have one draw each. The frames of a video share a draw.
+    - The images of a list have one draw each, if the list is the only argument and contains only PIL images, arrays and
+      tensors, and the tensors have all 1 channel or all 3.
+
+    In `v1.Compose` and `nn.Sequential`, it behaves like any other module.
     """
 
     _transformed_types = (_is_pure_tensor, tv_tensors.Image, tv_tensors.Video, PIL.Image.Image)
@@ -66,13 +74,15 @@ class SASSL(plain.SASSL, v2.Transform):
         return super().forward(*inputs)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Raise a TypeError for a sample whose only images are arrays, which v2 would silently leave unchanged."""
+        """Raise a TypeError if the only images of a sample are numpy arrays: v2 would silently leave them unchanged."""
         arrays = [value for value in flat_inputs if isinstance(value, np.ndarray) and value.ndim >= 3]
         if arrays and not any(self._needs_transform_list(flat_inputs)):
             raise TypeError("sample must not contain numpy arrays, which torchvision ignores; apply v2.ToImage() first")
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw parameters for the sample's images: one draw that they share or, if they are batches, one for each row.
+        """Draw parameters for the images of a sample.
+
+        Single images share one draw. Batches share one draw for each index: the first images of all batches have the same draw.
 
         Raises:
             ValueError: batches of different lengths.

@@ -37,10 +37,11 @@ class Views:
     """Any number of views, each a list of operations.
 
     Args:
-        views: a list for each view, the left view first: optionally a `SASSL`; one `RandomResizedCrop`; any operations of
-            `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8, in any order; optionally a `Normalize`,
-            followed by operations on normalized values, such as `Erasing`. An operation that appears twice needs a name.
-        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the numpy or torch dtype.
+        views: a list of operations for each view, the left view first. A list consists of: optionally a `SASSL`; exactly one
+            `RandomResizedCrop`; any operations of `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8
+            images; optionally a `Normalize`; and after it, operations on normalized values, such as `Erasing`. An operation
+            that appears twice in a list needs a name.
+        dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the corresponding numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
         min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no side
@@ -51,12 +52,15 @@ class Views:
         ValueError: a list that does not form a view; a value outside its range (the message names it).
         TypeError: a list item that is not an operation.
 
-    Call it with an image to get a list of views: a PIL image, a path, the bytes of a JPEG, PNG or WebP file, an array (H, W, 3)
-    or (H, W, 1) of uint8, or a tensor (3, H, W) or (1, H, W) of uint8. A uint8 tensor (N, 3, H, W) on an NVIDIA GPU gives a
-    batch for each view there; each image has its own draws. The CPU computes the same pixels from them, except that stylized
-    pixels may differ by one level of 255.
+    A call with an image returns a list of views. The image is a PIL image, a path, the bytes of a JPEG, PNG or WebP file, a
+    uint8 array (H, W, 3) or (H, W, 1), or a uint8 tensor (3, H, W) or (1, H, W).
 
-    The multi-crop of SwAV and DINO has two lists of one size and six of another: `Views(*[large] * 2, *[small] * 6)`.
+    A call with a uint8 tensor (N, 3, H, W) on an NVIDIA GPU returns a batch for each view on the same GPU; each image has its
+    own draws. With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one level of
+    255.
+
+    The multi-crop of SwAV and DINO has two views with a large crop and six with a small crop:
+    `Views(*[large] * 2, *[small] * 6)`.
     """
 
     def __init__(
@@ -131,7 +135,7 @@ class Views:
 
     @property
     def styles_of_crops(self) -> list[SASSL]:
-        """The distinct `SASSL` objects that follow the crop of a view."""
+        """The distinct `SASSL` objects that are applied after the crop."""
         crops = ([isinstance(one, RandomResizedCrop) for one in view].index(True) for view in self.views)
         return _once(view[at:] for view, at in zip(self.views, crops, strict=True))
 
@@ -140,9 +144,9 @@ class Views:
 
     @property
     def params(self) -> Any:
-        """The last draw: a list with the parameters of each view, or such a list for each image of a batch.
+        """The last draw, or None before the first call.
 
-        None before the first call.
+        For one image, the draw is a list with the parameters of each view; for a batch, a list of such lists, one per image.
         """
         return vars(self)["_params"]
 
@@ -150,7 +154,7 @@ class Views:
         """Draw the parameters of each view for an image of this size in pixels, seeded by the generator.
 
         Raises:
-            ValueError: a `SASSL(styles="batch")`, which takes its styles from other images.
+            ValueError: a `SASSL(styles="batch")` in the views, which takes its styles from other images.
         """
         if self.core.needs_batch:
             raise ValueError(
@@ -162,9 +166,11 @@ class Views:
         return drawn
 
     def apply_params(self, image: Any, params: Any) -> list[Any]:
-        """Compute views as a pure function of an image and a list of the parameters of each view.
+        """Compute the views of an image with given parameters, as a pure function.
 
-        For a batch on a GPU, `params` has such a list for each image.
+        Args:
+            image: as in a call of the transform.
+            params: a list with the parameters of each view; for a batch on a GPU, a list of such lists, one per image.
         """
         return uncompiled(self._apply_params, image, params)
 
@@ -191,7 +197,7 @@ class Views:
         return known[device]
 
     def finish_on(self, device: Any, images: bool = False) -> Any:
-        """Return the kernels that compute views from crops, or from decoded images if `images`, on a CUDA `torch.device`.
+        """Return the kernels that compute views on a CUDA device from crops or, if `images` is True, from decoded images.
 
         Raises:
             ValueError: an operation without CUDA kernels; the message names it.
@@ -229,7 +235,7 @@ class Views:
         return pixels(image, min_decode_size=self.min_decode_size)
 
     def to_image(self, view: Any) -> Array:
-        """Convert a view to an (H, W, 3) uint8 image for display, undoing the normalization of the left view."""
+        """Convert a view to an (H, W, 3) uint8 image for display; the normalization of the left view is undone in any view."""
         array = np.asarray(view)
         array = array if self.channels_last else array.transpose(1, 2, 0)
         if array.dtype == np.uint8:
@@ -262,7 +268,7 @@ class Views:
         Args:
             described: a dict returned by `describe`.
             styles: the styles of a `SASSL`, as in `SASSL.from_description`.
-            settings: arguments that are not in the description, such as `output` and `generator`.
+            settings: arguments of `Views` that are not in the description, such as `output` and `generator`.
 
         Raises:
             ValueError: an unknown operation; a Python function, which a description does not contain.
@@ -300,7 +306,7 @@ def _once(views: Iterable[Sequence[Any]]) -> list[SASSL]:
 
 
 def _operation(one: Any) -> Any:
-    """Check an operation, and convert a function to one."""
+    """Check an operation of a view; a function is converted to a `Function`."""
     if isinstance(one, (Operation, RandomResizedCrop, Normalize, SASSL)):
         return one
     if callable(one) and not isinstance(one, type):
@@ -331,7 +337,7 @@ def _described(one: Any) -> dict[str, Any]:
 
 
 def _rebuilt(described: dict[str, Any], styles: Any, known: dict[str, SASSL]) -> Any:
-    """Rebuild an operation from its description; views whose descriptions of a `SASSL` are equal share one object."""
+    """Rebuild an operation from its description. Equal descriptions of a `SASSL` give the same object."""
     kind = described["kind"]
     if kind == STYLE:
         own = {name: value for name, value in described.items() if name != "kind"}

@@ -28,8 +28,9 @@ pub struct Cifar {
 }
 
 impl Cifar {
-    /// Reads batch files and concatenates them. The layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`]; the classes of
-    /// CIFAR-100 are the fine ones.
+    /// Reads batch files and concatenates their images. The layout is [`Layout::CIFAR10`] or [`Layout::CIFAR100`].
+    ///
+    /// The classes of CIFAR-100 are the fine ones.
     ///
     /// # Errors
     /// A file cannot be read or is not a complete batch of this layout, or a class is outside the layout's range.

@@ -1,11 +1,13 @@
 //! A reader of Python's pickle, limited to the operations in CIFAR's files.
 //!
-//! Nothing is imported or called: a file is a dict whose values are text, integers, lists of integers or text, and one array of
-//! bytes as pickled by numpy. An operation creates a single value or refers to a slice of the file, so memory is bounded by the
-//! file's size, and there is no recursion.
+//! Nothing is imported or called. A file must be a dict. Its values are text, integers, lists of integers or text, and one
+//! array of bytes as pickled by numpy.
+//!
+//! An operation creates a single value or refers to a slice of the file, so the file's size limits the memory. There is no
+//! recursion.
 use std::collections::HashMap;
 
-/// Limit of the number of operations in a file; those of CIFAR-100 have 300,000.
+/// Limit of the number of operations in a file. A file of CIFAR-100 has 300,000.
 const MOST_OPERATIONS: usize = 1 << 21;
 
 /// The result of an operation, or the reason for its failure.
@@ -26,7 +28,7 @@ pub(super) enum Value<'a> {
     Name(Name),
     /// numpy's dtype uint8.
     Byte,
-    /// An array, which has no shape until its state is set.
+    /// An array. Its shape is unknown until its state is set.
     Array {
         shape: Option<(usize, usize)>,
         bytes: &'a [u8],
@@ -61,7 +63,7 @@ impl Name {
     }
 }
 
-/// The state of a pickle machine: the values created so far, and the stack and the memo, which hold their indices.
+/// The state of a pickle machine: the values created so far, and a stack and a memo of indices of values.
 pub(super) struct Reader<'a> {
     left: &'a [u8],
     pub(super) values: Vec<Value<'a>>,
@@ -221,7 +223,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Creates a tuple of the last `count` values, all of which must have been pushed since the last mark.
+    /// Creates a tuple of the last `count` values. All of them must have been pushed since the last mark.
     fn short_tuple(&mut self, count: usize) -> Parsed<()> {
         let least = self.marks.last().copied().unwrap_or_default();
         let from = self.stack.len().checked_sub(count).filter(|&from| from >= least);
@@ -325,7 +327,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets the state of an array, (version, shape, dtype, Fortran order, bytes); the state of a dtype is ignored.
+    /// Sets the state of an array: (version, shape, dtype, Fortran order, bytes). The state of a dtype is ignored.
     fn build(&mut self, state: u32) -> Parsed<()> {
         let target = self.top()?;
         let made = match (&self.values[target as usize], &self.tuple(state)?[..]) {

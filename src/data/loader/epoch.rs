@@ -1,4 +1,5 @@
-//! An epoch as seen by its consumer, who opens batches with memory and takes them when they are complete.
+//! An epoch as seen by its consumer. The consumer opens a batch with memory for its views, and takes the batch when it is
+//! complete.
 use super::worker::{Open, Shared};
 use super::{Batch, Loader, Memory};
 use crate::error::{Error, Result};
@@ -7,8 +8,10 @@ use crate::kernels::threads::pool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// One pass over a loader's source, starting at a given batch. Its threads end soon after it is dropped; dropping does not wait
-/// for them, since a thread may be blocked by slow storage.
+/// One pass over a loader's source, starting at a given batch.
+///
+/// The threads of an epoch end soon after the epoch is dropped. Dropping does not wait for them, because slow storage may block
+/// a thread.
 pub struct Epoch {
     shared: Arc<Shared>,
     process: u32,
@@ -52,7 +55,7 @@ impl Epoch {
     /// Opens the next batch with memory for its views.
     ///
     /// # Panics
-    /// If the memory does not have a slot for each of the images counted by [`Epoch::wanted`].
+    /// If the memory does not have one slot for each image that [`Epoch::wanted`] counts.
     pub fn open(&self, memory: Memory) {
         let mut state = locked(&self.shared.state);
         let share = self.shared.loader.sampler.share(state.next);
@@ -68,7 +71,7 @@ impl Epoch {
     /// Waits for the next batch and returns it; `None` after the timeout `patience`, or if no batch is open.
     ///
     /// # Errors
-    /// An image of the batch cannot be read: the batch is lost, and the next call returns the following one.
+    /// An image of the batch cannot be read. The batch is then lost, and the next call returns the following batch.
     pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
         let deadline = Instant::now() + patience;
         let mut state = locked(&self.shared.state);
@@ -94,7 +97,7 @@ impl Epoch {
         !state.over && (!state.open.is_empty() || state.next < self.shared.loader.sampler.batches())
     }
 
-    /// Asks the threads to stop, each after its current image, without waiting for them.
+    /// Asks the threads to stop, and returns without waiting. Each thread stops after its current image.
     pub fn close(&mut self) {
         // A forked process has none of the threads, and a lock that one of them held is never released there.
         if self.process != std::process::id() {

@@ -1,9 +1,11 @@
 //! Threads that compute batches of views.
 //!
-//! The consumer opens up to `prefetch` batches ahead of the one it waits for, each with memory for its views; threads take one
-//! image at a time from the first unfinished batch, and write the image's views into this memory. With in-batch styles, each
-//! image is processed twice: first to decode it and compute its style vector, and again, once all images of its batch have
-//! style vectors, to compute its views.
+//! The consumer opens up to `prefetch` batches ahead of the one it waits for. For each batch, the consumer passes memory for
+//! the views. Threads take one image at a time from the first unfinished batch, and write the image's views into the batch's
+//! memory.
+//!
+//! With in-batch styles, each image is processed in two stages. The first stage decodes the image and computes its style
+//! vector. The second stage computes the image's views; it starts once all images of the batch have style vectors.
 //!
 //! The result is a function of `(seed, epoch, index)` and does not depend on the threads.
 mod epoch;
@@ -26,18 +28,18 @@ const MOST_IN_A_ROW: usize = 100;
 /// The memory for a batch: for each view, one slot per image.
 pub type Memory = Vec<Slots>;
 
-/// A completed batch; its views, if any, are in the memory that was passed for it.
+/// A completed batch. The views, if any, are in the memory that was passed for the batch.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The indices of the images in the source, in the order of the rows.
+    /// The index of each image in the source.
     pub indices: Vec<usize>,
-    /// The classes of the images.
+    /// The class of each image.
     pub targets: Vec<i64>,
-    /// The names of the images.
+    /// The name of each image.
     pub names: Vec<OsString>,
     /// The parameters drawn for the views of each image, if operations remain to be applied.
     pub params: Vec<Vec<ViewParams>>,
-    /// The decoded regions of the images, with their position, if the views remain to be computed.
+    /// The decoded region of each image and its position in the image, if the views remain to be computed.
     pub regions: Vec<(Arc<RgbImage>, Crop)>,
 }
 
@@ -47,13 +49,13 @@ pub enum Makes {
     /// Complete views.
     #[default]
     Views,
-    /// The first half of the views, i.e. crops, in memory with the layout of [`Views::crops`].
+    /// The crops, i.e. the first half of the views, in the layout of [`Views::crops`].
     Crops,
-    /// Only the regions of decoded images that their views need; no memory is passed for them.
+    /// The regions of decoded images that the views need. No memory is passed for regions.
     Regions,
 }
 
-/// A source of images, their order in each epoch, and the views computed from them.
+/// A loader: a source of images, the order of the images in each epoch, and the views to compute.
 pub struct Loader {
     source: Arc<dyn Source>,
     views: Arc<Views>,
@@ -83,7 +85,7 @@ impl Loader {
         Ok(Self { makes, ..self })
     }
 
-    /// Returns `true` if the threads need the other images of the batch to compute an image's views.
+    /// Returns `true` if the threads need the other images of a batch to compute the views of an image.
     fn needs_batch(&self) -> bool {
         match self.makes {
             Makes::Views => self.views.needs_batch(),
@@ -102,7 +104,7 @@ impl Loader {
         &self.views
     }
 
-    /// Returns the images that were replaced, or used although damaged, by name.
+    /// Returns the unreadable and the damaged images so far, by name.
     pub fn faults(&self) -> BTreeMap<OsString, Fault> {
         self.faults.all()
     }
@@ -115,8 +117,9 @@ impl Loader {
         Epoch::start(self.clone(), epoch, batch, threads, prefetch)
     }
 
-    /// Decodes the image at position `place` of the order, or its replacement, and returns (index, image, class). `region` maps
-    /// the image's height and width to the region that is needed.
+    /// Decodes the image at position `place` of `order`, or its replacement, and returns (index, image, class).
+    ///
+    /// `region` maps the image's height and width to the region that is needed.
     fn image(
         &self,
         order: &[u32],
@@ -141,7 +144,7 @@ impl Loader {
         }
     }
 
-    /// Returns an image from which views can be computed, or, as the inner error, the reason why it is to be replaced.
+    /// Returns an image from which views can be computed. The inner error is the reason for replacing the image.
     fn usable(&self, index: usize, options: &DecodeOptions<'_>) -> Result<Result<(RgbImage, i64)>> {
         let Reading { on_error, on_damage, .. } = self.reading;
         let wrong = |reason: String| Error::image(self.source.name(index), reason);

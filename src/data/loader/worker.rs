@@ -1,5 +1,7 @@
-//! The state shared by an epoch's threads, and their work: each thread repeatedly takes an image of the first batch that still
-//! has any to process, and computes the image's views.
+//! The state shared by an epoch's threads, and their work.
+//!
+//! A thread repeatedly takes an image of the first batch with images left to process, and computes the image's views. A row is
+//! a position in a batch, counted over all ranks; a slot is the place of an image that this rank decodes.
 use super::{Batch, Loader, Makes, Memory};
 use crate::data::regions::cut;
 use crate::data::sampler::Share;
@@ -35,11 +37,11 @@ pub(super) struct State {
 pub(super) struct Open {
     job: Arc<Job>,
     stages: Stages,
-    /// Of the errors so far, the one of the image at the lowest position in the batch, with that position.
+    /// The error of the lowest position in the batch so far, with that position.
     error: Option<(usize, Error)>,
 }
 
-/// The progress of a batch: for each of two stages, the number of all images, of those taken by a thread, and of those done.
+/// The progress of a batch: numbers of images in total, taken by a thread, and done, for each of two stages.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
     n: [usize; 2],
@@ -50,11 +52,11 @@ struct Stages {
 struct Job {
     share: Share,
     memory: Memory,
-    /// Rows of other ranks that this rank's rows use as in-batch styles.
+    /// Rows of other ranks that this rank uses as in-batch styles.
     others: Vec<usize>,
-    /// The images of this rank's rows, followed by those of `others`.
+    /// The decoded images: first this rank's rows, then the rows `others`.
     slots: Vec<OnceLock<Slot>>,
-    /// Style vectors of the whole batch, by row; zeros for unused rows.
+    /// Style vectors of the whole batch, by row; zeros for rows without a slot.
     z: OnceLock<Vec<f32>>,
     finished: Vec<OnceLock<Finished>>,
 }
@@ -67,7 +69,7 @@ struct Finished {
     name: OsString,
     /// The drawn parameters, if operations remain to be applied.
     params: Vec<ViewParams>,
-    /// The pixels of the decoded region and its location in the image, if the views remain to be computed.
+    /// The decoded region and its location in the image, if the views remain to be computed.
     region: Option<(Arc<RgbImage>, Crop)>,
 }
 
@@ -96,8 +98,10 @@ impl Job {
 }
 
 impl Open {
-    /// Creates a rank's share of a batch, with memory for its views; `others` are rows of other ranks that must also be
-    /// encoded, or `None` without in-batch styles. With in-batch styles, each image has two stages.
+    /// Creates a rank's share of a batch, with memory for its views.
+    ///
+    /// `others` are rows of other ranks that must also be encoded; `None` without in-batch styles. With in-batch styles, each
+    /// image is processed in two stages.
     pub(super) fn new(share: Share, memory: Memory, others: Option<Vec<usize>>) -> Self {
         let own = share.rows.len();
         let all = own + others.as_ref().map_or(0, Vec::len);
@@ -232,7 +236,7 @@ impl Shared {
         self.finish(job, *place, slots[*place], Some(BatchStyles { z, place: job.row(*place) }))
     }
 
-    /// Returns the rows of other ranks that this rank's rows use as styles; `None` without in-batch styles.
+    /// Returns the rows of other ranks that this rank uses as in-batch styles; `None` without in-batch styles.
     pub(super) fn others(&self, share: &Share) -> Option<Vec<usize>> {
         let views = &self.loader.views;
         let asked = |row: usize| {
@@ -247,7 +251,7 @@ impl Shared {
         })
     }
 
-    /// Returns the key of a row's draws. A replacement image gets the same draws, regardless of its own index.
+    /// Returns the key of a row's draws. If the row's image is replaced, the replacement gets the same draws.
     fn key(&self, share: &Share, row: usize) -> Key {
         let own = self.order[(share.first + row) % self.order.len()];
         Key { seed: self.loader.sampler.seed(), epoch: self.epoch, index: own.into(), view: 0 }
@@ -286,7 +290,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Stores, as the result for an image, the region that its views need.
+    /// Stores the result for an image: the region that its views need.
     fn keep(&self, job: &Job, place: usize, slot: Slot) -> Result<()> {
         let Slot { index, target, image, params, .. } = slot;
         let part = self.loader.views.region(self.key(&job.share, job.row(place)), (image.height, image.width));

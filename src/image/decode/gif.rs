@@ -1,9 +1,10 @@
-//! GIF: the first frame, on the background that Pillow uses: the transparent colour, or else the colour with index 0.
+//! GIF: the first frame, on the background that Pillow uses. The background is the transparent colour, or else the colour with
+//! index 0.
 use super::{BROKEN, Refused, checked_size, fits};
 use crate::image::{Decoded, RgbImage};
 use gif::{ColorOutput, DecodeOptions, MemoryLimit};
 
-/// The largest number of bytes to which LZW expands one byte: a code of twelve bits yields at most 4,096 bytes.
+/// The largest number of bytes to which LZW expands one byte. A code of twelve bits yields at most 4,096 bytes.
 const MOST_UNPACKED: u64 = 2731;
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {

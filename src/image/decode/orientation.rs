@@ -1,9 +1,11 @@
-//! The orientation of an image: that in EXIF or, if EXIF has none, that in XMP, as in Pillow's `ImageOps.exif_transpose`.
+//! The orientation of an image: from EXIF, or from XMP if EXIF has none, as in Pillow's `ImageOps.exif_transpose`.
 //!
-//! The tag is read from the first directory of EXIF, with any numeric type and any count, in either byte order, after zero, one
-//! or two `Exif` prefixes; if the directory is damaged, the entries before the damage are still used. If it has no such tag,
-//! the first `tiff:Orientation` in XMP is used. There is one difference: where Pillow raises an error (EXIF that is not a TIFF
-//! directory, an empty tag, EXIF in a PNG text that is not hexadecimal), the image is taken to have no orientation.
+//! The tag is read from the first directory of EXIF, with any numeric type and any count, in either byte order. Zero, one or
+//! two `Exif` prefixes may precede the directory. If the directory is damaged, the entries before the damage are still used. If
+//! the directory has no such tag, the first `tiff:Orientation` in XMP is used.
+//!
+//! There is one difference from Pillow. An image has no orientation here where Pillow raises an error: EXIF that is not a TIFF
+//! directory, an empty tag, or EXIF in a PNG text that is not hexadecimal.
 use super::Refused;
 use crate::image::{Crop, RgbImage};
 use std::borrow::Cow;
@@ -42,17 +44,18 @@ impl Orientation {
         self.0 >= 5
     }
 
-    /// Returns two flags: `true` if the upright image starts with the last of the stored rows, and likewise for the columns.
+    /// Returns two flags: `true` if the upright image starts with the last stored row, and `true` if it starts with the last
+    /// stored column.
     fn is_mirrored(self) -> (bool, bool) {
         (matches!(self.0, 3 | 4 | 6 | 7), matches!(self.0, 2 | 3 | 7 | 8))
     }
 
-    /// Returns the (height, width) of the upright image, given those of the stored one.
+    /// Returns the (height, width) of the upright image, given the (height, width) of the stored image.
     pub(super) fn size(self, (height, width): (usize, usize)) -> (usize, usize) {
         if self.is_on_its_side() { (width, height) } else { (height, width) }
     }
 
-    /// Maps a crop of the upright image to a crop of the stored image, which has this height and width.
+    /// Maps a crop of the upright image to a crop of the stored image. (height, width) is the size of the stored image.
     pub(super) fn stored(self, part: Crop, (height, width): (usize, usize)) -> Crop {
         let Crop { top, left, height: rows, width: columns } = part;
         let (top, left, rows, columns) =
@@ -93,13 +96,13 @@ impl Orientation {
 const ORIENTATION: u16 = 274;
 const PREFIX: &[u8] = b"Exif\0\0";
 
-/// Strips the prefix `Exif\0\0`, which belongs to JPEG; some tools write it twice, or into containers that need none.
+/// Strips prefixes `Exif\0\0`. The prefix belongs to JPEG, but some tools write it twice, or into containers that need none.
 fn without_prefixes(exif: &[u8]) -> &[u8] {
     let once = exif.strip_prefix(PREFIX).unwrap_or(exif);
     once.strip_prefix(PREFIX).unwrap_or(once)
 }
 
-/// Returns the first `tiff:Orientation` in XMP, which is an attribute or an element.
+/// Returns the first `tiff:Orientation` in XMP: an attribute or an element.
 fn of_xmp(xmp: &[u8]) -> Option<f64> {
     const NAME: &[u8] = b"tiff:Orientation";
     xmp.windows(NAME.len()).enumerate().filter(|(_, text)| *text == NAME).find_map(|(at, _)| {
@@ -109,7 +112,7 @@ fn of_xmp(xmp: &[u8]) -> Option<f64> {
     })
 }
 
-/// The entries in the first directory of a TIFF file, or of EXIF, which has the same format.
+/// The entries in the first directory of a TIFF file or of EXIF. Both have the same format.
 pub(super) struct Directory<'a> {
     numbers: Numbers<'a>,
     entries: BTreeMap<u16, Entry<'a>>,
@@ -183,8 +186,8 @@ impl<'a> Directory<'a> {
         self.entries.get(&tag).map(|entry| entry.value)
     }
 
-    /// Returns a copy of the file in which the single value of this tag is replaced with `value`; unchanged if there is no such
-    /// tag.
+    /// Returns a copy of the file in which `value` replaces the single value of this tag. Without such a tag, the copy is
+    /// unchanged.
     pub(super) fn with(&self, tag: u16, value: u8) -> Vec<u8> {
         let mut file = self.numbers.bytes.to_vec();
         if let Some(entry) = self.entries.get(&tag) {
@@ -196,13 +199,14 @@ impl<'a> Directory<'a> {
         file
     }
 
-    /// Returns the first value of a tag as a number; NaN for the types BYTE, ASCII and UNDEFINED, which Pillow reads as text or
-    /// bytes.
+    /// Returns the first value of a tag as a number.
+    ///
+    /// The result is NaN for the types BYTE, ASCII and UNDEFINED, because Pillow reads values of these types as text or bytes.
     pub(super) fn number(&self, tag: u16) -> Option<f64> {
         self.entries.get(&tag).map(|entry| self.numbers.value(entry.kind, entry.at))
     }
 
-    /// Returns the values of a tag, empty if there is no such tag.
+    /// Returns the values of a tag. The result is empty if there is no such tag.
     pub(super) fn numbers(&self, tag: u16) -> Vec<f64> {
         let Some(&Entry { kind, at, value, .. }) = self.entries.get(&tag) else { return vec![] };
         let size = size_of(kind).unwrap_or(1);
@@ -211,7 +215,7 @@ impl<'a> Directory<'a> {
 }
 
 impl Numbers<'_> {
-    /// Reads a value of the TIFF type `kind`; NaN if that type is not numeric.
+    /// Reads a value of the TIFF type `kind`. The result is NaN if the type is not numeric.
     fn value(self, kind: u16, at: usize) -> f64 {
         let unsigned = |at, size| self.unsigned(at, size).unwrap_or_default();
         match kind {

@@ -1,6 +1,8 @@
-//! PNG, decoded as strictly as in Pillow: the checksums of the chunks before the pixels are checked, and so is the checksum of
-//! the compressed pixels as a whole, but not those of the individual pixel chunks. Chunks after the pixels may be missing, but
-//! not truncated.
+//! PNG, decoded as strictly as in Pillow.
+//!
+//! - The checksums of the chunks before the pixels are checked.
+//! - The checksum of the compressed pixels as a whole is checked, but not the checksums of the individual pixel chunks.
+//! - Chunks after the pixels may be missing, but not truncated.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, fits, three_colors};
 use crate::image::{Decoded, RgbImage};
@@ -12,11 +14,11 @@ use std::io::{Cursor, Read};
 pub(super) const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1A\n";
 /// The largest number of bytes to which DEFLATE expands one byte.
 const MOST_UNPACKED: u64 = 1032;
-/// The maximum length in bytes of an uncompressed text or profile.
+/// The maximum length of a text or profile in bytes, uncompressed.
 const LONGEST_TEXT: u64 = 1 << 20;
 /// Keywords of text chunks that may hold an orientation: EXIF, XMP, and EXIF in hexadecimal digits.
 const TEXTS: [&[u8]; 3] = [b"exif", b"XML:com.adobe.xmp", b"Raw profile type exif"];
-/// The minimum lengths of chunks: Pillow refuses shorter ones.
+/// The minimum lengths of chunks. Pillow refuses shorter chunks.
 const LEAST: [(&[u8; 4], usize); 7] =
     [(b"IHDR", 13), (b"gAMA", 4), (b"cHRM", 32), (b"sRGB", 1), (b"pHYs", 9), (b"acTL", 8), (b"fcTL", 26)];
 
@@ -114,8 +116,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns the size and the name of the next chunk, and the bytes after its name; `None` at the end, or if the name is not
-/// valid.
+/// Returns (size of the next chunk, its name, the bytes after the name); `None` at the end or if the name is not valid.
 fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
     let (size, after) = bytes.split_first_chunk()?;
     let (name, data) = after.split_first_chunk::<4>()?;
@@ -123,7 +124,7 @@ fn head(bytes: &[u8]) -> Option<(usize, &[u8; 4], &[u8])> {
     is_name.then_some((u32::from_be_bytes(*size) as usize, name, data))
 }
 
-/// Checks a chunk before the pixels: its length, and the checksum that follows it.
+/// Checks a chunk before the pixels: its length, and its checksum, which is at the start of `after`.
 fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     let shown = name.escape_ascii();
     if LEAST.iter().any(|(short, least)| *short == name && data.len() < *least) {
@@ -138,7 +139,7 @@ fn check(name: &[u8; 4], data: &[u8], after: &[u8]) -> Result<(), Refused> {
     }
 }
 
-/// Splits at the first zero byte, which is dropped.
+/// Splits at the first zero byte, and drops that byte.
 fn split(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = data.iter().position(|&x| x == 0)?;
     Some((&data[..at], &data[at + 1..]))
@@ -150,7 +151,7 @@ fn unpacked(data: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Returns the keyword and the text of an iTXt chunk; a language tag and a translated keyword are in between.
+/// Returns the keyword and the text of an iTXt chunk. A language tag and a translated keyword are between them.
 fn international(data: &[u8]) -> Option<(&[u8], Cow<'_, [u8]>)> {
     let (key, rest) = split(data)?;
     let ([packed, method], rest) = rest.split_first_chunk()?;

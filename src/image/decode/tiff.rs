@@ -1,5 +1,5 @@
-//! TIFF and BigTIFF: the first page, with Pillow's arithmetic for palettes, CMYK and premultiplied colours. Rare variants are
-//! refused by name.
+//! TIFF and BigTIFF: the first page. Palettes, CMYK and premultiplied colours are converted with Pillow's arithmetic. Rare
+//! variants are refused by name.
 use super::orientation::{Directory, Metadata};
 use super::{BROKEN, CONVERT, Refused, checked_size, eight_bits, fits};
 use crate::image::{Decoded, RgbImage};
@@ -21,7 +21,7 @@ const EXTRA_SAMPLES: u16 = 338;
 const XMP: u16 = 700;
 const PROFILE: u16 = 34675;
 
-/// The version number of BigTIFF; that of TIFF is 42.
+/// The version number of BigTIFF. The version number of TIFF is 42.
 const BIG: u8 = 43;
 /// The value of the tag PhotometricInterpretation for colours that are indices into a palette.
 const PALETTE: f64 = 3.0;
@@ -37,7 +37,7 @@ pub(super) fn metadata(bytes: &[u8]) -> Metadata<'_> {
     Metadata { exif: Some(Cow::Borrowed(bytes)), xmp: told(XMP), profile: told(PROFILE) }
 }
 
-/// Returns the largest number of bytes to which one byte may expand; unsupported methods of compression are errors.
+/// Returns the largest number of bytes to which one compressed byte may expand. An unsupported compression is an error.
 fn most_unpacked(compression: f64) -> Result<u64, Refused> {
     let name = match compression as u32 {
         1 => return Ok(1),
@@ -64,7 +64,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: page.colors(&samples)? }, damage: None })
 }
 
-/// The first page of a file, and its directory.
+/// The first page of a file, with its directory.
 struct Page<'a> {
     bytes: &'a [u8],
     /// The name of the format in errors: TIFF or BigTIFF.
@@ -98,7 +98,7 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Refuses unsupported variants by their tags; returns the largest number of bytes to which one byte may expand.
+    /// Refuses unsupported variants by their tags. Returns the largest number of bytes to which one compressed byte may expand.
     fn check(&self) -> Result<u64, Refused> {
         let most = most_unpacked(self.number(COMPRESSION, 1.0))?;
         if self.number(FILL_ORDER, 1.0) != 1.0 {
@@ -117,7 +117,7 @@ impl<'a> Page<'a> {
         Ok(most)
     }
 
-    /// Creates a decoder, and checks that it sees the same tag values as the directory.
+    /// Creates a decoder, and checks that the decoder reads the same tag values as the directory.
     fn decoder(&self) -> Result<Decoder<Cursor<Cow<'a, [u8]>>>, Refused> {
         // The decoder does not support palettes, so it reads a copy that declares their indices as gray levels.
         let file = match self.is_palette() {
@@ -138,7 +138,7 @@ impl<'a> Page<'a> {
         Ok(decoder)
     }
 
-    /// Decodes the samples, after a check that the file can hold them.
+    /// Decodes the samples. First checks that the file is large enough to hold them.
     fn samples(&self, most_unpacked: u64) -> Result<Samples, Refused> {
         let refused = |e| self.refused(e);
         let mut decoder = self.decoder()?;
@@ -200,13 +200,15 @@ struct Samples {
     plane: Option<usize>,
 }
 
-/// A function that converts a sample to a byte; its arguments are the bytes from the start of a row on, and the index of the
-/// sample in the row.
+/// A function that converts a sample to a byte.
+///
+/// Its arguments are the bytes from the start of the sample's row, and the index of the sample in that row.
 type ToByte = fn(&[u8], usize) -> Result<u8, Refused>;
 
 impl Samples {
-    /// Returns the function that converts samples to bytes, or `None` if their type is not supported. Palette indices are not
-    /// scaled.
+    /// Returns the function that converts samples to bytes; `None` if the type of the samples is not supported.
+    ///
+    /// Palette indices are not scaled.
     fn to_byte(&self, is_palette: bool) -> Option<ToByte> {
         Some(match (self.format, self.color) {
             (SampleFormat::Uint, ColorType::Gray(1)) if is_palette => index::<1>,
@@ -225,7 +227,7 @@ impl Samples {
         })
     }
 
-    /// Returns the bytes from the start of a sample's row to the end of the data, and the index of the sample in the row.
+    /// Returns the bytes from the start of a sample's row to the end of the data, and the index of the sample in that row.
     fn place(&self, y: usize, x: usize, channel: usize) -> (&[u8], usize) {
         match self.plane {
             Some(plane) => (&self.bytes[plane * channel + self.stride * y..], x),
@@ -258,7 +260,7 @@ fn rgb(
     }))
 }
 
-/// Extracts a sample of fewer than eight bits; the first sample of a byte is in its highest bits.
+/// Extracts a sample of fewer than eight bits. The first sample of a byte is in its highest bits.
 fn index<const BITS: usize>(line: &[u8], i: usize) -> Result<u8, Refused> {
     let byte = line[i * BITS / 8];
     Ok(byte << (i * BITS % 8) >> (8 - BITS))
@@ -280,7 +282,7 @@ fn float(line: &[u8], i: usize) -> Result<u8, Refused> {
     }
 }
 
-/// Looks up a colour in a palette, which holds all reds, then all greens, then all blues, with 16 bits each.
+/// Looks up a colour in a palette. A palette holds all reds, then all greens, then all blues, each with 16 bits.
 fn of_palette(palette: &[f64], index: u8) -> [u8; 3] {
     let colors = palette.len() / 3;
     let part = |c: usize| palette.get(c * colors + usize::from(index)).map_or(0, |&x| (x as u16 >> 8) as u8);
@@ -296,7 +298,7 @@ fn straight(color: u8, alpha: u8) -> u8 {
     }
 }
 
-/// Darkens the brightness `paper` by the amount `ink`, as Pillow does to convert CMYK: `paper - ink * paper / 255`, rounded.
+/// Darkens the brightness `paper` by the amount `ink`: `paper - ink * paper / 255`, rounded, as in Pillow's conversion of CMYK.
 fn inked(ink: u8, paper: u8) -> u8 {
     let product = u32::from(ink) * u32::from(paper) + 128;
     paper.saturating_sub((((product >> 8) + product) >> 8) as u8)

@@ -1,4 +1,4 @@
-//! WebP: only one image chunk is decoded (in an animation, that of the first frame); other chunks are only searched for
+//! WebP: one image chunk is decoded. In an animation, it is the chunk of the first frame. Other chunks are only searched for
 //! metadata.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, three_colors};
@@ -12,7 +12,7 @@ const XMP: u8 = 4;
 const EXIF: u8 = 8;
 const PROFILE: u8 = 32;
 
-/// Iterates over the chunks as (name, data), up to the first truncated one.
+/// Iterates over the chunks as (name, data). The first truncated chunk ends the iteration.
 fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     std::iter::from_fn(move || {
         let (name, after) = rest.split_first_chunk()?;
@@ -24,7 +24,7 @@ fn chunks(mut rest: &[u8]) -> impl Iterator<Item = (&[u8; 4], &[u8])> {
     })
 }
 
-/// Returns the chunks of a file, up to the length in its header.
+/// Returns the bytes of a file's chunks, up to the length in the file's header.
 fn body(bytes: &[u8]) -> Option<&[u8]> {
     let size = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
     bytes.get(12..size.checked_add(8)?)
@@ -81,7 +81,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, Refused> {
     Ok(Decoded { pixels: RgbImage { height, width, bytes: canvas }, damage: None })
 }
 
-/// Decodes an image chunk as a file of its own. The alpha channel of lossy images is in another chunk, which is dropped.
+/// Decodes an image chunk as a file of its own. Lossy images have their alpha channel in another chunk, which is dropped.
 fn still(name: &[u8; 4], data: &[u8], canvas: Option<(usize, usize)>) -> Result<Decoded, Refused> {
     let padding = data.len() % 2;
     let mut file = Vec::with_capacity(data.len() + 21);

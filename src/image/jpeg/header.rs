@@ -12,7 +12,7 @@ pub(super) struct Frame {
     pub width: usize,
     /// Number of blocks of 8x8 coefficients.
     blocks: u64,
-    /// True if each block takes at least one bit of the file, as in Huffman coding but not in arithmetic coding.
+    /// True if each block takes at least one bit of the file. This is so in Huffman coding, but not in arithmetic coding.
     in_bits: bool,
 }
 
@@ -20,8 +20,11 @@ impl Frame {
     /// Finds the frame.
     ///
     /// # Errors
-    /// There is no frame before the first scan; the frame is invalid, lossless, or does not have 8 bits per sample and one,
-    /// three or four components; or a segment before the scan is invalid.
+    /// - There is no frame before the first scan.
+    /// - The frame is invalid or lossless.
+    /// - The frame does not have 8 bits per sample.
+    /// - The frame has a number of components other than one, three and four.
+    /// - A segment before the scan is invalid.
     pub fn find(bytes: &[u8]) -> Result<Self, String> {
         const CUT: &str = "its JFIF or Adobe segment is truncated";
         let mut frame = None;
@@ -64,7 +67,8 @@ impl Frame {
         Ok(Self { height, width, blocks: factors.iter().map(blocks).sum(), in_bits: mark < 0xC9 })
     }
 
-    /// Returns `true` if this many bytes can hold all blocks, or if that is unknown, as in arithmetic coding.
+    /// Returns `true` if this many bytes can hold all blocks. In arithmetic coding, there is no limit, and the result is
+    /// `true`.
     pub fn fits(&self, bytes: usize) -> bool {
         !self.in_bits || self.blocks <= 8 * bytes as u64
     }

@@ -1,6 +1,7 @@
-//! JPEG decoding, bit-identical to libjpeg-turbo, so that training here and with torchvision or Pillow sees the same pixels.
-//! The decoder is that of mozjpeg, a fork of libjpeg-turbo that can be built with only a C compiler; the parts that
-//! libjpeg-turbo implements in assembly are replaced by kernels of our own, with the same arithmetic on each platform
+//! JPEG decoding, bit-identical to libjpeg-turbo. Training here thus sees the same pixels as with torchvision or Pillow.
+//!
+//! The decoder is that of mozjpeg, a fork of libjpeg-turbo that can be built with only a C compiler. libjpeg-turbo implements
+//! some parts in assembly. Here, kernels of our own replace these parts, with the same arithmetic on each platform
 //! ([`crate::kernels::image::jpeg`]).
 mod header;
 mod reader;
@@ -15,11 +16,13 @@ pub(super) use header::Segments;
 const MOST_MEMORY: i32 = 1 << 30;
 /// The largest number of scans in a file. Real files have about ten.
 const MOST_SCANS: i32 = 500;
-/// Images of up to this many pixels are decoded without a check that the file is long enough for them.
+/// The length of a file is checked against its number of pixels only for images with more pixels than this.
 const SMALL: usize = 1 << 22;
 
-/// Decodes a JPEG without rotating it, or returns the reason for the failure. `region` is called with the height and width
-/// after the reduction that `least` allows; a region beyond these is ignored.
+/// Decodes a JPEG without rotating it, or returns the reason for the failure.
+///
+/// `least` may reduce the image. `region` is called with the reduced height and width. A region that is not within the reduced
+/// image is ignored.
 pub(super) fn decode(
     bytes: &[u8],
     isa: Isa,
@@ -48,8 +51,9 @@ pub(super) fn decode(
     Ok(Decoded { pixels: RgbImage { height, width, bytes: pixels }, damage })
 }
 
-/// Returns the denominator that PIL's `Image.draft` chooses so that `side` is reduced to no less than `least`; 1 if there is
-/// none.
+/// Returns the denominator of PIL's `Image.draft`: the largest of 8, 4 and 2 that reduces `side` to no less than `least`.
+///
+/// Returns 1 if no denominator qualifies.
 fn denominator(side: usize, least: usize) -> usize {
     [8, 4, 2].into_iter().find(|n| side / least >= *n).unwrap_or(1)
 }

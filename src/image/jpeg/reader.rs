@@ -33,14 +33,15 @@ unsafe extern "C" {
     fn sassl_read_jpeg(request: *const Request) -> c_int;
 }
 
-/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`, and returns the first warning, if any. Pixels
-/// outside `rows` and `columns` may be left unwritten. `limits` are the memory in bytes and the number of scans.
+/// Decodes at 1/`denominator` of the size into `pixels`, `[height][width][3]`. Returns the first warning, if any.
+///
+/// Pixels outside `rows` and `columns` may be left unwritten. `limits` are the memory in bytes and the number of scans.
 ///
 /// # Errors
 /// libjpeg rejects the file, the bytes end too early, or memory is exhausted.
 ///
 /// # Panics
-/// If `pixels` does not have `height x width x 3` bytes, or `rows` or `columns` exceed this size.
+/// If `pixels` does not have `height x width x 3` bytes, or `rows` or `columns` exceed the height or the width.
 pub(super) fn read(
     bytes: &[u8],
     denominator: u32,

@@ -4,7 +4,7 @@ use super::{Arg, At, Kernel, Launch, count};
 use bytemuck::{Pod, Zeroable};
 use std::sync::{Arc, LazyLock};
 
-/// Maximum number of 4-byte values that one launch carries: its arguments are limited to 4 KB.
+/// Maximum number of 4-byte values that one launch carries. The arguments of a launch are limited to 4 KB.
 const WORDS: usize = 960;
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| Words::definition() + include_str!("batch.cu"));
@@ -44,8 +44,8 @@ pub struct Row {
     pub of: At,
 }
 
-/// Computes `z = (1 - alpha) z_c + alpha z_s` for each image, where `z_c` and `z_s` are the image's rows of `content` and
-/// `style`; `alpha` is `[images]`, and `z` is `[images][dim]`.
+/// Blends two style vectors for each image: `z = (1 - alpha) z_c + alpha z_s`. `z_c` is the image's row of `content`, and `z_s`
+/// its row of `style`. `alpha` is `[images]`, and `z` is `[images][dim]`.
 pub fn blend(content: Row, style: Row, alpha: At, z: At, dim: usize, images: usize) -> Launch {
     Launch {
         kernel: Arc::new(Kernel { name: "blend", source: &SOURCE, defines: vec![] }),

@@ -1,8 +1,9 @@
-//! NVRTC: compiles a kernel's source to machine code for one architecture, once for each machine, and caches the result in
-//! files.
+//! NVRTC: compiles a kernel's source to machine code for one architecture. Each machine does this once, and caches the result
+//! in files.
 //!
-//! The alternative, code for all architectures inside the package, would need the CUDA toolkit at build time, and drivers as
-//! recent as that toolkit. NVRTC takes about 0.2 s for a kernel, in parallel on all cores, and reading a file about 0.1 ms.
+//! The alternative is to ship code for all architectures in the package. This would need the CUDA toolkit at build time, and
+//! drivers as recent as that toolkit. NVRTC takes about 0.2 s for a kernel, in parallel on all cores. Reading a cache file
+//! takes about 0.1 ms.
 #![allow(unsafe_code)]
 use super::Kernel;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use std::ffi::CString;
 use std::fs::{DirBuilder, Metadata};
 use std::path::{Path, PathBuf};
 
-/// First bytes of a cache file; the SHA-256 digest of the code and the code follow.
+/// First bytes of a cache file. They are followed by the SHA-256 digest of the code, and then by the code.
 const MAGIC: &[u8; 8] = b"sassl\0k1";
 
 fn error(reason: impl Into<String>) -> Error {
@@ -39,11 +40,11 @@ pub fn version() -> Result<(i32, i32)> {
     Ok((major, minor))
 }
 
-/// Kernels that may use fused multiply-adds: their results need not be bit-identical to those of the CPU.
+/// Kernels that may use fused multiply-adds. Their results need not be bit-identical to the CPU's results.
 const FUSED: [&str; 7] = ["affine_add", "conv", "features", "interpolate", "linear", "resize", "style_norm"];
 
-/// Returns the architecture to compile for: the device's, or else the newest older one with the same major version that this
-/// NVRTC supports.
+/// Returns the architecture to compile for. This is the device's architecture if this NVRTC supports it. Otherwise, it is the
+/// newest older architecture with the same major version that NVRTC supports.
 fn known(arch: u32) -> Result<u32> {
     version()?;
     let mut count = 0;
@@ -94,12 +95,13 @@ pub fn compile(kernel: &Kernel, arch: u32) -> Result<Vec<u8>> {
     }
 }
 
-/// Machine code, and the error that kept it from being cached, if any.
+/// Machine code, and the error that prevented caching, if any.
 pub type Code = (Vec<u8>, Option<Error>);
 
-/// Reads a kernel's machine code from the cache `folder`, or compiles the kernel and writes the code there. A folder that other
-/// users can write to is not used, because they could replace the code; the error in [`Code`] then says so. Without a folder,
-/// nothing is cached.
+/// Reads a kernel's machine code from the cache `folder`, or compiles the kernel and writes the code there.
+///
+/// A folder that other users can write to is not used, because they could replace the code; [`Code`] then contains an error.
+/// Without a folder, nothing is cached.
 ///
 /// # Errors
 /// The same as [`compile`].
@@ -167,8 +169,8 @@ fn own_user() -> u32 {
     geteuid()
 }
 
-/// Writes a cache file atomically, even with concurrent writers; if its folder is missing, it is created with access for this
-/// user only.
+/// Writes a cache file atomically, even with concurrent writers. If the folder of the file is missing, it is created with
+/// access for this user only.
 fn write(file: &Path, code: &[u8]) -> Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let mut maker = DirBuilder::new();
@@ -185,8 +187,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns the folder for compiled kernels: `kernels` in `SASSL_CACHE`, or else `sassl/kernels` in the user's cache folder;
-/// `None` if no environment variable names either.
+/// Returns the folder for compiled kernels. This is `kernels` in `SASSL_CACHE`, or else `sassl/kernels` in the user's cache
+/// folder. Returns `None` if no environment variable names either folder.
 pub fn folder() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache =

@@ -1,6 +1,6 @@
 //! A GPU: its kernels, loaded once, and launches on the caller's stream.
 //!
-//! This code is a guest in the process: it works in the device's primary context, which it shares with PyTorch, allocates no
+//! This code is a guest in the process. It works in the device's primary context, which it shares with PyTorch. It allocates no
 //! device memory, never synchronizes, and restores the caller's current context.
 #![allow(unsafe_code)]
 use super::{At, Kernel, Launch, Space, compiler};
@@ -36,7 +36,7 @@ pub fn driver_version() -> Result<i32> {
     Ok(version)
 }
 
-/// Returns the name and the compute capability, such as 90 for 9.0, of each GPU.
+/// Returns the name and the compute capability of each GPU. A compute capability of 9.0 is 90.
 ///
 /// # Errors
 /// No CUDA driver is installed, or it finds no GPU.
@@ -135,8 +135,8 @@ impl Device {
         Ok(Self { context: Pointer(context.cast()), arch, functions: Mutex::default() })
     }
 
-    /// Loads the kernels of these launches from the cache, or compiles them. Returns the error that kept compiled code from
-    /// being cached, if any.
+    /// Loads the kernels of these launches from the cache, or compiles them. Returns the error that prevented caching of
+    /// compiled code, if any.
     ///
     /// # Errors
     /// NVRTC is not found, or a kernel does not compile or load.
@@ -174,7 +174,7 @@ impl Device {
         Ok(unkept)
     }
 
-    /// Returns the machine code of these kernels, cached or compiled, in parallel on all cores.
+    /// Returns the machine code of these kernels, cached or compiled. The kernels are processed in parallel on all cores.
     fn machine_code(&self, kernels: Vec<Arc<Kernel>>) -> Vec<(Arc<Kernel>, Result<compiler::Code>)> {
         let (folder, made) = (compiler::folder(), Mutex::new(vec![]));
         pool::each(pool::cores().min(kernels.len()), kernels.into_iter(), |kernel| {
@@ -184,8 +184,8 @@ impl Device {
         made.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enqueues the launches on a stream of this device. The memory they access must remain valid until they have finished; an
-    /// invalid address is only reported by a later CUDA call. Returns the same as [`Device::load`].
+    /// Enqueues launches on a stream of this device. The memory that they access must remain valid until they have finished. An
+    /// invalid address is only reported by a later CUDA call. The return value is that of [`Device::load`].
     ///
     /// # Errors
     /// The same as [`Device::load`], or the driver's error.

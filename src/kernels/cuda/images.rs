@@ -25,7 +25,7 @@ impl DeviceEnum for PixelType {
     ];
 }
 
-/// Distances from one image, row, column and colour to the next, in elements.
+/// Distances, in elements, between neighbouring images, rows, columns and colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Zeroable, Pod)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the names say it")]

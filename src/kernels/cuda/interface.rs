@@ -1,12 +1,12 @@
-//! The interface between Rust and kernels: structs and enums. They are defined only in Rust; their definitions for the kernels'
-//! compiler are generated. A kernel that uses an unknown field or constant, or a field as the wrong type, does not compile.
+//! The interface between Rust and kernels: structs and enums. They are defined only in Rust; the definitions for the kernels'
+//! compiler are generated. A kernel does not compile if it uses an unknown field or constant, or a field of the wrong type.
 use super::{At, Space};
 use bytemuck::{Pod, Zeroable};
 use std::fmt::{Debug, Write};
 use std::marker::PhantomData;
 
-/// A plain struct with the same field names and layout in kernels. Its own fields may be addresses ([`In`], [`Out`]), but those
-/// of a nested struct may not.
+/// A plain struct with the same field names and layout in kernels. Its fields may be addresses ([`In`], [`Out`]); the fields of
+/// a nested struct may not.
 pub trait DeviceStruct: Pod + Debug {
     /// Name of the struct in kernels.
     const NAME: &'static str;
@@ -35,7 +35,7 @@ pub trait DeviceValue {
     /// The field's declaration in C++.
     fn declare(&self, name: &str) -> String;
 
-    /// The position that this field addresses, if it is an address.
+    /// The position in a memory region that this field points to; `None` if the field is not an address.
     fn place(&self) -> Option<At> {
         None
     }
@@ -109,7 +109,7 @@ impl Pointee for AnyPixel {
     const NAME: &'static str = "void";
 }
 
-/// Address of memory that a kernel reads, or null. It holds an encoded [`At`] until the launch, which replaces it with the
+/// Address of memory that a kernel reads, or null. Before the launch, it is an encoded [`At`]; the launch replaces it with the
 /// device address.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(transparent)]
@@ -164,7 +164,7 @@ impl<T: Pointee> From<At> for Out<T> {
     }
 }
 
-/// Number of low bits of an encoded position, which hold its byte offset; the bits above them hold the index of its memory
+/// Number of low bits of an encoded position, which hold the byte offset. The bits above them hold the index of the memory
 /// region, counted from 1.
 const BYTES: u32 = 56;
 
@@ -179,13 +179,13 @@ fn decode(code: u64) -> Option<At> {
     Some(At { space: Space::ALL[space as usize], bytes: (code & ((1 << BYTES) - 1)) as usize })
 }
 
-/// A struct passed to a launch by value, and the positions of the addresses in it.
+/// A struct that is passed to a kernel by value, and the positions of all addresses in the struct.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StructArg {
     /// Bytes of the struct as 8-byte words, the last one padded.
     words: Vec<u64>,
     bytes: usize,
-    /// Index of each word that is an address, and the position it addresses.
+    /// Index of each word that is an address, and the position that the word points to.
     places: Vec<(usize, At)>,
 }
 
@@ -203,7 +203,8 @@ impl StructArg {
         self.bytes
     }
 
-    /// Returns the struct's bytes in 8-byte words, with each position replaced by the address that `address` returns for it.
+    /// Returns the struct's bytes as 8-byte words. Each position is replaced by the device address that `address` returns for
+    /// it.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         let mut words = self.words.clone();
         for &(word, at) in &self.places {
@@ -236,7 +237,7 @@ fn is_complete<S: Zeroable + Debug>(fields: &[Field<S>]) -> bool {
 
 /// An enum whose variants kernels know by name.
 pub trait DeviceEnum: Copy + PartialEq + 'static {
-    /// Each variant with its name in kernels; the index in this table is the variant's numeric value.
+    /// Each variant with its name in kernels. The index in this table is the numeric value of the variant.
     const NAMES: &'static [(Self, &'static str)];
 
     /// Numeric value of the variant.

@@ -1,6 +1,6 @@
-//! CUDA kernel launches as plain data: a [`Launch`] states which kernel runs, over how many blocks, on which memory. Building
-//! launches does not need CUDA, so that a machine without a GPU can build them, check them and, through
-//! `tests/cuda/emulator.h`, run them.
+//! CUDA kernel launches as plain data. A [`Launch`] states which kernel runs, over how many blocks, on which memory. Building
+//! launches does not need CUDA. A machine without a GPU can thus build and check them. It can also run them, through
+//! `tests/cuda/emulator.h`.
 mod batch;
 #[cfg(feature = "cuda")]
 pub mod compiler;
@@ -20,7 +20,7 @@ use std::fmt::Write;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A memory region that kernel launches read from or write to; its address is supplied when they run.
+/// A memory region that kernel launches read or write. Its address is supplied when the launches run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Space {
     /// Contents of [`Weights`].
@@ -52,12 +52,12 @@ pub struct At {
 }
 
 impl At {
-    /// Returns the position `numbers` 4-byte values further on.
+    /// Returns the position that is `numbers` 4-byte values after this position.
     pub fn plus(self, numbers: usize) -> Self {
         self.plus_values(Number::F32, numbers)
     }
 
-    /// Returns the position `values` map elements of type `number` further on.
+    /// Returns the position that is `values` map elements of type `number` after this position.
     pub fn plus_values(self, number: Number, values: usize) -> Self {
         Self { bytes: self.bytes + number.size() * values, ..self }
     }
@@ -91,7 +91,7 @@ impl Arg {
         Self::Struct(StructArg::new(arg))
     }
 
-    /// Returns the argument's bytes as the kernel takes them, in 8-byte words; `address` maps a position to its device address.
+    /// Returns the argument's bytes as the kernel takes them, in 8-byte words. `address` maps a position to its device address.
     pub fn placed(&self, mut address: impl FnMut(At) -> u64) -> Vec<u64> {
         match self {
             &Self::At(at) => vec![address(at)],
@@ -110,6 +110,8 @@ impl From<At> for Arg {
 }
 
 impl From<usize> for Arg {
+    /// Converts a size to an `int` argument.
+    ///
     /// # Panics
     /// If `n` is too large for an `int`; sizes are checked at the API boundary.
     fn from(n: usize) -> Self {
@@ -137,7 +139,7 @@ pub struct Kernel {
 }
 
 impl Hash for Kernel {
-    /// Hashes everything but the source, which is determined by the name.
+    /// Hashes the name and the defines. The source is determined by the name.
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.name, &self.defines).hash(state);
     }
@@ -161,7 +163,7 @@ impl Kernel {
 pub struct Launch {
     /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// Number of blocks along each axis; the third axis has one for each image.
+    /// Number of blocks along each axis. Along the third axis, there is one block for each image.
     pub grid: [u32; 3],
     /// Number of threads in a block.
     pub block: u32,
@@ -220,13 +222,15 @@ impl Number {
     }
 }
 
-/// Returns the number of channels of a map in memory, padded to 4 or to a multiple of 8, so that four can be read, or eight
-/// multiplied, at once.
+/// Returns the number of channels of a map in memory: 4, or else a multiple of 8. Kernels can then read four channels, or
+/// multiply eight channels, at once.
 pub fn stored(channels: usize) -> usize {
     if channels <= 4 { 4 } else { channels.next_multiple_of(8) }
 }
 
-/// Feature maps of a batch, `[image][row][column][channel]`; or, for the output of an upsampling convolution,
+/// Feature maps of a batch, `[image][row][column][channel]`.
+///
+/// The output of an upsampling convolution has another layout (see [`Map::phased`]):
 /// `[image][row / 2][column / 2][row % 2][column % 2][channel]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Map {
@@ -255,7 +259,7 @@ impl Map {
         self.height * self.width
     }
 
-    /// Rows, columns and channels of the memory layout, in which each 2x2 cell of a phased map is one pixel with four times the
+    /// Rows, columns and channels of the memory layout. In a phased map, each 2x2 cell counts as one pixel with four times the
     /// channels.
     pub fn cells(&self) -> (usize, usize, usize) {
         match self.phased {

@@ -1,4 +1,4 @@
-//! A sequence of launches, and the allocation of the workspace that they share.
+//! A sequence of launches, and the allocator of their workspace.
 use super::{At, Launch, Map, Number, Space, put, stored};
 
 /// Alignment of an allocation in bytes, as in the caching allocators of frameworks.
@@ -23,7 +23,7 @@ impl Plan {
         Self { launches: vec![], number, room: Room::default(), words: vec![] }
     }
 
-    /// Total size in bytes of [`Space::Workspace`] and the [`Space::Words`] that follow it.
+    /// Total size in bytes of [`Space::Workspace`] and of [`Space::Words`], which is stored after the workspace.
     pub fn workspace(&self) -> usize {
         self.words_at() + 4 * self.words.len()
     }
@@ -33,8 +33,8 @@ impl Plan {
         self.room.most
     }
 
-    /// Adds 4-byte values, which the plan writes to the device before any other launch, and which are not overwritten. Returns
-    /// their position, a multiple of 16 bytes.
+    /// Adds 4-byte values, and returns their position, a multiple of 16 bytes. The plan writes the values to the device before
+    /// any other launch. They are not overwritten later.
     pub fn put(&mut self, words: &[u32]) -> At {
         let at = At { space: Space::Words, bytes: 4 * self.words.len() };
         self.words.extend(words);
@@ -42,14 +42,14 @@ impl Plan {
         at
     }
 
-    /// Completes the plan: prepends the launches that write the values of [`Plan::put`].
+    /// Completes the plan: prepends the launches that write the values passed to [`Plan::put`].
     pub fn finish(mut self) -> Self {
         self.launches.splice(0..0, put(&self.words, Space::Words.into()));
         self
     }
 }
 
-/// An allocator of workspace memory; allocations are made and freed in the order in which launches run.
+/// An allocator of workspace memory. Allocations are made and freed in the order in which launches run.
 #[derive(Debug, Default)]
 pub struct Room {
     /// Start and end of each allocation, sorted.
@@ -69,7 +69,7 @@ impl Room {
         Map { at, images, height, width, channels, phased: false }
     }
 
-    /// Allocates maps of `channels` channels, padded in memory as the function [`stored`] does.
+    /// Allocates maps of `channels` channels. In memory, channels are padded by the function [`stored`].
     pub fn stored(&mut self, number: Number, images: usize, size: (usize, usize), channels: usize) -> Map {
         self.map(number, images, size, stored(channels))
     }

@@ -1,5 +1,5 @@
-//! Operations on one image of bytes, stored as colour planes. All loops use integers or round identically, so that every
-//! instruction set gives the same bytes.
+//! Operations on one image of bytes, stored as colour planes. All loops use integers, or floats that are rounded identically.
+//! Every instruction set therefore gives the same bytes.
 //!
 //! - [`planes`]: the image itself, and its conversion from and to interleaved pixels.
 //! - [`flip`]: horizontal and vertical flips.

@@ -1,7 +1,7 @@
-//! An image of bytes, stored as colour planes, so that a vector holds neighbouring values of one colour.
+//! An image of bytes, stored as colour planes, so that a vector register holds neighbouring values of one colour.
 //!
-//! These loops, like those of [`super::color`] and [`super::resample`], are written once: `Isa::dispatch` compiles them for
-//! each instruction set, and all of these copies round alike, so they give the same bytes.
+//! Each loop is written once, as in [`super::color`] and [`super::resample`], and `Isa::dispatch` compiles it for each
+//! instruction set. All compiled versions round alike, so they give the same bytes.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::memory::lengthen;
 

@@ -1,10 +1,10 @@
-//! Inputs and outputs of convolutions: float32, or bytes on kernel paths that multiply bytes ("byte paths").
+//! Inputs and outputs of convolutions, in float32 or in bytes. A *byte path* is a kernel path that multiplies bytes.
 use crate::kernels::inference::feature_map::{Border, FeatureMap, MapView, Pad};
 use crate::kernels::inference::quantize::{Grid, QuantizeScratch, Quantized, QuantizedView};
 use crate::kernels::isa::{Extent, Isa};
 use std::ops::Range;
 
-/// A feature map in the type that convolutions multiply on a kernel path; see [`super::spare_maps::SpareMaps::take_any`].
+/// A feature map in float32 or in bytes. [`super::spare_maps::SpareMaps::take_any`] chooses the type for a kernel path.
 #[derive(Debug)]
 pub enum AnyMap {
     /// float32 values.
@@ -27,7 +27,7 @@ pub enum Input<'a> {
 pub enum Output<'a> {
     /// float32 values.
     Floats(&'a mut FeatureMap),
-    /// Bytes, quantized over the range that was set before; only for byte paths.
+    /// Bytes, quantized over the range set by [`AnyMap::set_range`]; only for byte paths.
     Bytes(&'a mut Quantized),
 }
 
@@ -56,7 +56,7 @@ impl AnyMap {
         }
     }
 
-    /// Sets the range over which values to be written are quantized; has no effect on float32 maps.
+    /// Sets the range for quantizing values that are written later. Has no effect on float32 maps.
     pub fn set_range(&mut self, range: Extent) {
         if let Self::Bytes(bytes) = self {
             bytes.set_range(range);
@@ -125,7 +125,7 @@ impl AnyMap {
 }
 
 impl<'a> Input<'a> {
-    /// Returns the map in bytes; a float32 map is quantized on this grid.
+    /// Returns the map in bytes. A float32 map is first quantized, with the ranges that `grid` selects.
     pub(super) fn in_bytes(self, isa: Isa, grid: Grid, scratch: &'a mut QuantizeScratch) -> QuantizedView<'a> {
         match self {
             Self::Bytes(bytes) => bytes,

@@ -1,4 +1,4 @@
-//! A map of activations: height x width x channels, channels innermost, with padding around it.
+//! Feature maps: activations `[height][width][channels]` with padding around the pixels.
 use crate::kernels::isa::Extent;
 use crate::memory::lengthen;
 use std::ops::Range;
@@ -25,15 +25,15 @@ impl Pad {
         Self { top: n, left: n, bottom: n, right: n }
     }
 
-    /// TensorFlow's SAME padding: the output size is `ceil(n / stride)`, and if the total padding is odd, the extra pixel is
-    /// below or to the right.
+    /// TensorFlow's SAME padding: the output size is `ceil(n / stride)`. If the total padding of an axis is odd, the extra
+    /// pixel is below or to the right.
     pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
         let total = |n: usize| ((n.div_ceil(stride) - 1) * stride + kernel).saturating_sub(n);
         let (rows, columns) = (total(height), total(width));
         Self { top: rows / 2, left: columns / 2, bottom: rows - rows / 2, right: columns - columns / 2 }
     }
 
-    /// Number of values of a map of this inner size with this padding.
+    /// Number of values of a map with this padding; `height` and `width` exclude the padding.
     pub(super) fn len(self, height: usize, width: usize, channels: usize) -> usize {
         (self.top + height + self.bottom) * (self.left + width + self.right) * channels
     }
@@ -51,7 +51,8 @@ pub enum Border {
 }
 
 impl Border {
-    /// Returns the index in `0..n` of the pixel that fills position `i`, which may be outside; `None` stands for zero.
+    /// Returns the index in `0..n` of the pixel that fills position `i`, or `None` for zero. Position `i` may be outside
+    /// `0..n`.
     pub fn index(self, i: isize, n: usize) -> Option<usize> {
         let last = n as isize - 1;
         match self {
@@ -64,7 +65,7 @@ impl Border {
     }
 }
 
-/// Activations of one image in float32, or in bytes as in [`super::quantize::Quantized`].
+/// Activations of one image, in float32 or in the integers of [`super::quantize`].
 #[derive(Clone, Debug, Default)]
 pub struct FeatureMap<T = f32> {
     data: Vec<T>,
@@ -97,12 +98,13 @@ impl<T: Copy + Default> FeatureMap<T> {
         }
     }
 
-    /// The range of all values, including the padding, if known.
+    /// The recorded range of all values, including the padding, if there is one.
     pub fn range(&self) -> Option<Extent> {
         self.range
     }
 
-    /// Sets the range of the values. Methods that may change the range, such as [`FeatureMap::row_mut`], clear it.
+    /// Records the range of the values. Methods that may change values, such as [`FeatureMap::row_mut`], clear the recorded
+    /// range.
     pub fn set_range(&mut self, range: Extent) {
         self.range = Some(range);
     }
@@ -193,15 +195,16 @@ impl<T: Copy + Default> FeatureMap<T> {
         start..start + self.width * self.channels
     }
 
-    /// Moves the last `n` rows to the top of a map that has no padding above or below. A call to [`FeatureMap::reshape`] that
-    /// changes only the height keeps them there.
+    /// Moves the last `n` rows to the top. The map must have no padding above or below. A later [`FeatureMap::reshape`] keeps
+    /// these rows if only the height changes.
     pub fn keep_last_rows(&mut self, n: usize) {
         let (stride, len) = (self.stride(), self.len());
         self.data.copy_within(len - n * stride..len, 0);
     }
 
-    /// Fills the padding to the left and right of the rows `sides`, and all of the rows `whole`, with `zero`: one value, or one
-    /// for each channel. As for [`FeatureMap::keep_last_rows`], the map must have no padding above or below.
+    /// Fills the padding left and right of the rows `sides`, and all of the rows `whole`, with `zero`.
+    ///
+    /// `zero` is a single value, or has a value for each channel. The map must have no padding above or below.
     pub fn fill_zeros(&mut self, zero: &[T], sides: Range<usize>, whole: impl Iterator<Item = usize>) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in sides {
@@ -212,7 +215,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         whole.for_each(|y| fill(&mut self.data[y * stride..(y + 1) * stride], zero));
     }
 
-    /// Fills the padding with pixels of the map or, for [`Border::Zero`], with `zero`: one value, or one for each channel.
+    /// Fills the padding according to `border`. For [`Border::Zero`], `zero` is a single value or has a value for each channel.
     pub fn fill_border_with(&mut self, border: Border, zero: &[T]) {
         let (stride, c, pad) = (self.stride(), self.channels, self.pad);
         for y in 0..self.height {
@@ -237,7 +240,7 @@ impl<T: Copy + Default> FeatureMap<T> {
     }
 }
 
-/// Fills whole pixels with one value, or with one for each channel.
+/// Fills whole pixels with `with`, which is a single value or has a value for each channel.
 fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
     match with {
         &[one] => pixels.fill(one),
@@ -246,16 +249,16 @@ fn fill<T: Copy>(pixels: &mut [T], with: &[T]) {
 }
 
 impl FeatureMap {
-    /// Fills the padding with pixels of the map, or with zeros, as `border` states.
+    /// Fills the padding with pixels of the map or with zeros, according to `border`.
     pub fn fill_border(&mut self, border: Border) {
         self.fill_border_with(border, &[0.0]);
     }
 }
 
-/// A view of a map for reading, with all or part of its padding.
+/// A read-only view of a map, with all or part of the padding.
 #[derive(Clone, Copy, Debug)]
 pub struct MapView<'a, T = f32> {
-    /// Values from the first pixel of the padding to the last, and `SLACK` more.
+    /// Values of the viewed pixels and padding, followed by at least `SLACK` more values.
     pub data: &'a [T],
     /// Number of values from one row to the next.
     pub stride: usize,
@@ -286,10 +289,10 @@ impl<T> MapView<'_, T> {
         Self { data: &self.data[first..], pad, ..self }
     }
 
-    /// Selects rows of a map without padding above or below.
+    /// Returns a view of some rows. There must be no padding above or below.
     ///
     /// # Panics
-    /// If the map has such padding, or the rows are out of range.
+    /// If the view has padding above or below, or the rows are out of range.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(self.pad.top + self.pad.bottom == 0 && rows.end <= self.height, "rows {rows:?} of {:?}", self.pad);
         Self { data: &self.data[rows.start * self.stride..], height: rows.len(), ..self }

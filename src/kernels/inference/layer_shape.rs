@@ -1,4 +1,4 @@
-//! The shape of a layer, dense or depthwise, and its activation.
+//! The shape and the activation of a convolution, dense or depthwise.
 use super::any_map::Input;
 use super::feature_map::Pad;
 use crate::kernels::isa::Lanes;
@@ -25,7 +25,7 @@ pub struct Shape {
     pub kernel: (usize, usize),
     /// Stride; 1 when upsampling.
     pub stride: usize,
-    /// Whether nearest x2 upsampling precedes the layer. The padding is then counted in pixels of the small map; see
+    /// Whether nearest x2 upsampling precedes the layer. If so, padding is counted in pixels of the map before upsampling; see
     /// [`Shape::upsample_pad`].
     pub upsample: bool,
     /// The activation.
@@ -52,8 +52,8 @@ impl Shape {
         self.kernel.0
     }
 
-    /// Returns the padding, in pixels of the small map, with which the output of an upsampling convolution has the size of the
-    /// upsampled map.
+    /// Returns the padding for an upsampling convolution, in pixels of the map before upsampling. With this padding, the output
+    /// has the size of the upsampled map.
     ///
     /// For a 3x3 kernel, padding filled with [`super::feature_map::Border::Edge`] is equivalent to REFLECT padding of the
     /// upsampled map.

@@ -1,4 +1,4 @@
-//! Maps kept for reuse by the next layer and the next image, so that nothing is allocated after the first image.
+//! Maps kept for reuse by the next layer and the next image, so that no maps are allocated after the first image.
 use super::any_map::AnyMap;
 use super::feature_map::{FeatureMap, Pad};
 use super::quantize::Quantized;
@@ -27,7 +27,7 @@ impl SpareMaps {
         self.floats.put(map);
     }
 
-    /// Takes a map of this shape in the type that convolutions on this path read, with arbitrary contents.
+    /// Takes a map of this shape, with arbitrary contents: in bytes if `path` multiplies bytes, otherwise in float32.
     pub fn take_any(&mut self, path: KernelPath, height: usize, width: usize, channels: usize, pad: Pad) -> AnyMap {
         match path.in_bytes() {
             true => AnyMap::Bytes(self.bytes.take(height, width, channels, pad)),
@@ -77,7 +77,7 @@ impl Shaped for Quantized {
 struct Spare<M>(Vec<M>);
 
 impl<M: Shaped> Spare<M> {
-    /// Takes a map of this shape: the smallest that is large enough, or else the largest.
+    /// Takes a map of this shape. It reuses the smallest spare map that is large enough, or else the largest spare map.
     fn take(&mut self, height: usize, width: usize, channels: usize, pad: Pad) -> M {
         let wanted = pad.len(height, width, channels);
         let fit = |map: &M| (map.capacity() < wanted, map.capacity().abs_diff(wanted));

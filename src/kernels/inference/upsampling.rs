@@ -1,9 +1,12 @@
-//! Nearest x2 upsampling before a convolution, without computing the upsampled map: each of the four output phases, which are
-//! the pixels at one position of every 2x2 cell, is a separate small convolution.
+//! Nearest x2 upsampling before a convolution, without computing the upsampled map.
 //!
-//! Tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`, which is a copy of the small
-//! map's cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel, nine
-//! taps become four.
+//! The *small map* is the map before upsampling. Each of its pixels is a *cell*, and becomes 2x2 pixels of the upsampled map.
+//! The output pixels at one of the four positions within a cell are a *phase*. Each phase is a separate convolution over the
+//! cells.
+//!
+//! Along an axis, tap `t` of output pixel `2 c + phase` reads the upsampled pixel `2 c + phase + t - kernel / 2`. That pixel is
+//! a copy of cell `c + (phase + t - kernel / 2) div 2`. Weights of taps that read the same cell are added: for a 3x3 kernel,
+//! nine taps become four.
 
 /// The cells read by the taps of one phase, along one axis.
 #[derive(Clone, Copy, Debug)]
@@ -44,10 +47,10 @@ impl Cells {
     }
 }
 
-/// Rewrites an upsampling convolution to `outputs` channels as a convolution over the cells of the small map. Its output
-/// channels are `[row phase][column phase][outputs]`, which a pixel shuffle would turn into the upsampled map.
+/// Rewrites an upsampling convolution as a convolution over the cells of the small map. The new output channels are
+/// `[row phase][column phase][outputs]`; a pixel shuffle converts them to the output at full resolution.
 ///
-/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side in cells and the weight
+/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the side of the new kernel in cells, and the new weight
 /// `[4 outputs, inputs, side, side]`.
 pub(crate) fn pixel_shuffle_weight(outputs: usize, inputs: usize, kernel: usize, weight: &[f32]) -> (usize, Vec<f32>) {
     let reach = (kernel / 2).div_ceil(2);
@@ -65,10 +68,13 @@ pub(crate) fn pixel_shuffle_weight(outputs: usize, inputs: usize, kernel: usize,
     (side, folded)
 }
 
-/// Rewrites a convolution at full resolution as one of stride 2 with the output channels of [`pixel_shuffle_weight`]: each
-/// phase's kernel is shifted to its pixel. The padding before the map stays `kernel / 2`.
+/// Rewrites a convolution of stride 1 as a convolution of stride 2 that computes 2x2 output pixels at a time.
 ///
-/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the kernel's side and the weight `[4 outputs, inputs, side, side]`.
+/// The new output channels are those of [`pixel_shuffle_weight`]. The kernel of each phase is the original kernel, shifted by
+/// the phase. The padding above and to the left stays `kernel / 2`.
+///
+/// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the side of the new kernel, and the new weight
+/// `[4 outputs, inputs, side, side]`.
 pub(crate) fn shifted_weight(outputs: usize, inputs: usize, kernel: usize, weight: &[f32]) -> (usize, Vec<f32>) {
     let side = kernel + 1;
     let mut shifted = vec![0.0; 4 * outputs * inputs * side * side];

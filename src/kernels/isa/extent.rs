@@ -1,4 +1,4 @@
-//! Ranges of values: of a whole sequence, and of each lane.
+//! Ranges of values: over a whole sequence, or separately for each lane.
 use super::lanes::{Lanes, MOST_LANES};
 
 /// The minimum and the maximum of a sequence of values, extended to include 0.
@@ -32,8 +32,8 @@ impl<L: Lanes> Default for LaneExtents<L> {
 }
 
 impl<L: Lanes> LaneExtents<L> {
-    /// Extends the ranges to include a vector. NaN changes nothing: it is the first operand, and `min` and `max` return the
-    /// second.
+    /// Extends the range of each lane to include that lane of `x`. NaN is ignored: `min` and `max` return the second operand if
+    /// the first is NaN.
     #[inline(always)]
     pub(crate) fn add(&mut self, x: L) {
         self.low = x.min(self.low);

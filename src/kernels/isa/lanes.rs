@@ -1,7 +1,7 @@
 //! The vector traits over which kernels are generic.
 use std::ops::Range;
 
-/// The largest number of lanes of any instruction set; buffers of this size hold a vector of each.
+/// The largest number of lanes of any instruction set. A buffer of this size holds a vector of any instruction set.
 pub(crate) const MOST_LANES: usize = 16;
 
 /// A loop over floats, compiled once for each instruction set.
@@ -9,24 +9,27 @@ pub(crate) trait Kernel {
     /// Result of the loop.
     type Output;
 
-    /// Runs the loop. Implementations are `#[inline(always)]`: otherwise the body is not compiled for the caller's instruction
-    /// set. Closures cannot have the attribute: one that the compiler does not inline calls each intrinsic as a function, at a
-    /// tenth of the speed.
+    /// Runs the loop.
+    ///
+    /// Implementations are `#[inline(always)]`, so that the body is compiled for the caller's instruction set. Closures cannot
+    /// have this attribute. If the compiler does not inline a closure, its intrinsics become function calls, at a tenth of the
+    /// speed.
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
-/// A loop over bytes, compiled once for each instruction set that can multiply them.
+/// A loop over bytes, compiled once for each instruction set that can multiply bytes.
 pub(crate) trait ByteKernel {
-    /// Runs the loop; `#[inline(always)]` as in [`Kernel`].
+    /// Runs the loop. Implementations are `#[inline(always)]`, as for [`Kernel::run`].
     fn run<L: ByteLanes>(self);
 }
 
-/// Vectors of [`Lanes::N`] floats and of [`Lanes::N`] 32-bit integers, each integer holding four bytes to multiply.
+/// Vectors for products of bytes: [`Lanes::N`] floats, or [`Lanes::N`] 32-bit integers. An integer is a sum, or four bytes to
+/// multiply.
 ///
-/// A *block* is four vectors: 4 [`Lanes::N`] values, whose bytes fill one vector. In an *interleaved* block the values have the
-/// order that `interleave` gives to their bytes; see [`super::Isa::interleaved`].
+/// A *block* is four vectors, that is 4 [`Lanes::N`] values. Converted to bytes, a block fills one vector. In an *interleaved*
+/// block, the values are permuted as by [`ByteLanes::interleave`]; [`super::Isa::interleaved`] is the permutation.
 pub(crate) trait ByteLanes: Lanes {
-    /// A vector of integers.
+    /// A vector of [`Lanes::N`] 32-bit integers.
     type Sums: Copy;
 
     /// Returns a vector of zeros.
@@ -46,18 +49,18 @@ pub(crate) trait ByteLanes: Lanes {
     #[allow(unsafe_code)]
     unsafe fn pixels(from: *const u8) -> Self::Sums;
 
-    /// Puts byte i of each of the four rows into the lane of value i of an interleaved block. Bytes from index `used` on are
-    /// zeros.
+    /// Interleaves the bytes of four rows. Byte i of each row is put into the lane of value i of an interleaved block, so each
+    /// lane has four bytes. Bytes from index `used` on are zeros.
     ///
     /// # Safety
     /// Each row is valid for `used` reads.
     #[allow(unsafe_code)]
     unsafe fn interleave(rows: [*const u8; 4], used: usize) -> [Self::Sums; 4];
 
-    /// Adds the four products of each lane to `sums`.
+    /// Adds the products of the four unsigned and the four signed bytes in each lane to `sums`.
     fn dot(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
 
-    /// Adds the two products of signed 16-bit words of each lane to `sums`.
+    /// Adds the two products of signed 16-bit words in each lane to `sums`.
     fn dot_words(sums: Self::Sums, pixels: Self::Sums, weights: Self::Sums) -> Self::Sums;
 
     /// Writes the first `used` lanes, each rounded to the nearest 16-bit integer.
@@ -140,7 +143,7 @@ pub(crate) trait Lanes: Copy {
     #[allow(unsafe_code)]
     unsafe fn load_pixels(from: *const u8, lanes: Range<usize>) -> Self;
 
-    /// Writes the first `used` lanes as bytes: values in [0, 256), truncated.
+    /// Truncates the first `used` lanes to bytes and writes them. Their values must be in [0, 256).
     ///
     /// # Safety
     /// `to` is valid for `used` writes.
@@ -156,20 +159,21 @@ pub(crate) trait Lanes: Copy {
     /// `self * 2^n` for an integer n in [-126, 127].
     fn times_two_to(self, n: Self) -> Self;
 
-    /// The larger of each pair; the second if the first is NaN.
+    /// The larger value in each lane; `other` if either value is NaN.
     fn max(self, other: Self) -> Self;
 
-    /// The smaller of each pair; the second if the first is NaN.
+    /// The smaller value in each lane; `other` if either value is NaN.
     fn min(self, other: Self) -> Self;
 
-    /// Returns an arbitrary byte, followed by the first five pixels, of three bytes each, in reverse order.
+    /// Reverses the order of the first five RGB pixels, of three bytes each. The first byte of the result is arbitrary; the
+    /// pixels follow.
     #[inline(always)]
     fn mirror(pixels: [u8; 16]) -> [u8; 16] {
         MIRRORED.map(|at| pixels[usize::from(at)])
     }
 }
 
-/// Source index of each byte of [`Lanes::mirror`].
+/// Source index of each byte that [`Lanes::mirror`] returns.
 pub(super) const MIRRORED: [u8; 16] = [15, 12, 13, 14, 9, 10, 11, 6, 7, 8, 3, 4, 5, 0, 1, 2];
 
 /// Returns the least common multiple of `channels` and `lanes`: after this many values of a row, each lane holds the same
@@ -182,7 +186,7 @@ pub(crate) fn period(channels: usize, lanes: usize) -> usize {
     channels / a * lanes
 }
 
-/// Loads a block of four vectors: the first `used` of the next 4 N floats, followed by zeros.
+/// Loads a block of four vectors: `used` floats, followed by zeros.
 ///
 /// # Safety
 /// `from` is valid for `used` reads.

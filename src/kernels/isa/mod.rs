@@ -1,9 +1,9 @@
-//! Instruction sets: the list of those supported, their detection, and the dispatch of kernels.
+//! Instruction sets: the table of supported sets, detection, and dispatch of kernels.
 //!
-//! A kernel is written once, generic over `Lanes`; `Isa::dispatch` compiles a copy of it for each instruction set and calls the
-//! requested copy.
+//! A kernel is written once, generic over `Lanes`, and compiled for each instruction set. `Isa::dispatch` calls the requested
+//! version.
 //!
-//! - `sets`: the table of instruction sets, and a file with the vectors of each.
+//! - `sets`: the table of instruction sets, and a file with the vector types of each set.
 //! - `lanes`: the vector traits that kernels use.
 //! - `path`: an instruction set and a precision.
 //! - `extent`: the range of values.
@@ -63,7 +63,7 @@ impl Isa {
         })
     }
 
-    /// Number of floats in one vector.
+    /// Number of floats in a vector register; 1 for [`Isa::Scalar`].
     pub fn lanes(self) -> usize {
         self.row().lanes
     }
@@ -83,14 +83,16 @@ impl Isa {
         self.row().includes_avx2
     }
 
-    /// Returns AVX2 if this instruction set includes it, else the set itself: for loops in which the compiler would emit
-    /// AVX-512 gathers, which are slower than loads.
+    /// Returns AVX2 if this instruction set includes AVX2, otherwise the set itself. This is for loops in which the compiler
+    /// would emit AVX-512 gathers: separate loads are faster.
     pub(crate) fn without_gathers(self) -> Self {
         if self.includes_avx2() { Self::Avx2 } else { self }
     }
 
-    /// Returns the value that is quantized to 127: the largest absolute weight or, where two products are added in 16 bits, the
-    /// largest absolute sum of two neighbouring weights if that is larger.
+    /// Returns the magnitude that is quantized to 127.
+    ///
+    /// This is the largest absolute value of a weight. If the instruction set adds two products in 16 bits, the absolute sums
+    /// of the pairs of weights (0 and 1, 2 and 3, ...) count as well.
     pub fn largest_weight(self, weights: &[f32]) -> f32 {
         let largest = weights.iter().fold(0.0, |all: f32, w| all.max(w.abs()));
         match self.row().bytes.as_ref().is_some_and(|bytes| bytes.pairs_in_16_bits) {
@@ -99,8 +101,10 @@ impl Isa {
         }
     }
 
-    /// The index, within a block of four vectors, of the value at position `place` of an interleaved block:
-    /// [`ByteLanes::interleave`] processes groups of sixteen bytes, four bytes to a vector.
+    /// Converts a position in an interleaved block to the index of its value in the original block.
+    ///
+    /// [`ByteLanes::interleave`] works on groups of sixteen bytes, and puts four bytes of each group into each of the four
+    /// vectors.
     ///
     /// # Panics
     /// If the instruction set does not multiply bytes.
@@ -124,7 +128,7 @@ impl Isa {
     /// Runs a kernel that multiplies bytes.
     ///
     /// # Panics
-    /// If the instruction set does not multiply bytes ([`Isa::multiplies_bytes`]), or the machine does not support it.
+    /// If the instruction set does not multiply bytes ([`Isa::multiplies_bytes`]), or the machine does not support the set.
     #[inline]
     pub(crate) fn dispatch_bytes<K: ByteKernel>(self, kernel: K) {
         assert!(self.multiplies_bytes() && self.is_supported(), "this CPU has no {} in bytes", self.name());
@@ -149,7 +153,7 @@ impl Visitor for ShowRow {
     }
 }
 
-/// A kernel to run. It is only constructed after a check that the CPU supports the instruction set.
+/// A kernel to run. This type is only constructed after checking that the CPU supports the instruction set.
 struct Enter<K>(K);
 
 impl<K: Kernel> Visitor for Enter<K> {

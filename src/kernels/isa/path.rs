@@ -1,4 +1,4 @@
-//! A path through the kernels: an instruction set and the arithmetic of convolutions.
+//! Kernel paths: an instruction set and the arithmetic of convolutions.
 use super::Isa;
 use crate::error::{Error, Result};
 use std::fmt;
@@ -6,9 +6,11 @@ use std::fmt;
 /// Arithmetic of convolutions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// The fastest arithmetic of this machine: integers where it has instructions for products of bytes (activations quantized
-    /// over the range of each map or channel, weights over that of each output channel, 32-bit sums), else the same as
-    /// [`Precision::Exact`].
+    /// The fastest arithmetic of this machine.
+    ///
+    /// If the instruction set has products of bytes, convolutions multiply integers and add them in 32 bits. Activations are
+    /// quantized over the range of each map or channel, and weights over the range of each output channel. Without products of
+    /// bytes, the arithmetic is that of [`Precision::Exact`].
     #[default]
     Fast,
     /// float32.
@@ -34,7 +36,7 @@ impl Precision {
     }
 }
 
-/// An instruction set and a precision, for which inference layers are packed.
+/// An instruction set and a precision. The weights of inference layers are packed for one kernel path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelPath {
     isa: Isa,
@@ -47,7 +49,7 @@ impl KernelPath {
         Self { isa, precision }
     }
 
-    /// Combines the fastest instruction set of this machine, or the one named by `SASSL_ISA`, with this precision.
+    /// Combines the instruction set that [`Isa::detect`] returns with this precision.
     ///
     /// # Errors
     /// The same as [`Isa::detect`].

@@ -1,4 +1,5 @@
-//! The innermost loop of matrix products: a tile of sums stays in registers over all steps of k.
+//! The innermost loop of matrix products. A tile of sums stays in vector registers while the loop runs over k, the index of
+//! summation.
 #![allow(unsafe_code)]
 use super::lanes::Lanes;
 
@@ -10,14 +11,14 @@ pub(crate) struct Left {
     pub(crate) step: usize,
 }
 
-/// The right factor: the vectors of step k are contiguous from offset `k * row`.
+/// The right factor: the vectors of step k are contiguous and start at offset `k * row`.
 #[derive(Clone, Copy)]
 pub(crate) struct Right {
     pub(crate) from: *const f32,
     pub(crate) row: usize,
 }
 
-/// Prefetches the cache line at an address, which need not be valid; does nothing where the compiler has no intrinsic for it.
+/// Prefetches the cache line at `address`, which need not be a valid address. Does nothing on CPUs other than x86-64.
 #[inline(always)]
 pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
@@ -33,7 +34,7 @@ pub(crate) fn prefetch<T>(address: *const T) {
 /// Adds `left[m][k] * right[k][v]` to `sums[m][v]` for each of `depth` steps of k, in order.
 ///
 /// # Safety
-/// `left` is valid for reads of M rows, and `right` of V vectors, over `depth` steps.
+/// For all `depth` steps, `left` is valid for reads of M rows, and `right` for reads of V vectors.
 #[inline(always)]
 pub(crate) unsafe fn add_products<L: Lanes, const M: usize, const V: usize>(
     sums: &mut [[L; V]; M],

@@ -1,25 +1,28 @@
-//! F(4x4, 3x3) of Lavin and Gray 2016, "Fast algorithms for convolutional neural networks": a tile of 4x4 outputs of a 3x3
-//! convolution is `A^T [(G g G^T) * (B^T d B)] A`, with 36 products of weights `g` and inputs `d` for each pair of channels
-//! where the definition has 144.
+//! The transforms of F(4x4, 3x3), a Winograd algorithm of Lavin and Gray 2016, "Fast algorithms for convolutional neural
+//! networks".
 //!
-//! This is the larger and faster of the two usual sizes: F(2x2, 3x3) needs 2.25 times fewer products than the definition, and
-//! F(4x4, 3x3) 4 times fewer. Its error is larger, but with the points below only about twice that of PyTorch's float32
-//! convolution (measured against float64, relative to the standard deviation of the outputs: 0.8e-6 for 64 channels, 2.3e-6 for
-//! 512).
+//! A tile of 4x4 outputs of a 3x3 convolution is `A^T [(G g G^T) * (B^T d B)] A`, where `g` are weights and `d` inputs. This
+//! takes 36 products for each pair of channels; the definition of a convolution takes 144.
+//!
+//! The smaller usual size, F(2x2, 3x3), has smaller errors but needs 1.8 times as many products as F(4x4, 3x3). With the points
+//! below, the error of F(4x4, 3x3) is about twice the error of PyTorch's float32 convolution: 0.8e-6 for 64 channels, and
+//! 2.3e-6 for 512. These errors are measured against float64, relative to the standard deviation of the outputs.
 use super::Lanes;
 
-/// Side of an output tile, and of an input tile.
+/// Side of an output tile.
 pub(crate) const OUT: usize = 4;
+/// Side of an input tile.
 pub(crate) const IN: usize = OUT + 2;
 /// Number of elements of a transformed tile.
 pub(crate) const PLACES: usize = IN * IN;
-/// Points of the transforms, and their squares; the paper's 1 and 2 would give four times the error.
+/// Interpolation points of the transforms, followed by their squares. The points 1 and 2 of the paper would give four times the
+/// error.
 const A: f32 = 0.625;
 const B: f32 = 1.5;
 const A2: f32 = A * A;
 const B2: f32 = B * B;
 
-/// Returns the largest absolute value that `B^T d B` can have at a row and a column, for inputs between `low` and `high`.
+/// Returns the largest possible absolute value of element (`row`, `column`) of `B^T d B`, for inputs between `low` and `high`.
 pub(crate) fn largest_input(row: usize, column: usize, low: f32, high: f32) -> f32 {
     // For each row of `B^T`, the sum of its positive elements and the sum of the absolute values of its negative ones.
     const SIGNS: [[f32; 2]; IN] = [

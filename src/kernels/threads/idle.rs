@@ -4,17 +4,19 @@ use crossbeam_utils::atomic::AtomicCell;
 use std::fmt::{self, Debug, Formatter};
 use std::ops::{Deref, DerefMut};
 
-/// Memory that another call can reuse regardless of its contents.
+/// Memory that later calls can reuse; the old contents do not matter.
 pub trait Reusable: Default {
     /// Size in bytes; memory larger than [`MOST_KEPT`] is not kept.
     fn bytes(&self) -> usize;
 }
 
-/// Maximum number of calls whose memory is kept.
+/// Number of slots in a store.
 const KEPT: usize = 256;
 
-/// A store of memory left by finished calls, at most as much as concurrent calls have used at once. It has no lock, because a
-/// lock that is held when the process is forked would stay locked forever in the child.
+/// A lock-free store of memory left by finished calls.
+///
+/// The number of entries never exceeds the largest number of concurrent calls so far. A lock is avoided because a lock held
+/// during a fork would stay locked forever in the child process.
 pub struct Idle<T>([AtomicCell<Option<Box<T>>>; KEPT]);
 
 impl<T: Reusable> Idle<T> {
@@ -23,15 +25,17 @@ impl<T: Reusable> Idle<T> {
         Self([const { AtomicCell::new(None) }; KEPT])
     }
 
-    /// Takes memory that a finished call has left, or creates new memory; when the guard is dropped, the memory returns to the
-    /// store, unless it is too large to keep or the thread is panicking.
+    /// Takes memory from the store, or creates new memory if the store is empty.
+    ///
+    /// When the returned guard is dropped, the memory returns to the store. Memory larger than [`MOST_KEPT`] is freed instead,
+    /// and so is memory of a panicking thread.
     pub fn take(&self) -> Lent<'_, T> {
         let memory = self.0.iter().find_map(AtomicCell::take).unwrap_or_default();
         Lent { memory: Some(memory), owner: self }
     }
 
-    /// Puts memory in the first place. Memory kept there moves to the second place, and so on up to the first free place; if no
-    /// place is free, the last memory is freed.
+    /// Puts memory into the first slot. Memory already there moves to the second slot, and so on up to the first free slot. If
+    /// no slot is free, the memory of the last slot is freed.
     fn put(&self, memory: Box<T>) {
         let mut moving = Some(memory);
         for place in &self.0 {
@@ -55,7 +59,7 @@ impl<T> Debug for Idle<T> {
     }
 }
 
-/// Memory in use by one call.
+/// Guard for memory in use by one call.
 #[derive(Debug)]
 pub struct Lent<'a, T: Reusable> {
     /// `None` only after the guard was dropped.

@@ -1,4 +1,5 @@
-//! Locks that ignore poisoning: guarded data is consistent after every statement, so a panic of the holder does no harm.
+//! Locking that ignores poisoning. Guarded data is consistent after every statement, so a panic of the lock's holder does no
+//! harm.
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ pub fn wait<'a, T>(news: &Condvar, lock: MutexGuard<'a, T>) -> MutexGuard<'a, T>
     news.wait(lock).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Like [`wait`], for at most `most`; also returns whether it timed out.
+/// Like [`wait`], but for at most `most`; also returns whether the wait timed out.
 pub fn wait_timeout<'a, T>(news: &Condvar, lock: MutexGuard<'a, T>, most: Duration) -> (MutexGuard<'a, T>, bool) {
     let (lock, late) = news.wait_timeout(lock, most).unwrap_or_else(PoisonError::into_inner);
     (lock, late.timed_out())

@@ -1,10 +1,10 @@
 //! Infrastructure for work on many threads.
 //!
 //! - [`pool`]: a pool of threads that wait for work.
-//! - [`rounds`]: work in rounds that follow each other immediately.
+//! - [`rounds`]: work in rounds; a round starts when all work of the previous round has finished.
 //! - [`lock`]: locks that ignore poisoning.
 //! - [`idle`]: memory kept between calls for reuse.
-//! - [`slots`]: memory that is written slot by slot.
+//! - [`slots`]: memory in slots of equal size, written by many threads.
 pub mod idle;
 pub mod lock;
 pub mod pool;

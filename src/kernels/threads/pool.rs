@@ -1,5 +1,5 @@
-//! A pool of threads that wait for work, so that a call need not start its own. The pool belongs to its process: a forked
-//! child, which has none of its parent's threads, starts its own.
+//! A pool of threads that wait for work, so that calls need not start threads. Every process has its own pool: a forked child
+//! does not inherit its parent's threads, and starts new ones.
 #![allow(unsafe_code)]
 use super::lock::{locked, wait, wait_timeout};
 use crate::interrupt::{following, poll};
@@ -10,15 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Time that a thread waits for work before it ends. A process forked by a thread other than the main one exits with its last
-/// thread, and would be kept alive by threads that wait forever.
+/// Time that a thread waits for work before the thread ends. Threads must not wait forever: a process forked by a thread other
+/// than the main thread exits only when its last thread ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Time that a thread spins while waiting for work, or a caller while waiting for its call to finish, before it sleeps: several
-/// times the time to wake a thread, so that threads do not sleep during short gaps between two calls.
+/// Time that a waiting thread spins before it sleeps: a thread that waits for work, or a caller that waits for its call to
+/// finish.
+///
+/// This is several times the time to wake a thread, so that threads stay awake during short gaps between two calls.
 const LOOK: Duration = Duration::from_micros(200);
 
-/// Starts a detached thread; the only place in the crate that does.
+/// Starts a detached thread. All threads of the crate are started here.
 ///
 /// # Errors
 /// The system refuses to start a thread.
@@ -33,9 +35,10 @@ pub fn cores() -> usize {
 
 /// Runs `work` on this thread and on up to `threads - 1` others in parallel, and returns when all of them have finished.
 ///
-/// `work` takes its items from a source shared by all threads, and returns when none are left. Threads that are busy with other
-/// calls are not waited for. A panic on any thread propagates to the caller, and a panic of the caller stops the other threads
-/// at their next [`poll`].
+/// `work` takes items from a source shared by all threads, and returns when no items are left. Pool threads that are busy with
+/// other calls are not waited for.
+///
+/// A panic on any thread propagates to the caller. A panic of the caller stops the other threads at their next [`poll`].
 pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     if threads <= 1 {
         return work();
@@ -63,8 +66,9 @@ pub(super) fn look_for(it_is_so: impl Fn() -> bool) {
     }
 }
 
-/// Passes each item to `work` once, on this thread and on up to `threads - 1` others; never on more threads than there are
-/// items, if `items` has a known upper bound.
+/// Passes each item to `work` once, on this thread and on up to `threads - 1` others.
+///
+/// If the size hint of `items` has an upper bound, at most that many threads are used.
 pub fn each<T: Send>(threads: usize, items: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
     each_with(threads, items, || (), |(), item| work(item));
 }
@@ -88,12 +92,12 @@ pub fn each_with<T: Send, S>(
     });
 }
 
-/// The threads and their queue. Lives as long as its process.
+/// The threads of a process and their queue. A pool lives as long as its process.
 struct Pool {
     process: u32,
     queue: Mutex<Queue>,
     offered: Condvar,
-    /// Number of shares in the queue, for threads that check it without the lock.
+    /// Number of shares in the queue. Spinning threads read it without the lock.
     pending: AtomicUsize,
 }
 
@@ -104,21 +108,21 @@ struct Queue {
     waiting: usize,
 }
 
-/// One thread's part of a call.
+/// The part of a call that one thread runs.
 struct Share {
     work: &'static (dyn Fn() + Sync),
     call: Arc<Call>,
 }
 
-/// State of a call of [`run`], which waits for it to finish.
+/// State of one call of [`run`].
 #[derive(Default)]
 struct Call {
-    /// Number of threads working on this call; decremented under the lock of `panic`, so that the caller does not miss the last
-    /// one.
+    /// Number of pool threads working on this call. It is decremented under the lock of `panic`, so that the caller does not
+    /// miss the last notification.
     running: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     done: Condvar,
-    /// Set when the caller has panicked, so that nobody needs the results.
+    /// Set when the caller has panicked: the results are no longer needed.
     over: Arc<AtomicBool>,
 }
 
@@ -147,8 +151,8 @@ impl Drop for Guard<'_> {
 }
 
 impl Pool {
-    /// Returns the pool of this process, without a lock: another thread of the parent may have held it when this process was
-    /// forked.
+    /// Returns the pool of this process. It takes no lock: if this process was forked, another thread of the parent may have
+    /// held the lock at that moment.
     fn of_this_process() -> &'static Self {
         static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
         let process = std::process::id();
@@ -175,7 +179,7 @@ impl Pool {
         }
     }
 
-    /// Puts shares into the queue, and starts threads if fewer are waiting than there are shares.
+    /// Puts shares into the queue, and starts threads if there are fewer waiting threads than shares.
     fn offer(&'static self, shares: usize, work: &'static (dyn Fn() + Sync), call: &Arc<Call>) {
         let mut queue = locked(&self.queue);
         queue.shares.extend((0..shares).map(|_| Share { work, call: call.clone() }));

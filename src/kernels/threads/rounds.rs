@@ -4,10 +4,11 @@ use crate::interrupt::poll;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Calls `work(round, part)` once for each part of each round, on this thread and on up to `threads - 1` others. A round starts
-/// when all parts of the previous one have finished, and sees their writes.
+/// when all parts of the previous round have finished; it sees all writes of the previous rounds.
 ///
-/// A thread starts with the parts it had in previous rounds, whose memory is in its cache, and then takes those that nobody has
-/// started: a thread that arrives late, or never, does not delay the others. A panic on any thread propagates to the caller.
+/// A thread begins every round with the same parts, because their memory is in its cache. It then takes any part that no thread
+/// has started, so a thread that arrives late, or never, does not delay the others. A panic on any thread propagates to the
+/// caller.
 pub fn rounds(threads: usize, rounds: usize, parts: usize, work: impl Fn(usize, usize) + Sync) {
     if parts == 0 {
         return;
@@ -47,7 +48,7 @@ pub fn rounds(threads: usize, rounds: usize, parts: usize, work: impl Fn(usize, 
     });
 }
 
-/// Signals to the other threads, when dropped in a panic, that this thread's part will never finish.
+/// Guard that stops the other threads if it is dropped in a panic: this thread's part will never finish.
 struct Leaves<'a>(&'a AtomicBool);
 
 impl Drop for Leaves<'_> {

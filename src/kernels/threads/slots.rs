@@ -1,4 +1,4 @@
-//! Memory in equal slots that many threads write in parallel: each slot is handed out once.
+//! Memory in slots of equal size, which many threads write in parallel. Each slot is handed out once.
 #![allow(unsafe_code)]
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,8 @@ impl Slots {
     /// Divides `memory` into `count` slots of `bytes` bytes.
     ///
     /// # Safety
-    /// While `owner` lives, `memory` is valid for `count x bytes` writes, and nobody else reads or writes it until `self`
-    /// is dropped.
+    /// While `owner` lives, `memory` is valid for `count x bytes` writes. Nobody else reads or writes this memory until the
+    /// returned value is dropped.
     pub unsafe fn new(memory: *mut u8, bytes: usize, count: usize, owner: Box<dyn Any + Send + Sync>) -> Self {
         Self { memory, bytes, taken: (0..count).map(|_| AtomicBool::new(false)).collect(), _owner: owner }
     }
@@ -36,7 +36,7 @@ impl Slots {
     /// Takes a slot for writing.
     ///
     /// # Panics
-    /// If there is no such slot, or it was already taken.
+    /// If `slot` is not below [`Slots::count`], or was already taken.
     #[expect(clippy::mut_from_ref, reason = "each slot is taken once")]
     pub fn take(&self, slot: usize) -> &mut [u8] {
         assert!(!self.taken[slot].swap(true, Ordering::AcqRel), "slot {slot} was taken before");

@@ -1,4 +1,4 @@
-//! AdaIN on CUDA; `style/adain.rs` describes it.
+//! AdaIN on CUDA. `style/adain.rs` describes the method.
 use super::Plan;
 use super::layers::{Around, biased, forget, run_conv, run_measured};
 use crate::error::Result;
@@ -30,7 +30,7 @@ pub(super) struct Encoded {
     map: Map,
     /// The channel means and standard deviations of the map, `[images][dim]`.
     own: At,
-    /// The images' style vectors z, if requested; they differ from `own` if the images were padded.
+    /// The images' style vectors z, if requested. The vectors differ from `own` if the images were padded for T.
     pub(super) z: At,
 }
 
@@ -52,15 +52,15 @@ impl Adain {
         self.form.dim
     }
 
-    /// Plans the computation of the style vectors of the `count` images that `rows` selects; they are written to `z` as
-    /// `[count][dim]`.
+    /// Plans the computation of the style vectors of `count` images, written to `z` as `[count][dim]`. `rows` holds the indices
+    /// of the images.
     pub(super) fn z(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let map = self.run_encoder(images, (rows, count), Pad::NONE, z, plan);
         plan.room.give(map.at);
     }
 
-    /// Plans the encoding of images for T, and their z if requested. The images are encoded once for both, unless pools would
-    /// drop a last row or column.
+    /// Plans the encoding of images for T, and the images' z if requested. The encoder runs once for both, or twice if the
+    /// pools would drop a last row or column.
     pub(super) fn encode(
         &self,
         images: &DeviceImages,
@@ -79,8 +79,8 @@ impl Adain {
         Encoded { map, own, z }
     }
 
-    /// Plans the feature map of relu4_1, of images that are first padded by `more`, with reflection; its channel means and
-    /// standard deviations are written to `z`.
+    /// Plans the feature map of relu4_1 for images padded by `more` with reflection. The channel means and standard deviations
+    /// of the map are written to `z`.
     fn run_encoder(&self, images: &DeviceImages, (rows, count): (At, usize), more: Pad, z: At, plan: &mut Plan) -> Map {
         let frame = self.form.colour.map_or(Frame::Reflect, Frame::Colour);
         let size = (images.height + more.bottom + 2, images.width + more.right + 2);
@@ -101,7 +101,7 @@ impl Adain {
         y
     }
 
-    /// Plans a max pool, and frees the memory of its input.
+    /// Plans a max pool of `x`, and frees the memory of `x`.
     fn pooled(&self, x: Map, plan: &mut Plan) -> Map {
         let pool = self.form.pool;
         let size = (pool.windows(x.height), pool.windows(x.width));
@@ -111,7 +111,7 @@ impl Adain {
         y
     }
 
-    /// Plans T for encoded images, and frees their memory; `z` holds the style vectors, `[images][dim]`.
+    /// Plans T for encoded images, and frees the memory of the encodings. `z` holds the style vectors, `[images][dim]`.
     pub(super) fn decode(&self, content: Encoded, z: At, plan: &mut Plan) -> Last {
         let map = content.map;
         let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(map.images * CHANNELS));

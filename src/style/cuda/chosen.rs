@@ -1,10 +1,11 @@
-//! The images of a batch that are to be stylized, with their parameters, and feature blending for them.
+//! The images of a batch that are to be stylized, and the parameters and blended style vectors of these images.
 use super::{Plan, StyleSource};
 use crate::error::{Error, Result};
 use crate::kernels::cuda::{At, IMAGES, Row, Space, blend};
 use crate::style::{Drawn, StyleParams};
 
-/// A run of consecutive images among those to be stylized, given by the start of each array of their parameters.
+/// A contiguous range of the images to be stylized. Each array of parameters has one entry per image; the fields give the start
+/// of the range in the arrays.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chosen {
     pub(super) count: usize,
@@ -13,9 +14,9 @@ pub(super) struct Chosen {
     pub(super) alpha: At,
     pub(super) beta: At,
     pub(super) style: Row,
-    /// The images' own z, if they are known because the whole batch was encoded.
+    /// The images' own z, if the whole batch was encoded; otherwise `None`.
     pub(super) content: Option<Row>,
-    /// The indices 0, 1, 2 and so on, for arrays whose rows are only the images of this run.
+    /// The indices 0, 1, 2 and so on, for arrays with rows for the images of this range only.
     pub(super) places: At,
 }
 
@@ -24,7 +25,7 @@ impl Chosen {
     /// the z of the whole batch.
     ///
     /// # Errors
-    /// The index of a style is out of range, a vector has another length, or some styles are indices and others vectors.
+    /// The index of a style is out of range, a vector does not have the length `dim`, or the styles mix indices and vectors.
     pub(super) fn new(
         params: &[StyleParams],
         chosen: &[usize],
@@ -91,8 +92,8 @@ impl Chosen {
         }
     }
 
-    /// Plans the blended z of each image, `[count][dim]`, in new memory; `encode` plans the images' own z if they are not
-    /// known.
+    /// Plans the blended z of each image, `[count][dim]`, in new memory. If `content` is `None`, `encode` plans the images' own
+    /// z.
     pub(super) fn blended(&self, dim: usize, encode: impl FnOnce(&mut Plan) -> At, plan: &mut Plan) -> At {
         let content = self.content.unwrap_or_else(|| Row { vectors: encode(plan), of: self.places });
         let z = plan.room.take(self.count * dim);

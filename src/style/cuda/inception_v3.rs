@@ -1,4 +1,4 @@
-//! InceptionV3 up to Mixed_6e on CUDA; `style/inception_v3.rs` describes it.
+//! InceptionV3 up to Mixed_6e on CUDA. `style/inception_v3.rs` describes the network.
 use super::Plan;
 use super::layers::{biased, launch, run_conv};
 use crate::error::Result;
@@ -81,7 +81,7 @@ fn pooled(x: &Map, channels: usize, plan: &mut Plan) -> Map {
     plan.room.stored(plan.number, x.images, size, channels)
 }
 
-/// Plans the branches of a block, which write into one concatenated output.
+/// Plans a block. The branches write into slices of one concatenated output.
 fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     let channels = branches.iter().map(|branch| branch.outputs(x)).sum();
     let y = match branches.iter().any(|branch| matches!(branch, Branch::MaxPool)) {
@@ -105,7 +105,7 @@ fn run_mixed(branches: &[Branch], x: &Map, plan: &mut Plan) -> Map {
     y
 }
 
-/// Plans a sequence of convolutions; the last one writes into the channels of `y` that start at `channel`.
+/// Plans a sequence of convolutions. The last one writes into the channels of `y` that start at `channel`.
 fn run_convs(convs: &[Padded], x: &Map, (y, channel): (&Map, usize), plan: &mut Plan) {
     let mut between: Option<Map> = None;
     for (i, Padded(conv, pad)) in convs.iter().enumerate() {

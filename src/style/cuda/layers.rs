@@ -1,4 +1,4 @@
-//! Building blocks of F and T on CUDA; `style/layers.rs` has those for the CPU.
+//! Building blocks of F and T on CUDA. The building blocks for the CPU are in `style/layers.rs`.
 use super::Plan;
 use crate::error::Result;
 use crate::kernels::cuda::{Map, Moments, Number, Weights, stored};
@@ -12,7 +12,7 @@ use crate::style::layers::{separated, shape_of};
 use crate::weights::Model;
 use crate::weights::layers::Layer;
 
-/// The width of a padding, and the values with which it is filled.
+/// The width of a padding, and the kind of values in it.
 pub(super) type Around = (Pad, Border);
 
 /// Creates a dense layer with bias.
@@ -31,9 +31,9 @@ pub(super) fn biased(
     })
 }
 
-/// Creates a convolution without bias; a separable one consists of a depthwise and a pointwise convolution with no activation
-/// in between. In a layer with upsampling, each phase (the pixels at one position of the 2x2 cells) has room for `room`
-/// outputs.
+/// Creates a dense or separable convolution without bias. A separable convolution consists of a depthwise and a pointwise
+/// convolution with no activation in between. A layer with upsampling computes the four pixels of a 2x2 cell together; each
+/// pixel then has room for `room` outputs.
 pub(super) fn convolution(
     model: &Model,
     number: Number,
@@ -54,7 +54,7 @@ pub(super) fn convolution(
     })
 }
 
-/// Plans a convolution into a new map, with the usual room for its channels.
+/// Plans a convolution into a new map, with the default padding of channels ([`stored`]).
 pub(super) fn run_conv(conv: &Conv, x: Source, around: Around, plan: &mut Plan) -> Map {
     let y = conv.output(x, around.0, stored(conv.outputs()), &mut plan.room);
     launch(conv, x, around, Target { map: &y, slice: None, skip: None, moments: None }, plan);
@@ -81,8 +81,8 @@ pub(super) struct LinearInZ {
 }
 
 impl LinearInZ {
-    /// Appends the linear map `name`, with room for this many outputs, and returns the offset of its outputs in the
-    /// concatenated output.
+    /// Appends the linear map `name`, padded to `room` outputs. Returns the offset of the map's outputs in the concatenated
+    /// output.
     pub(super) fn push(&mut self, model: &Model, name: &str, room: usize) -> Result<usize> {
         let (weight, bias) = (model.numbers(&format!("{name}.weight"))?, model.numbers(&format!("{name}.bias"))?);
         let (at, dim) = (self.bias.len(), weight.len() / bias.len());
@@ -115,7 +115,7 @@ impl LinearInZ {
     }
 }
 
-/// Plans the affine map that normalizes by these moments, in new memory, and frees the memory of the moments.
+/// Plans the affine map of a norm in new memory. The map is computed from `moments`; the memory of `moments` is then freed.
 pub(super) fn fit(norm: &StyleNorm, moments: &Moments, table: Table, plan: &mut Plan) -> Affine {
     let [scale, shift] = [0; 2].map(|_: i32| plan.room.take(moments.of.images * norm.filters));
     let affine = Affine { scale, shift };

@@ -1,7 +1,7 @@
 //! Algorithm 1 on CUDA: a batch is lowered to a [`Plan`], a sequence of kernel launches.
 //!
-//! Images to be stylized are read directly from the batch, without being gathered first, and written to their place in the
-//! output. They are processed in parts, so that the size of the workspace is bounded.
+//! Kernels read the images to be stylized directly from the batch, without gathering them first. Each result is written to the
+//! image's position in the output. The images are processed in parts, to bound the size of the workspace.
 mod adain;
 mod chosen;
 mod inception_v3;
@@ -47,8 +47,8 @@ pub enum StyleSource {
     Batch,
 }
 
-/// Limit in bytes of the feature maps of a part of the batch, unless the part is a single image. The limit is large so that
-/// there are few launches with many blocks each, even for small maps.
+/// Maximum size in bytes of the workspace for a part of the batch; a part of a single image may exceed it. The limit is large,
+/// so that there are few launches with many blocks each, even for small maps.
 const PART: usize = 512 << 20;
 
 impl DeviceStylizer {
@@ -83,8 +83,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans the computation of the style vectors of `count` images; they are written to [`Space::Out`] as `[count][dim]`
-    /// float32.
+    /// Plans the computation of the style vectors of `count` images, written to [`Space::Out`] as `[count][dim]` float32.
     ///
     /// # Errors
     /// Images are too small for F or exceed the limits of the kernels.
@@ -97,11 +96,11 @@ impl DeviceStylizer {
         Ok(plan.finish())
     }
 
-    /// Plans Algorithm 1 for a batch of `params.len()` images; those not to be stylized are copied.
+    /// Plans Algorithm 1 for a batch of `params.len()` images. Images that are not to be stylized are copied unchanged.
     ///
     /// # Errors
     /// Images are too small for F or exceed the limits of the kernels; the index of a style is out of range; a style vector has
-    /// the wrong length; or some styles are indices and others vectors.
+    /// the wrong length; or the styles mix indices and vectors.
     pub fn apply(
         &self,
         images: &DeviceImages,
@@ -114,8 +113,8 @@ impl DeviceStylizer {
         Ok(plan.finish())
     }
 
-    /// Appends the launches of [`DeviceStylizer::apply`] to a plan. If `out` is `images`, images that are not stylized are not
-    /// copied.
+    /// Appends the launches of [`DeviceStylizer::apply`] to a plan. If `out` and `images` share their memory, images that are
+    /// not stylized need no copy.
     ///
     /// # Errors
     /// The same as in [`DeviceStylizer::apply`].
@@ -150,7 +149,7 @@ impl DeviceStylizer {
         Ok(())
     }
 
-    /// Plans the style vectors of the `count` images that `rows` selects, in new memory.
+    /// Plans the style vectors of `count` images, in new memory. `rows` holds the indices of the images.
     fn contents(&self, images: &DeviceImages, (rows, count): (At, usize), plan: &mut Plan) -> At {
         let z = plan.room.take(count * self.dim());
         self.run_predictor(images, (rows, count), z, plan);
@@ -189,7 +188,7 @@ impl DeviceStylizer {
         }
     }
 
-    /// Plans F and T for one part of the images at a time; each image is encoded once for both if possible.
+    /// Plans F and T for one part of the images at a time. If possible, an image is encoded once for both networks.
     fn run_adain(&self, adain: &Adain, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
         let run = |chosen: &Chosen, plan: &mut Plan| {
             let encoded = adain.encode(images, (chosen.rows, chosen.count), chosen.content.is_none(), plan);
@@ -204,15 +203,15 @@ impl DeviceStylizer {
         }
     }
 
-    /// Returns the number of images per part, computed from the memory that the plan of one image takes.
+    /// Returns the number of images per part, computed from the workspace for one image. `one` plans this image.
     fn part(&self, one: impl FnOnce(&mut Plan)) -> usize {
         let mut plan = Plan::new(self.number);
         one(&mut plan);
         (PART / plan.workspace().max(1)).clamp(1, IMAGES)
     }
 
-    /// Checks that F accepts these images, and that their number and size do not exceed the range of `int` and the limits of a
-    /// launch grid.
+    /// Checks that the images are large enough for F, and that the size and the number of images are within the limits of `int`
+    /// and of a launch grid.
     fn check(&self, images: &DeviceImages, count: usize) -> Result<()> {
         let (height, width) = (images.height, images.width);
         if height.min(width) < self.smallest {
@@ -227,7 +226,7 @@ impl DeviceStylizer {
     }
 }
 
-/// Plans the conversion of T's last map to the output, and frees its memory.
+/// Plans the conversion of T's last map to the output, and frees the memory of the map.
 fn finish(last: &Last, images: &DeviceImages, chosen: &Chosen, out: &DeviceImages, plan: &mut Plan) {
     plan.launches.push(interpolate(plan.number, last, chosen.beta, chosen.rows, images, out));
     if let Some(norm) = last.norm {

@@ -1,4 +1,4 @@
-//! F on CUDA; `style/predictor.rs` describes it.
+//! The style predictor F on CUDA. `style/predictor.rs` describes F.
 use super::Plan;
 use super::inception_v3::InceptionV3;
 use super::layers::{Around, biased, run_conv, run_measured};
@@ -29,7 +29,7 @@ pub(super) struct Predictor {
 #[derive(Clone, Debug)]
 enum Body {
     Cnn(Vec<Conv>),
-    /// MobileNetV2; `ends` are its first and its last convolution.
+    /// MobileNetV2; `ends` are the network's first and last convolution.
     MobilenetV2 {
         ends: Box<[Conv; 2]>,
         blocks: Vec<Block>,
@@ -40,7 +40,7 @@ enum Body {
 #[derive(Clone, Debug)]
 struct Block {
     expand: Option<Conv>,
-    /// The pointwise convolution after the depthwise one.
+    /// The depthwise and the following pointwise convolution, computed together.
     project: Conv,
     residual: bool,
 }
@@ -94,8 +94,8 @@ impl Predictor {
         self.head.outputs()
     }
 
-    /// Plans the computation of the style vectors of the `count` images that `rows` selects; they are written to `z` as
-    /// `[count][dim]`.
+    /// Plans the computation of the style vectors of `count` images, written to `z` as `[count][dim]`. `rows` holds the indices
+    /// of the images.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) {
         let (height, width) = self.network.seen(images.height, images.width);
         let x = plan.room.stored(plan.number, count, (height, width), 3);
@@ -121,8 +121,8 @@ impl Predictor {
     }
 }
 
-/// Plans the means and standard deviations of a map's channels, which are written to each row of `found` at offset `at`, and
-/// frees the map and its moments. Returns the next offset.
+/// Plans the channel means and standard deviations of a map, written to each row of `found` at offset `at`. Frees the map and
+/// its moments, and returns the next offset.
 fn tell(x: &Map, moments: &Moments, channels: usize, found: (At, usize), at: usize, plan: &mut Plan) -> usize {
     plan.launches.push(features(moments, channels, found, at, Some(CNN_DEVIATION)));
     plan.room.give(moments.at);

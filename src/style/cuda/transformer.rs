@@ -1,4 +1,4 @@
-//! T on CUDA; `style/transformer.rs` describes it.
+//! The transformer T on CUDA. `style/transformer.rs` describes T.
 use super::Plan;
 use super::layers::{Around, LinearInZ, biased, convolution, fit, forget, launch, run_conv, run_measured};
 use crate::error::Result;
@@ -18,12 +18,12 @@ use crate::weights::layers::{Layer, TransformerLayers};
 /// T with its weights on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Transformer {
-    /// The contracting layers, each with bias and ReLU, or with a norm.
+    /// The contracting layers. A layer without a norm has a bias and ReLU.
     contract: Vec<(Conv, Option<StyleNorm>)>,
     residual: Vec<[Site; 2]>,
     expand: Vec<Site>,
     head: Site,
-    /// The direct path from the image to the head, with the offset of its gains in `in_z`.
+    /// The direct path from the image to the head, with the offset of the path's gains in the output of `in_z`.
     skip: Option<(Conv, usize)>,
     /// The linear map from z to all gammas, betas and gains.
     in_z: Linear,
@@ -37,7 +37,7 @@ struct Site {
     around: Around,
 }
 
-/// A map, and the norm to be applied when it is read, if any.
+/// A map, and the norm, if any, that is applied when the map is read.
 type Normed = (Map, Option<Affine>);
 
 impl Transformer {
@@ -84,8 +84,8 @@ impl Transformer {
         Ok(Self { contract, residual, expand, head, skip, in_z })
     }
 
-    /// Plans T for the `count` images that `rows` selects, up to the norm of its last layer; `z` holds their style vectors,
-    /// `[images][dim]`.
+    /// Plans T for `count` images, up to the norm of the last layer. `rows` holds the indices of the images, and `z` the style
+    /// vectors, `[count][dim]`.
     pub(super) fn run(&self, images: &DeviceImages, rows: At, count: usize, z: At, plan: &mut Plan) -> Last {
         let pitch = self.in_z.outputs();
         let table = Table { at: plan.room.take(count * pitch), pitch };

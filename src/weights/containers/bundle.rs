@@ -2,7 +2,7 @@
 //! the location of each tensor in the data files, such as `PREFIX.data-00000-of-00001`.
 //!
 //! Source: tensorflow `core/util/tensor_bundle/tensor_bundle.cc` and `core/protobuf/tensor_bundle.proto`. Tensors that are not
-//! needed are skipped, so that a training checkpoint takes no more memory than the tensors that are read.
+//! needed are skipped. A training checkpoint therefore needs memory only for the requested tensors.
 use super::super::{Tensor, Tensors};
 use super::bundle_files::locate;
 use super::members::Members;
@@ -21,7 +21,7 @@ const MOST_BYTES: u64 = 256 << 20;
 /// Maximum size of a string tensor in bytes.
 const MOST_TEXT: u64 = 16 << 20;
 
-/// An open bundle, whose index is in memory; data files are read on demand.
+/// An open bundle. The index is in memory; data files are read on demand.
 #[derive(Debug)]
 pub struct Bundle {
     members: Members,
@@ -46,8 +46,8 @@ struct Entry {
 const STRING: u64 = 7;
 
 impl Bundle {
-    /// Opens a bundle. The path may be its prefix (which is not itself a file), one of its files, their folder, a SavedModel,
-    /// or an archive of these.
+    /// Opens a bundle. The path may be the bundle's prefix (which is not itself a file), one of the bundle's files, the folder
+    /// or the archive that holds these files, or a SavedModel.
     ///
     /// # Errors
     /// There is no bundle, or more than one; or its index is damaged.
@@ -87,7 +87,7 @@ impl Bundle {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }
 
-    /// Reads tensors as float32; `names` maps the key of each to its name in the result.
+    /// Reads tensors as float32; `names` maps the key of each tensor to the tensor's name in the result.
     ///
     /// # Errors
     /// A tensor is missing, of a type other than float64, float32, float16 or bfloat16, stored in slices, or damaged; or the
@@ -198,8 +198,8 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Returns the type and shape of the tensor, after a check that they match its size; the error states the reason for a
-    /// failure.
+    /// Returns the type and shape of the tensor, after a check that they match the tensor's size in bytes. The error states the
+    /// reason for a failure.
     fn layout(&self) -> std::result::Result<(Stored, Vec<usize>), String> {
         if self.sliced {
             return Err(
@@ -260,8 +260,8 @@ fn sides(shape: &[u8]) -> std::result::Result<Vec<u64>, Damaged> {
     Ok(sides)
 }
 
-/// Extracts the string from the bytes of a scalar tensor (its length as a varint, a checksum of the length, then the string),
-/// after a check of both checksums.
+/// Extracts the string from the bytes of a scalar tensor: the length as a varint, a checksum of the length, then the string.
+/// Checks this checksum, and `crc`, the checksum of the whole tensor.
 fn unpacked(mut bytes: &[u8], crc: u32) -> std::result::Result<&[u8], Damaged> {
     let length = varint(&mut bytes)?;
     let sum = take(&mut bytes, 4)?;

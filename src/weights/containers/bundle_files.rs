@@ -1,5 +1,5 @@
-//! Locates the files of a tensor bundle from any path to it: its prefix (which is not itself a file), one of its files, their
-//! folder, a SavedModel, or an archive of these.
+//! Locates the files of a tensor bundle. The path may be the bundle's prefix (which is not itself a file), one of the bundle's
+//! files, the folder or the archive that holds these files, or a SavedModel.
 use super::members::{Members, open_regular};
 use super::table::MARK;
 use crate::error::{Error, Result};
@@ -70,7 +70,8 @@ fn none(members: &Members) -> Result<Error> {
     Ok(Error::weights(members.origin(), reason))
 }
 
-/// Returns `true` if a file ends like an index. A checkpoint of the first version (V1) does, although it is not named like one.
+/// Returns `true` if a file ends with the mark of an index. So does a checkpoint of the first version (V1), although its name
+/// does not end in `.index`.
 fn is_table(members: &Members, name: &str) -> Result<bool> {
     let mut end = [0; MARK.len()];
     members.visit(&[name], |_, stream| match stream.size().checked_sub(end.len() as u64) {

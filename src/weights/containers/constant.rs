@@ -85,7 +85,7 @@ impl Numbers<'_> {
         }
     }
 
-    /// Returns the values; `None` if there are more than `most`, or the last one is truncated.
+    /// Returns the values; `None` if there are more than `most`, or the last value is truncated.
     fn few(&self, most: usize) -> Option<Vec<f64>> {
         // A varint has at most 10 bytes.
         let few = self.bytes.len() <= most.saturating_mul(10) && self.count().is_some_and(|n| n <= most);
@@ -100,7 +100,8 @@ fn half(bits: u16) -> f64 {
 }
 
 impl Quantization<'_> {
-    /// Returns the values that the smallest and the largest 8-bit integer represent, if there is a single scale.
+    /// Returns the range of a quantized tensor: the values that the smallest and the largest 8-bit integer represent. `None` if
+    /// there is more than one scale.
     pub(super) fn range(&self, element: Element) -> Option<(f64, f64)> {
         let scales = self.scales.few(1)?;
         let zeros = self.zeros.map_or(Some(vec![]), |zeros| zeros.few(1))?;
@@ -128,7 +129,8 @@ impl Constant<'_> {
         if self.numbers.is_integer() { None } else { self.numbers.few(most) }
     }
 
-    /// Returns the number of values, after a check that it matches the shape; the error states the reason for a failure.
+    /// Returns the number of values, after a check that this number matches the shape. The error states the reason for a
+    /// failure.
     pub(super) fn count(&self) -> Result<usize, String> {
         let count = self.shape.iter().try_fold(1_usize, |n, &side| n.checked_mul(side));
         let count = count.filter(|&n| n > 0 && self.numbers.count() == Some(n));

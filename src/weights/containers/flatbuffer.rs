@@ -1,9 +1,9 @@
-//! A reader of FlatBuffers, as far as TFLite needs it: tables, vectors, strings and scalars, with every offset checked.
+//! A reader of FlatBuffers, for the features that TFLite uses: tables, vectors, strings and scalars. Every offset is checked.
 //!
 //! <https://flatbuffers.dev/internals/>. A missing field has its default value; an offset or a length beyond the end of the
 //! file is an error, never a default. Allocations are bounded by a small multiple of the file's size.
 
-/// The error for an offset or a length beyond the end of the file or of its table, or for a list that exceeds its limit.
+/// The error for an offset or a length that leads beyond the end of the file or of a table, or for a list above its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damaged;
 
@@ -85,8 +85,8 @@ impl<'a> Table<'a> {
         self.field(number, 4)?.map(|at| Self::at(self.bytes, follow(self.bytes, at)?)).transpose()
     }
 
-    /// Returns a list of at most `most` elements of `N` bytes each, and the offset of its first element in the file; an empty
-    /// list if the field is missing.
+    /// Returns the elements of a list, of `N` bytes each, and the offset of the first element in the file. The list is empty if
+    /// the field is missing. More than `most` elements are an error.
     fn vector<const N: usize>(&self, number: usize, most: usize) -> Result<(usize, &'a [[u8; N]])> {
         let Some(field) = self.field(number, 4)? else { return Ok((0, &[])) };
         let at = follow(self.bytes, field)?;

@@ -1,7 +1,7 @@
-//! A network as a graph, independent of its file format: operators in order, and constant tensors as float32.
+//! A network as a graph, independent of the file format: operators in order, and constant tensors as float32.
 //!
-//! Operators that only convert or rename a tensor are left out: casts, quantization, reshapes of vectors, transposes between
-//! memory layouts. Shapes of inputs are NHWC, those of weights OIHW.
+//! Operators that only convert or rename a tensor are left out, i.e. casts, quantization, reshapes of vectors, and transposes
+//! between memory layouts. The shapes of inputs are NHWC, the shapes of weights OIHW.
 use super::constant::Constant;
 pub use super::operator::{Activation, Kind, Operator, Padding, Pool, Window};
 use super::{onnx, tflite};
@@ -12,8 +12,8 @@ use crate::weights::Tensor;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of tensors, operators or constants; supported networks have fewer, and an invalid length in a file cannot
-/// lead to a larger allocation.
+/// Maximum number of tensors, operators or constants; supported networks have fewer. The limit bounds the allocation for an
+/// invalid length in a file.
 pub(super) const MAX_LIST: usize = 8192;
 /// Maximum number of axes: TFLite's limit; supported tensors have fewer.
 pub(super) const MAX_RANK: usize = 8;
@@ -25,7 +25,7 @@ pub(super) const MAX_OPERANDS: usize = 64;
 pub struct Graph<'a> {
     origin: PathBuf,
     tensors: Vec<Slot<'a>>,
-    /// The number of bytes of constants that may still be read: it bounds the memory for tensors that claim the same bytes of
+    /// The number of bytes of constants that may still be read. It bounds the memory if many tensors claim the same bytes of
     /// the file.
     budget: Cell<usize>,
     /// True if weights are stored as in TFLite: OHWI, and 1HWO for depthwise convolutions.
@@ -46,8 +46,7 @@ pub(super) struct Slot<'a> {
     pub(super) constant: std::result::Result<Constant<'a>, String>,
     /// The index of the operator that computes the tensor.
     pub(super) maker: Option<usize>,
-    /// The values that the smallest and the largest quantized integer represent, if the tensor is an input that the graph
-    /// quantizes.
+    /// For an input that the graph quantizes, the values that the smallest and the largest integer represent.
     pub(super) range: Option<(f64, f64)>,
 }
 
@@ -60,7 +59,7 @@ impl<'a> Slot<'a> {
 }
 
 impl<'a> Graph<'a> {
-    /// Reads a TFLite or an ONNX file; errors name its `origin`.
+    /// Reads a TFLite or an ONNX file. `origin` is the name of the file in errors.
     ///
     /// # Errors
     /// The file is neither TFLite nor ONNX, or is incomplete.
@@ -103,7 +102,7 @@ impl<'a> Graph<'a> {
         self.operators.iter().filter(move |operator| operator.inputs.contains(&tensor))
     }
 
-    /// Returns the values that the smallest and the largest quantized integer represent, for an input that the graph quantizes;
+    /// Returns the range of an input that the graph quantizes: the values that the smallest and the largest integer represent.
     /// `None` for other tensors.
     pub fn range(&self, input: usize) -> Option<(f64, f64)> {
         self.tensors.get(input).and_then(|slot| slot.range)
@@ -205,8 +204,8 @@ impl<'a> Graph<'a> {
         self.operators.push(Operator { kind, inputs, outputs });
     }
 
-    /// Adds an activation; if possible, it is fused into the operator that computes its input. No operator then computes the
-    /// input itself.
+    /// Adds an activation. If possible, the activation is fused into the operator that computes `input`. That operator then
+    /// computes `output`, and no operator computes `input` itself.
     pub(super) fn activate(&mut self, activation: Activation, input: usize, output: usize) {
         let maker = self.tensors[input].maker;
         let operator = maker.and_then(|maker| self.operators.get_mut(maker));

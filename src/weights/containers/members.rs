@@ -1,7 +1,7 @@
-//! The files of a network: the members of a folder, a `.tar` or a `.tar.gz`, which are listed once and read as streams.
+//! The files of a network: the members of a folder, a `.tar` or a `.tar.gz`. Members are listed once, and read as streams.
 //!
-//! Archives are recognized by their bytes, not by their names. An archive is read from its start for each visit and never held
-//! in memory as a whole, and its links are not followed.
+//! Archives are recognized by their bytes, not by their names. An archive is read from its start for each visit, and never held
+//! in memory as a whole. Links in an archive are not followed.
 use super::stream::{Body, Stream};
 use crate::error::{Error, Result};
 use crate::interrupt::poll;
@@ -21,11 +21,11 @@ const MOST_MEMBERS: usize = 10_000;
 const MOST_NAME: usize = 1024;
 /// The depth to which subfolders are searched.
 const MOST_DEPTH: usize = 4;
-/// Limit of the total size in bytes of the small members that are kept in memory while an archive is listed.
+/// Maximum total size in bytes of the members that are kept in memory when an archive is listed.
 const MOST_KEPT: u64 = 16 << 20;
-/// Limit of the number of bytes between two members of an archive, which hold headers and long names.
+/// Maximum number of bytes between two members of an archive. Headers and long names are stored there.
 const MOST_BETWEEN: u64 = 1 << 20;
-/// Limit of the unpacked size of an archive in bytes; Magenta's archive takes 606 MB compressed.
+/// Maximum unpacked size of an archive in bytes; Magenta's archive takes 606 MB compressed.
 const MOST_UNPACKED: u64 = 8 << 30;
 
 /// A regular file of a folder or of an archive.
@@ -58,8 +58,8 @@ enum Form {
 }
 
 impl Members {
-    /// Lists a folder, a few levels deep, or an archive. Small members of an archive for whose names `keep` returns `true` are
-    /// kept in memory, which saves another pass.
+    /// Lists a folder, a few levels deep, or an archive. Small members of an archive are kept in memory if `keep` returns
+    /// `true` for their names, which saves another pass.
     ///
     /// # Errors
     /// The path cannot be read, or is neither a folder nor an archive; the archive is truncated or has a repeated name; or
@@ -74,7 +74,8 @@ impl Members {
         Ok(members)
     }
 
-    /// Lists the files in the folder of `path` for whose names `belongs` returns `true`; `path` itself need not exist.
+    /// Lists the files in the folder of `path`; `path` itself need not exist. A file is listed if `belongs` returns `true` for
+    /// its name.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -94,7 +95,7 @@ impl Members {
         &self.origin
     }
 
-    /// Returns all members: those of a folder by name, those of an archive in storage order.
+    /// Returns all members. The members of a folder are sorted by name; the members of an archive are in storage order.
     pub fn list(&self) -> &[Member] {
         &self.list
     }
@@ -123,8 +124,8 @@ impl Members {
         Ok(bytes)
     }
 
-    /// Calls `visitor` with the name and the stream of each of these members, in storage order for an archive and by name for a
-    /// folder. Bytes that the visitor leaves unread are skipped.
+    /// Calls `visitor` with the name and the stream of each of these members. The members of an archive are visited in storage
+    /// order, the members of a folder by name. Bytes that the visitor leaves unread are skipped.
     ///
     /// # Errors
     /// A member is missing or cannot be read, or the visitor returned an error.
@@ -244,8 +245,8 @@ impl Members {
     }
 }
 
-/// A reader that limits the number of bytes between two members and in total, because a name may claim to be as long as the
-/// archive, and a small gzip file may expand to an enormous size.
+/// A reader that limits the number of bytes, both between two members and in total. Without limits, a name could claim to be as
+/// long as the archive, and a small gzip file could expand to an enormous size.
 struct Scarce {
     inner: Box<dyn Read>,
     left: Rc<Cell<u64>>,
@@ -269,7 +270,7 @@ impl Read for Scarce {
     }
 }
 
-/// Detects whether a path is a folder, a `.tar` or a `.tar.gz`, the archives by their first bytes.
+/// Detects whether a path is a folder, a `.tar` or a `.tar.gz`. Archives are recognized by their first bytes.
 fn form(path: &Path) -> Result<Form> {
     if fs::metadata(path).map_err(|error| Error::io(path, error))?.is_dir() {
         return Ok(Form::Folder);
@@ -283,7 +284,7 @@ fn form(path: &Path) -> Result<Form> {
     }
 }
 
-/// Opens a file, after a check that it is a regular one: opening a pipe would block until it has a writer.
+/// Opens a file, after a check that it is a regular file: opening a pipe would block until the pipe has a writer.
 pub(super) fn open_regular(path: &Path) -> Result<File> {
     let found = fs::metadata(path).map_err(|error| Error::io(path, error))?;
     match found.is_file() {

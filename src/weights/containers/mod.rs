@@ -1,13 +1,13 @@
-//! Readers of weight files, one source file per format: they turn bytes into named tensors, and check every size against the
-//! bytes present.
+//! Readers of weight files. They turn bytes into named tensors, and check every size against the number of bytes present.
 //!
-//! - [`members`]: the files in a folder or an archive, by name; [`stream`]: one of these files while it is read.
+//! - [`members`]: the files in a folder or an archive, by name.
+//! - [`stream`]: a reader of one file of a folder or an archive.
 //! - [`protobuf`]: protocol buffers, the messages of TensorFlow and ONNX.
 //! - [`table`], [`bundle`], `bundle_files`: TensorFlow's tensor bundles.
 //! - [`saved_model`]: checkpoints and SavedModels, by the names of their variables.
 //! - [`tfjs`]: TensorFlow.js graph models.
 //! - [`graph`], `operator`, `constant`: a graph of operators, read by `tflite` (from a `flatbuffer`) or `onnx`.
-//! - [`numbers`]: conversion of other floating-point types to float32.
+//! - [`numbers`]: conversion of floating-point types to float32.
 //! - [`pth`]: PyTorch files, without running the code in them.
 pub mod bundle;
 mod bundle_files;

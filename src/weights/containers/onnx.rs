@@ -12,11 +12,11 @@ use std::collections::HashMap;
 #[derive(Clone, Copy)]
 pub(super) struct Named {
     pub(super) tensor: usize,
-    /// True if its layout is NHWC.
+    /// True if the layout of the tensor is NHWC.
     pub(super) channels_last: bool,
 }
 
-/// The tensor to which undefined names are taken to refer.
+/// The placeholder tensor for undefined names.
 const NOTHING: Named = Named { tensor: 0, channels_last: false };
 
 /// A graph under construction.
@@ -66,7 +66,7 @@ fn in_the(what: &'static str) -> impl Fn(Damaged) -> String {
     move |Damaged| format!("an element or a length in its {what} is wrong")
 }
 
-/// Returns, for each of the fields `numbers`, the nested messages or other byte values in it, in order; more than `most` in one
+/// Returns the byte values (e.g. nested messages) of each of the fields `numbers`, in order. More than `most` values of one
 /// field are an error.
 pub(super) fn parts<const N: usize>(
     message: &[u8],
@@ -109,7 +109,7 @@ fn input(message: &[u8]) -> Result<(&str, Vec<usize>), Damaged> {
     Ok((name, sides.into_iter().map(side).collect::<Result<_, _>>()?))
 }
 
-/// Converts an input's shape to NHWC; also returns `true` if the shape is already NHWC in the file.
+/// Converts an input's shape to NHWC. The flag is `true` if the shape is already NHWC in the file.
 fn nhwc(shape: Vec<usize>) -> (Vec<usize>, bool) {
     match *shape.as_slice() {
         [_, _, _, 3] | [_, 1, 1, _] => (shape, true),
@@ -152,7 +152,8 @@ pub(super) fn constant(message: &[u8]) -> Result<Slot<'_>, Damaged> {
     Ok(slot)
 }
 
-/// Returns the values of a tensor of this type; `stored` is the number and the content of the field that holds their bytes.
+/// Returns the values of a tensor. `kind` is ONNX's code of the type. `stored` is the number and the content of the field that
+/// holds the values.
 fn numbers(kind: u64, stored: Option<(u64, &[u8])>) -> Result<Numbers<'_>, String> {
     let (element, typed) = match kind {
         1 => (Element::F32, 4),
@@ -240,7 +241,8 @@ impl<'a> Reader<'a, '_> {
         Ok(())
     }
 
-    /// Returns the operator that a node forms together with the preceding one, if any, and the operator's inputs.
+    /// Returns the operator that a node forms together with the preceding node, and the operator's inputs; `None` if the two do
+    /// not form one.
     fn merged(&self, node: &Node, first: Named) -> Option<(Kind, Vec<usize>)> {
         let maker = self.graph.maker(first.tensor)?;
         match (node.kind, maker.kind) {

@@ -104,8 +104,8 @@ impl<'a> Node<'a> {
     }
 }
 
-/// If a node only copies its input to another type, layout or shape, returns the input, with the layout of the output; `None`
-/// for other nodes.
+/// Returns the input of a node that only copies it to another type, layout or shape; `None` for other nodes. The layout in the
+/// result is the layout of the node's output.
 pub(super) fn same(node: &Node, reader: &Reader) -> Result<Option<Named>, String> {
     let input = reader.input(node, 0);
     let here = |channels_last: bool| Ok(Some(Named { tensor: input.tensor, channels_last }));
@@ -140,7 +140,7 @@ pub(super) fn value<'a>(node: &Node<'a>) -> Result<Slot<'a>, String> {
     }
 }
 
-/// Returns the activation that a node computes, if it is one that can be fused: ReLU or ReLU6.
+/// Returns the activation that a node computes if it can be fused, i.e. is ReLU or ReLU6; otherwise `None`.
 pub(super) fn activation(node: &Node, reader: &Reader) -> Option<Activation> {
     match node.kind {
         "Relu" => Some(Activation::Relu),

@@ -123,8 +123,8 @@ impl Padding {
         self == Self::Valid || (self == Self::Same && kernel == [1, 1])
     }
 
-    /// Returns `true` if the padding equals TensorFlow's SAME, for a kernel of this height and width, this stride, and a square
-    /// input of this side.
+    /// Returns `true` if the padding equals TensorFlow's SAME. `kernel` is the height and width of the kernel, and `side` the
+    /// side of the square input.
     pub fn is_same(self, kernel: [usize; 2], stride: usize, side: usize) -> bool {
         let total = kernel.map(|k| (side.div_ceil(stride.max(1)) * stride + k).saturating_sub(stride + side));
         let [top, left] = total.map(|total| total / 2);

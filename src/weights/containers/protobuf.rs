@@ -1,10 +1,10 @@
-//! A reader of protocol buffers, as far as TensorFlow's and ONNX's files need it: the fields of a message in order, with every
-//! length checked.
+//! A reader of protocol buffers, for the features that TensorFlow's and ONNX's files use. It returns the fields of a message in
+//! order, and checks every length.
 //!
 //! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated or copied: values are integers, or slices of the
 //! message. The caller supplies the default of a missing field, as the format requires.
 
-/// The error for a malformed message, such as one that ends inside a field, and for a value that is not of the requested type.
+/// The error for a malformed message (e.g. an end inside a field), or for a value that is not of the requested type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
@@ -48,7 +48,7 @@ impl<'a> Value<'a> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Damaged)
     }
 
-    /// Returns the integers in one field of a repeated list: all of them if the list is packed, otherwise one.
+    /// Returns the integers in one field of a repeated list: the whole list if it is packed, otherwise a single integer.
     pub fn varints(self) -> impl Iterator<Item = Result<u64>> + 'a {
         let (one, mut packed) = match self {
             Self::Varint(number) => (Some(Ok(number)), &[][..]),
@@ -67,7 +67,7 @@ pub fn fields(message: &[u8]) -> impl Iterator<Item = Result<(u64, Value<'_>)>> 
     std::iter::from_fn(move || (!rest.is_empty()).then(|| ended_by_fault(field(&mut rest), &mut rest)))
 }
 
-/// Returns a result unchanged; if it is an error, also clears `rest`, so that nothing more is read.
+/// Returns a result unchanged. An error also clears `rest`, so that nothing more is read.
 fn ended_by_fault<T>(read: Result<T>, rest: &mut &[u8]) -> Result<T> {
     if read.is_err() {
         *rest = &[];

@@ -1,6 +1,6 @@
 //! The variables of TensorFlow's checkpoints and SavedModels, by their names in the graph.
 //!
-//! TF1 stores variables under these names. TF2 stores them under the paths of Python objects, and writes the names into an
+//! TF1 stores variables under these names. TF2 stores variables under the paths of Python objects, and writes the names into an
 //! object graph: `TrackableObjectGraph` in tensorflow `core/protobuf/trackable_object_graph.proto`. The graph of operations is
 //! not read.
 use super::super::Tensors;
@@ -13,11 +13,12 @@ use std::path::Path;
 /// The key of the tensor that holds the object graph.
 const OBJECT_GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
 
-/// Reads the variables for whose names `wanted` returns `true`, as float32. The path is that of a checkpoint or of a
+/// Reads variables as float32. A variable is read if `wanted` returns `true` for its name. `path` refers to a checkpoint or a
 /// SavedModel: its prefix, one of its files, its folder, or an archive.
 ///
 /// # Errors
-/// There is no checkpoint, none of its variables is wanted, two wanted ones have the same name, or one cannot be read.
+/// There is no checkpoint, none of its variables is wanted, two wanted variables have the same name, or a wanted variable
+/// cannot be read.
 pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tensors> {
     let bundle = Bundle::open(path)?;
     let wrong = |reason: String| Error::weights(bundle.origin(), reason);
@@ -45,7 +46,7 @@ pub fn read_variables(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Tens
     }
 }
 
-/// Returns the name of the variable that belongs to each key in an object graph.
+/// Returns the names of the variables in an object graph, by the keys of the checkpoint's tensors.
 fn full_names(graph: &[u8]) -> std::result::Result<BTreeMap<String, String>, Damaged> {
     let mut names = BTreeMap::new();
     for node in fields(graph) {

@@ -69,7 +69,7 @@ impl<'a> Stream<'a> {
     /// Fills `out` with the next bytes.
     ///
     /// # Errors
-    /// The member ends before these bytes do.
+    /// The member has fewer bytes left than `out` has room for.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<()> {
         for part in out.chunks_mut(PART) {
             poll();
@@ -85,7 +85,7 @@ impl<'a> Stream<'a> {
     /// Reads the next `size` bytes.
     ///
     /// # Errors
-    /// The member ends before these bytes do, or there is not enough memory.
+    /// The member has fewer than `size` bytes left, or there is not enough memory.
     pub fn bytes(&mut self, size: usize) -> Result<Vec<u8>> {
         if size as u64 > self.size.saturating_sub(self.at) {
             return Err(self.wrong(&format!("ends at byte {}, before the {size} after byte {}", self.size, self.at)));
@@ -95,7 +95,7 @@ impl<'a> Stream<'a> {
         Ok(bytes)
     }
 
-    /// Advances by `wanted` bytes, after a check that as many were read.
+    /// Advances by `wanted` bytes, after a check that `wanted` bytes were read.
     fn advance(&mut self, read: io::Result<u64>, wanted: u64) -> Result<()> {
         match read {
             Ok(count) if count == wanted => {

@@ -1,4 +1,5 @@
-//! LevelDB's table format, as far as the indices of tensor bundles need it: sorted keys, each with a value.
+//! LevelDB's table format, for the features that the indices of tensor bundles use. A table holds sorted keys, each with a
+//! value.
 //!
 //! <https://github.com/google/leveldb/blob/main/doc/table_format.md>. Blocks are uncompressed, as TensorFlow writes them, and
 //! the checksum of each block is checked. Work and memory are bounded by a small multiple of the file's size.
@@ -15,8 +16,8 @@ const TRAILER: usize = 5;
 const MOST_ENTRIES: usize = 1 << 15;
 const MOST_KEY: usize = 2048;
 
-/// Returns a CRC-32C as LevelDB and TensorFlow store it: masked, so that a checksum of data that contains checksums is
-/// reliable.
+/// Returns a CRC-32C in the masked form that LevelDB and TensorFlow store. Without the mask, the checksum of data that itself
+/// contains checksums would be unreliable.
 pub(super) fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xA282_EAD8)
 }
@@ -98,7 +99,8 @@ fn entries(content: &[u8]) -> Result<impl Iterator<Item = Entry<'_>>, Damaged> {
     }))
 }
 
-/// Reads the next entry. Its key shares a prefix with the previous one, which `key` holds and which it replaces.
+/// Reads the next entry. The file stores only the part of a key after the prefix shared with the previous key. `key` holds the
+/// previous key, and is replaced by the new one.
 fn entry<'a>(rest: &mut &'a [u8], key: &mut Vec<u8>) -> Entry<'a> {
     let mut size = || usize::try_from(varint(rest)?).map_err(|_| Damaged);
     let (shared, unshared, value) = (size()?, size()?, size()?);

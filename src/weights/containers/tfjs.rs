@@ -1,8 +1,8 @@
-//! TensorFlow.js graph models: `model.json`, which lists the weights, and shards, whose concatenation holds the weights' bytes
-//! in the order of the list.
+//! TensorFlow.js graph models. `model.json` lists the weights. The concatenated shards hold the weights' bytes in the order of
+//! the list.
 //!
 //! Source: tensorflow/tfjs `tfjs-core/src/io/types.ts` (`WeightsManifestConfig`). Converters of 2018 keep batch norms and name
-//! weights after variables. Since 2019, converters fold batch norms into weights, which are recognized by their names
+//! weights after variables. Since 2019, converters fold batch norms into weights. Folded weights are recognized by their names
 //! (`…/Conv2D_weights`, `…/Conv2D_bn_offset`).
 use super::super::{Tensor, Tensors};
 use super::members::Members;
@@ -27,7 +27,7 @@ struct Manifest {
     weights_manifest: Vec<Group>,
 }
 
-/// Weights that are stored consecutively in the concatenation of some shards.
+/// Weights that are stored contiguously in the concatenation of the shards in `paths`.
 #[derive(Deserialize)]
 struct Group {
     paths: Vec<String>,
@@ -47,12 +47,12 @@ struct Quantization {
     dtype: String,
 }
 
-/// Reads all float32 and float16 weights by name. The path is that of `model.json`, of its folder, or of an archive that
-/// contains it.
+/// Reads all float32 and float16 weights by name. `path` is that of `model.json`, of its folder, or of an archive that contains
+/// `model.json`.
 ///
 /// # Errors
-/// There is no such model; a shard is missing or has another size than in the manifest; a weight is quantized to integers, or
-/// of an unsupported type.
+/// There is no model; a shard is missing; the shards of a group do not have the total size of its weights; or a weight is
+/// quantized to integers or of an unsupported type.
 pub fn read_weights(path: &Path) -> Result<Tensors> {
     let (members, json) = locate(path)?;
     let wrong = |reason: String| Error::weights(members.origin(), reason);
@@ -98,8 +98,8 @@ pub fn is_folded(weights: &Tensors) -> bool {
 }
 
 impl Weight {
-    /// Returns the stored type and the size of a value in bytes. The type is `None` for integers and booleans, which are not
-    /// weights of layers.
+    /// Returns the stored type, and the size in bytes of one value. The type is `None` for integers and booleans, because they
+    /// are not weights of layers.
     fn stored(&self) -> std::result::Result<(Option<Stored>, u64), String> {
         let quantization = self.quantization.as_ref().map(|quantization| quantization.dtype.as_str());
         match (self.dtype.as_str(), quantization) {
@@ -124,7 +124,8 @@ impl Weight {
     }
 }
 
-/// Returns the size of a group in bytes, after a check that its shards together have this size, and belong to no other group.
+/// Returns the size of a group in bytes, after two checks: the group's shards together have this size, and belong to no other
+/// group.
 fn check<'a>(
     group: &'a Group,
     folder: &str,

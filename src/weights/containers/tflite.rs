@@ -60,7 +60,7 @@ pub(super) fn parse<'a>(bytes: &'a [u8], graph: &mut Graph<'a>) -> Result<(), St
     Ok(())
 }
 
-/// Stores the value range of a graph input that is quantized to 8 bits, as described in `table`.
+/// Stores the value range of a graph input if `table` describes a quantization to 8 bits.
 fn set_range(graph: &mut Graph, input: usize, table: Table) -> Result<(), String> {
     let element = match table.i8(1) {
         Ok(3) => Element::U8,

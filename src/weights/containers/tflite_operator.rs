@@ -19,7 +19,7 @@ pub(super) struct Code<'a> {
 }
 
 impl<'a> Code<'a> {
-    /// Reads the options of the operator in `table`, and its code, which is stored as an index into `codes`; the error states
+    /// Reads the code and the options of the operator in `table`. The code is stored as an index into `codes`. The error states
     /// the reason for a failure.
     pub(super) fn read(table: Table<'a>, codes: &[Table]) -> Result<Self, String> {
         let code = usize::try_from(table.i32(0).map_err(unreadable)?).ok().and_then(|n| codes.get(n));
@@ -29,7 +29,7 @@ impl<'a> Code<'a> {
         Ok(Self { number, options: table.table(4).map_err(unreadable)? })
     }
 
-    /// Returns the operator's effect on the graph, given its tensors; the error states the reason for a failure.
+    /// Returns the operator's effect on the graph, given the operator's tensors. The error states the reason for a failure.
     pub(super) fn action(&self, inputs: &[usize], outputs: &[usize], graph: &Graph) -> Result<Action, String> {
         let first = self.small(0)?;
         let second = inputs.get(1).and_then(|&tensor| graph.stored(tensor));
@@ -81,8 +81,8 @@ impl<'a> Code<'a> {
         self.options.map_or(Ok(0), |options| options.i32(field)).map_err(unreadable)
     }
 
-    /// Returns the window of a convolution or a pool; the arguments are the number of the field with its activation and that of
-    /// the first of two fields with its dilations, which a pool lacks.
+    /// Returns the window of a convolution or a pool. `fused` is the number of the field with the activation. `dilation` is the
+    /// number of the first of two fields with the dilations; `None` for a pool, which has no dilations.
     fn window(&self, fused: usize, dilation: Option<usize>) -> Result<Window, String> {
         if self.options.is_none() {
             return Err("lacks its options".into());

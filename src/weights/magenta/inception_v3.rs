@@ -2,7 +2,7 @@
 //! layers.
 //!
 //! The graph is walked from the mean back to the image, since each tensor is the output of one operator. Every convolution is
-//! followed by ReLU6, which converters may also place after the concatenation of branches, or after an average pool that
+//! followed by ReLU6. Converters may move the ReLU6 behind the concatenation of branches, or behind an average pool that
 //! follows the convolution.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind, Operator, Pool, Window};
@@ -67,8 +67,8 @@ impl<'a> Walk<'a> {
         start.ok_or_else(|| format!("has no branch for InceptionV3's {name}"))
     }
 
-    /// Reads the convolutions with this output, and returns their input; `after` is the activation that follows the
-    /// concatenation.
+    /// Reads the sequence of convolutions with this output, and returns the sequence's input. `after` is the activation that
+    /// follows the concatenation.
     fn convolutions(&mut self, output: usize, layers: &[Layer], after: Activation) -> Result<usize, String> {
         let (mut at, mut after) = (output, after);
         for layer in layers.iter().rev() {
@@ -95,8 +95,8 @@ impl<'a> Walk<'a> {
         operator.inputs.first().copied().ok_or_else(|| format!("has a convolution of nothing for {}", short(layer)))
     }
 
-    /// Reads a 3x3 average pool and a 1x1 convolution in either order: they commute, even with a bias, because the weights of
-    /// an average sum to one.
+    /// Reads a 3x3 average pool and a 1x1 convolution in either order, and returns the input. The two commute, even with a
+    /// bias, because the weights of an average sum to one.
     fn average_and_convolution(&mut self, output: usize, layer: &Layer, after: Activation) -> Result<usize, String> {
         if let Some((window, input)) = self.average(output) {
             let outer = if window.activation == Activation::None { after } else { window.activation };

@@ -1,8 +1,8 @@
-//! Conversion of Magenta's arbitrary image stylization from TFLite and ONNX to our names.
+//! Conversion of Magenta's arbitrary image stylization from TFLite and ONNX to our tensor names.
 //!
-//! The graphs are walked operator by operator: the names of tensors differ between conversions, but the operations do not.
-//! Graphs that our networks would not reproduce are refused.
-//! Source: magenta/magenta `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_model,
+//! The graphs are walked operator by operator, because the names of tensors differ between conversions, but the operations do
+//! not. Graphs that our networks would not reproduce are refused. Source: magenta/magenta
+//! `arbitrary_image_stylization/{nza_model, arbitrary_image_stylization_build_model,
 //! arbitrary_image_stylization_build_mobilenet_model}`.
 mod inception_v3;
 mod mobilenet_v2;
@@ -23,19 +23,20 @@ pub use transformer::read_transformer;
 /// Maximum size of a TFLite or ONNX file in bytes; InceptionV3 in float32, the largest of these networks, takes 36 MB.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// The predictor whose style vectors a network computes or was trained with, if its file shows which one.
+/// The predictor that defines the style space of a network, as far as the network's file shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrainedWith {
     /// The MobileNetV2 predictor of the mobile pair.
     MobilenetV2,
     /// The InceptionV3 predictor of the full pair.
     InceptionV3,
-    /// The file does not show it.
+    /// The file does not show the predictor.
     Unknown,
 }
 
 impl TrainedWith {
-    /// Detects the predictor from the width of a transformer: that of the mobile pair has a quarter of the channels.
+    /// Detects the predictor from the width of a transformer. The transformer of the mobile pair has a quarter of the channels
+    /// of the full pair's.
     pub fn by_width(transformer: &Transformer) -> Self {
         match transformer.contract.first().map(|layer| layer.channels) {
             Some(8) => Self::MobilenetV2,
@@ -44,8 +45,9 @@ impl TrainedWith {
         }
     }
 
-    /// Refuses the transformer in the file `origin`, which was trained with `self`, if the file `given` holds another
-    /// `predictor`. Shapes cannot show this, because both predictors have a z of 100 values.
+    /// Refuses a pair of networks that were not trained together. The file `origin` holds a transformer that was trained with
+    /// `self`; the file `given` holds `predictor`. Shapes cannot show the mismatch, because both predictors have a z of 100
+    /// values.
     ///
     /// # Errors
     /// Both predictors are known, and they differ.

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Reads F, based on MobileNetV2 or InceptionV3.
 ///
 /// # Errors
-/// The bytes are not such a network.
+/// The bytes are not a style predictor of Magenta.
 pub fn read_predictor(bytes: &[u8], origin: &Path) -> Result<(Predictor, Tensors)> {
     let graph = Graph::read(bytes, origin)?;
     walk(&graph)
@@ -35,7 +35,7 @@ fn walk(graph: &Graph) -> std::result::Result<(Predictor, Tensors), String> {
     }
 }
 
-/// Reads the linear layer after the mean, a 1x1 convolution, and returns the length of a style vector z.
+/// Reads the linear layer after the mean, stored as a 1x1 convolution. Returns the length of a style vector z.
 pub(super) fn head(graph: &Graph, mean: &Operator, tensors: &mut Tensors) -> std::result::Result<usize, String> {
     let over = first_output(mean)?;
     let layer = graph.takers(over).find(|o| o.inputs.first() == Some(&over) && matches!(o.kind, Kind::Conv(_)));

@@ -1,8 +1,8 @@
-//! Conversion of TensorFlow variables to our tensors, with other names, another order of axes, and batch norms folded.
+//! Conversion of TensorFlow variables to our tensors: variables are renamed, axes are permuted, and batch norms are folded.
 //!
-//! A batch norm is folded into the preceding convolution, with s = gamma / sqrt(variance + 1e-3): weight w s, bias beta - mean
-//! s, computed in float64 and rounded. The axes of TensorFlow's weights are height, width, inputs, outputs; those of ours are
-//! outputs, inputs, height, width.
+//! A batch norm is folded into the preceding convolution. With s = gamma / sqrt(variance + 1e-3), the weight w becomes w s, and
+//! the bias is beta - mean s. Both are computed in float64 and rounded. The axes of TensorFlow's weights are height, width,
+//! inputs, outputs; the axes of our weights are outputs, inputs, height, width.
 use super::super::{Tensor, Tensors};
 use crate::error::{Error, Result};
 use crate::memory;
@@ -36,7 +36,7 @@ impl<'a> Renaming<'a> {
         renaming
     }
 
-    /// Returns the tensors under our names; `what` is the name of the network in the error for missing variables.
+    /// Returns the tensors under our names. `what` is the name of the network in the error for missing variables.
     pub(super) fn finish(self, what: &str) -> Result<Tensors> {
         if let Some(wrong) = self.wrong {
             return Err(wrong);
@@ -66,7 +66,7 @@ impl<'a> Renaming<'a> {
         self.tensors.get(name).and_then(|tensor| tensor.shape.as_slice().try_into().ok()).unwrap_or_default()
     }
 
-    /// Converts a convolution and its batch norm, which may already be folded; gamma may be missing unless `needs_gamma`.
+    /// Converts a convolution with a batch norm. The norm may already be folded; its gamma may be missing unless `needs_gamma`.
     pub(super) fn normed(&mut self, theirs: &str, ours: &str, needs_gamma: bool) {
         let depthwise = theirs.ends_with("/depthwise");
         let (operation, variable) = if depthwise { ("depthwise", "depthwise_weights") } else { ("Conv2D", "weights") };
@@ -123,8 +123,8 @@ impl<'a> Renaming<'a> {
         bias
     }
 
-    /// Returns the weight of a convolution with the outputs (for a depthwise one, the channels) as first axis; an empty tensor
-    /// if it is missing or invalid.
+    /// Returns the weight of a convolution, `[out, in, height, width]` (depthwise: `[channels, 1, height, width]`); an empty
+    /// tensor if the weight is missing or invalid.
     fn oihw(&mut self, name: &str, depthwise: bool) -> Tensor {
         let nothing = Tensor { shape: vec![0; 4], data: vec![] };
         let Some(tensor) = self.get(name) else { return nothing };

@@ -1,8 +1,11 @@
 //! The transformer T of Magenta's networks, of any width and number of residual blocks.
 //!
-//! The kind of a convolution is recognized by the operations around it. If it is followed by ReLU without a norm, it is
-//! contracting. If it is followed by a norm, it is residual before the first upsampling; after that, it is expanding if a ReLU
-//! follows, and the head if a sigmoid follows.
+//! The kind of a convolution is recognized by the operations around it:
+//!
+//! - contracting: followed by ReLU, without a norm;
+//! - residual: followed by a norm, before the first upsampling;
+//! - expanding: preceded by an upsampling, followed by a norm and ReLU;
+//! - head: the last convolution, followed by a norm and a sigmoid.
 use super::super::containers::graph::{Activation, Graph, Kind, Operator};
 use super::super::network::{Contract, Expand, Head, Residual, Transformer};
 use super::super::{Tensor, Tensors};
@@ -10,13 +13,14 @@ use super::{TrainedWith, check_range, first_output, inputs, is_linear, weight_an
 use crate::error::{Error, Result};
 use std::path::Path;
 
-/// Maximum number of layers; valid networks have fewer. It also ends the walk through a graph with cycles.
+/// Maximum number of layers; valid networks have fewer. The limit also ends the walk through a graph with cycles.
 const MAX_LAYERS: usize = 150;
 
-/// Reads T, of any width and number of blocks, and detects the predictor that it was trained with, if the file shows it.
+/// Reads T, of any width and number of blocks. Also detects the predictor with which T was trained, as far as the file shows
+/// it.
 ///
 /// # Errors
-/// The bytes are not such a network.
+/// The bytes are not a style transformer of Magenta.
 pub fn read_transformer(bytes: &[u8], origin: &Path) -> Result<(Transformer, Tensors, TrainedWith)> {
     let graph = Graph::read(bytes, origin)?;
     read(&graph).map_err(|reason| Error::weights(origin, format!("{reason}; is it the file of a style transformer?")))

@@ -57,8 +57,8 @@ pub fn is_variable(name: &str) -> bool {
     networks.iter().any(|network| name.starts_with(network)) && parts.contains(&last)
 }
 
-/// Returns F under our names. If a file holds both predictors, as after distillation, F is the MobileNetV2, which was distilled
-/// from the InceptionV3.
+/// Returns F's tensors under our names. A checkpoint of Magenta's distillation holds both predictors; F is then the
+/// MobileNetV2, not the InceptionV3 from which it was distilled.
 ///
 /// # Errors
 /// Variables are missing or of invalid shapes; the error names the file's `origin`.
@@ -75,7 +75,7 @@ pub fn rename_predictor(variables: &Tensors, origin: &Path) -> Result<(Predictor
     Ok((if is_mobile { Predictor::MobilenetV2 { size: SIDE, dim } } else { inception_v3_of(dim) }, tensors))
 }
 
-/// Returns T, of any width, dense or separable, under our names.
+/// Returns the tensors of T, of any width, dense or separable, under our names.
 ///
 /// # Errors
 /// The same as [`rename_predictor`].
@@ -132,8 +132,8 @@ fn mobilenet_v2(renaming: &mut Renaming) {
     renaming.linear("mobilenet_conv/Conv", "predictor.head");
 }
 
-/// Converts a convolution, dense or separable, and its style norm, whose beta is named `Conv` and gamma `Conv_1`. Returns the
-/// description of the layer.
+/// Converts a convolution, dense or separable, and its style norm. The norm's beta is named `Conv`, and gamma `Conv_1`. Returns
+/// the description of the layer.
 fn site(renaming: &mut Renaming, scope: &str, layer: &str, name: &str) -> Expand {
     let (dense, dilated) = (format!("transformer/{scope}/{layer}"), format!("transformer/{scope}/dilate_{layer}"));
     let ours = format!("transformer.{name}");

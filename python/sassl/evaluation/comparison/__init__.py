@@ -1,10 +1,12 @@
 """Comparison of results of `sassl eval` between arms, with intervals.
 
-from sassl import evaluation
+An arm is a group of results that is compared with others, such as those of one way to pretrain.
 
-compared = evaluation.compare(["without.jsonl", "with.jsonl"])
-print(compared)  # a row for each set: mean and standard deviation over checkpoints, and the difference with its interval
-compared.plot("difference.png")
+    from sassl import evaluation
+
+    compared = evaluation.compare(["without.jsonl", "with.jsonl"])
+    print(compared)  # for each set: mean and standard deviation over checkpoints, and the difference with its interval
+    compared.plot("difference.png")
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ FORMATS = {"text": ".txt", "markdown": ".md", "latex": ".tex"}
 
 @dataclass(frozen=True)
 class ResultComparison:
-    """Results of several arms side by side; `str` returns them as an aligned table with notes below it.
+    """Results of several arms side by side; `str` returns an aligned table with notes below.
 
     Attributes:
         arms: names of the arms.
         reference: the arm that is subtracted in differences.
-        rows: one for each measurement; those of a transfer protocol are followed by their mean over the sets that all arms
+        rows: one row for each measurement, and a last row for each transfer protocol, with the mean over the sets that all arms
             have.
         notes: a legend for the values, and remarks on them.
     """
@@ -107,17 +109,25 @@ class ResultComparison:
 def compare(results: Results, *, by: str | None = None, reference: str | None = None) -> ResultComparison:
     """Compare the results of several arms, such as pretraining with style and without.
 
-    The results of a checkpoint with different evaluation seeds are averaged first; the mean and the standard deviation (n - 1)
-    of an arm are over its checkpoints. If two arms share at least two pretraining seeds, or if each has one checkpoint, of the
-    same seed, their difference is the mean over pairs of equal pretraining and evaluation seeds, with Student's 95 % interval
-    (none for a single pretraining seed). Otherwise it is the difference of the arms' means, with Welch's interval (Welch 1947)
-    if both arms have several checkpoints. Intervals are not corrected for multiple comparisons.
+    The results of a checkpoint with different evaluation seeds are averaged first. The mean and the standard deviation (n - 1)
+    of an arm are over its checkpoints.
+
+    The difference between two arms is either:
+
+    - paired, if the arms share at least two pretraining seeds, or if each arm has one checkpoint and both have the same
+      pretraining seed. Differences at equal evaluation seeds are averaged for each pretraining seed, and then over pretraining
+      seeds. The interval is Student's 95 % interval; a single pretraining seed gives none.
+    - unpaired otherwise. It is the difference of the arms' means, with Welch's 95 % interval (Welch 1947) if both arms have
+      several checkpoints.
+
+    Intervals are not corrected for multiple comparisons.
 
     Args:
-        results: .jsonl files of results of `sassl eval`, each an arm named after its file; or a dict
-            from names to one file or several.
-        by: what a result's arm is named after: its "file", or its entry "model" or "checkpoint". None: "file" if `results`
-            define several arms; otherwise "model", or "checkpoint" if the results name no model.
+        results: .jsonl files written by `sassl eval`, each an arm named after the file; or a dict from the name of an arm to
+            one or several files.
+        by: what defines the arm of a result: the "file" (or the name in the dict), or the entry "model" or "checkpoint" of the
+            result. None: "file" if `results` define several arms; otherwise "model" if the results have this entry, else
+            "checkpoint".
         reference: the arm that is subtracted in differences; None: the first.
 
     Raises:

@@ -20,8 +20,8 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
     """Return the values of each arm, by name; for the arguments, see `compare`.
 
     Raises:
-        ValueError: no file, or the same one twice; a line that is not a result; results that do not name their arm, or are not
-            distinguishable or comparable.
+        ValueError: no file, or a file twice; a line that is not a result; a result without the entry that names its arm;
+            results that are ambiguous or not comparable.
         OSError: a file cannot be read.
     """
     choice("by", by, (*BY, None))
@@ -43,7 +43,10 @@ def load(results: Results, by: str | None) -> dict[str, list[Value]]:
 
 
 def _files(results: Results) -> list[tuple[str, Path]]:
-    """Return files with the names of their arms: the given names, or file stems, with the folders where stems are ambiguous."""
+    """Return each file with the name of its arm.
+
+    In a list, the name is the file's stem, or the path without suffix if two files have this stem.
+    """
     if isinstance(results, (str, os.PathLike)):
         raise wrong("results", results, "a list of files, or a dict of arms")
     if isinstance(results, Mapping):

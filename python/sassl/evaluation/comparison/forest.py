@@ -13,11 +13,11 @@ _ROW, _AROUND = 0.28, 0.9
 
 
 def draw(rows: Sequence[Row], reference: str) -> Figure:
-    """Draw a panel for each unit, with a line for each row and a colour for each arm; an open point has no interval.
+    """Draw a panel for each unit, with a line for each row, and a colour for each arm. Open points have no interval.
 
     Args:
         rows: rows that have a difference.
-        reference: the arm with which the others are compared.
+        reference: the arm that is subtracted in differences.
     """
     units = {
         "difference in percentage points": [row for row in rows if row.metric.is_share],

@@ -1,4 +1,4 @@
-"""Differences between two arms, with 95 % intervals by Student's t: of pairs, or by Welch's method for unpaired arms."""
+"""Differences between two arms, with 95 % intervals: Student's for pairs, Welch's for unpaired arms."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Difference:
 
     Attributes:
         value: the mean difference, in the unit of the metric.
-        half: half the width of its 95 % interval; None if there are too few pairs or checkpoints for an interval.
-        n: the number of pairs, as a tuple of one; or, if unpaired, the numbers of checkpoints of the two arms.
+        half: half the width of the 95 % interval; None if there are too few pairs or checkpoints for an interval.
+        n: (number of pairs,); or, if unpaired, the number of checkpoints of each of the two arms.
     """
 
     value: float
@@ -36,7 +36,8 @@ class Difference:
     def basis(self) -> str:
         """What the difference is based on, in words.
 
-        It is `3 pairs` or `Welch, 3 and 4`; without an interval, `one pair: no interval` or `unpaired, 1 and 4: no interval`.
+        For example, `3 pairs` or `Welch, 3 and 4`; without an interval,
+        `one pair: no interval` or `unpaired, 1 and 4: no interval`.
         """
         missing = "" if self.half is not None else ": no interval"
         if self.is_paired:
@@ -52,7 +53,10 @@ def paired(differences: Sequence[float]) -> Difference:
 
 
 def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
-    """Return the mean of `ours` minus that of `theirs`, with Welch's interval (Welch 1947) if both have at least two values."""
+    """Return the mean of `ours` minus the mean of `theirs`.
+
+    Welch's interval (Welch 1947) requires at least two values of each.
+    """
     n = len(ours), len(theirs)
     half = None
     if min(n) >= 2:
@@ -68,8 +72,8 @@ def unpaired(ours: Sequence[float], theirs: Sequence[float]) -> Difference:
 def t_quantile(freedom: float, level: float = LEVEL) -> float:
     """Return the t for which |T| < t with probability `level`, where T has Student's distribution.
 
-    With t = sqrt(freedom) tan(A), that probability is the integral of cos(a)^(freedom - 1) from 0 to A, divided by that from 0
-    to pi / 2. The integral is computed by Gauss-Legendre quadrature, and A is found by bisection.
+    For t = sqrt(freedom) tan(A), the probability is a ratio of two integrals of cos(a)^(freedom - 1), from 0 to A and from 0 to
+    pi/2. The first integral is computed by Gauss-Legendre quadrature, and A is found by bisection.
 
     Args:
         freedom: degrees of freedom, at least 1, not necessarily an integer.

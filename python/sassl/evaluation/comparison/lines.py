@@ -13,9 +13,11 @@ from ..robustness import table
 
 #: The protocol shown in tables for robustness results.
 ROBUSTNESS = "robustness"
-#: The settings of fine-tuning that the caller chooses, unlike learning rate and weight decay, which validation may choose.
+#: Settings of fine-tuning that the caller chooses; learning rate and weight decay are not listed, as validation may choose
+#: them.
 _FINETUNING = ("recipe", "finetuning", "frozen", "steps", "batch_size")
-#: Fields of transfer and of robustness results; results that agree in them have the same images and settings of the probe.
+#: Fields of transfer results, and of robustness results, that state the images and the settings of the probe. Results are
+#: comparable if these fields are equal.
 _TRANSFER = ("classes", "train", "val", "test", "k", "temperature", "differences", "settings", *_FINETUNING)
 _HEAD = ("n", "published_n", "n_outside", "ways", "answered_among", "head", "c", "train_n", "reference")
 
@@ -25,7 +27,7 @@ class Metric(NamedTuple):
 
     title: str
     digits: int = 1
-    #: True if higher values are better, False if lower ones are, None if neither.
+    #: True if higher values are better, False if lower values are better, None if neither.
     higher: bool | None = True
 
     @property
@@ -50,7 +52,10 @@ METRICS = {
 
 
 class Measurement(NamedTuple):
-    """A measurement, which is a row of a comparison. For robustness sets, `school` is the variant of the set, if any."""
+    """A measurement, shown as a row of a comparison.
+
+    `school` is the way in which a set is split; for a robustness set, it is the variant of the set, if any.
+    """
 
     set: str
     school: str
@@ -67,12 +72,13 @@ class Value:
 
     Attributes:
         place: the file and the line of the result, for error messages.
-        names: possible names of its arm: by "file", by "checkpoint", and by "model" if the line states one.
-        checkpoint: an identifier of its checkpoint.
+        names: possible names of the result's arm, with the keys "file", "checkpoint" and, if the result states a model,
+            "model".
+        checkpoint: an identifier of the checkpoint.
         pretraining_seed: the seed of the checkpoint's training run; None: unknown.
         measurement: the measurement.
         seed: seed of the evaluation's random draws.
-        value: None if the metric is undefined.
+        value: the value; None if the metric is undefined.
         conditions: settings that have to be equal in all arms.
         resize: how images were resized, which may differ between models.
     """
@@ -141,7 +147,7 @@ def _known(measurement: Measurement) -> Measurement:
 
 
 def _resize(rule: Any) -> str:
-    """Return a preprocessing rule in words, without the normalization, which is the model's own."""
+    """Return a preprocessing rule in words, without the normalization."""
     return "{resize} to {size}, {interpolation}".format(**rule) if isinstance(rule, dict) else ""
 
 

@@ -26,7 +26,7 @@ class Summary:
         mean: mean over checkpoints.
         sd: standard deviation over checkpoints (divided by n - 1); None for a single checkpoint.
         n: number of checkpoints.
-        draws: the smallest and largest number of evaluation draws that were averaged for a checkpoint.
+        draws: the smallest and the largest number of evaluation draws averaged for a checkpoint.
     """
 
     mean: float
@@ -40,13 +40,13 @@ class Row:
     """A measurement, or the mean of the measurements of a protocol over sets.
 
     Attributes:
-        measurement: the set, its school, the protocol and the metric.
-        metric: how its values are shown.
+        measurement: the set, the school (the way in which the set is split), the protocol and the metric.
+        metric: how values of the metric are shown.
         sets: number of sets that are averaged; 1 for a measurement.
         arms: summaries by arm; None if an arm does not have the measurement.
-        differences: the difference from the reference, by arm, for all arms but the reference; None if one of the two does not
-            have the measurement.
-        partial: the arms whose difference is over fewer values than their means, because some values have no pair.
+        differences: by arm, the difference from the reference; the reference itself has none. None if the arm or the reference
+            does not have the measurement.
+        partial: the arms whose difference is over fewer values than the means, because some values have no pair.
     """
 
     measurement: Measurement
@@ -59,8 +59,11 @@ class Row:
     def best(self) -> set[str]:
         """Return the arms with the best mean, after rounding as shown.
 
-        The set is empty if all means are equal or there is only one, if neither direction of the metric is better, or if some
-        difference is over fewer values than the means.
+        The set is empty if:
+
+        - there are fewer than two different means;
+        - neither direction of the metric is better;
+        - some difference is over fewer values than the means, see `partial`.
         """
         shown = {arm: round(one.mean, self.metric.digits) for arm, one in self.arms.items() if one is not None}
         if self.metric.higher is None or self.partial or len(set(shown.values())) < 2:
@@ -71,13 +74,13 @@ class Row:
 
 @dataclass(frozen=True)
 class _Samples:
-    """The values from which a row is computed, which are means over evaluation draws.
+    """The values from which a row is computed. Each is a mean over evaluation draws.
 
     Attributes:
         means: means by arm and checkpoint.
         draws: the number of evaluation draws in each of `means`.
         pairs: for each arm but the reference, the differences from the reference, by pretraining seed.
-        partial: arms in which some value, or some value of the reference, has no pair.
+        partial: arms for which some value has no pair: one of the arm's values, or one of the reference's.
     """
 
     means: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -109,7 +112,7 @@ class _Samples:
 
     @classmethod
     def mean(cls, sets: Sequence[Sequence[_Samples]]) -> _Samples:
-        """Average over sets, for checkpoints and pairs that have all sets; the schools of a set are averaged first."""
+        """Average over schools, then over sets; checkpoints and pairs that lack a school or a set are left out."""
         first = sets[0][0]
         means = {arm: _mean([[one.means[arm] for one in schools] for schools in sets]) for arm in first.means}
         pairs = {arm: _mean([[one.pairs[arm] for one in schools] for schools in sets]) for arm in first.pairs}
@@ -140,7 +143,10 @@ class _Samples:
 
 
 def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
-    """Return the rows, by protocol and then in the order of their first results, and notes on their means."""
+    """Return the rows of a comparison, and notes on them.
+
+    Rows are grouped by protocol. Within a protocol, rows are in the order of their first results.
+    """
     values: dict[Measurement, dict[str, list[Value]]] = {}
     for arm, own in arms.items():
         for one in own:
@@ -162,7 +168,10 @@ def rows_of(arms: Arms, reference: str) -> tuple[list[Row], list[str]]:
 
 
 def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: str) -> tuple[list[Row], list[str]]:
-    """Return a row with the mean over the transfer sets that all arms have, if any, and notes on what it leaves out."""
+    """Return a row with the mean over transfer sets, and notes on what the mean leaves out.
+
+    The mean is over the sets that all arms have, of metrics in per cent. With fewer than two such sets, there is no row.
+    """
     shares = {key: one for key, one in found.items() if METRICS[key.metric].is_share and protocol != ROBUSTNESS}
     common = {key: one for key, one in shares.items() if all(one.means.values())}
     sets: dict[str, list[_Samples]] = {}
@@ -188,7 +197,10 @@ def _mean_row(protocol: str, found: Mapping[Measurement, _Samples], reference: s
 
 
 def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
-    """Return the defined values by the seeds of pretraining and evaluation, without those whose pretraining seed is unknown."""
+    """Return values by (pretraining seed, evaluation seed).
+
+    Undefined values, and values of unknown pretraining seeds, are left out.
+    """
     return {
         (one.pretraining_seed, one.seed): one.value
         for one in values
@@ -197,6 +209,6 @@ def _by_seeds(values: Iterable[Value]) -> dict[tuple[int, int], float]:
 
 
 def _mean(sets: Sequence[Sequence[Mapping[Key, float]]]) -> dict[Key, float]:
-    """Return, for each key that all schools of all sets have, the mean over sets of the mean over schools."""
+    """Average over schools, then over sets, for each key that all schools of all sets have."""
     keys = [key for key in sets[0][0] if all(key in one for schools in sets for one in schools)]
     return {key: fmean(fmean(one[key] for one in schools) for schools in sets) for key in keys}

@@ -11,7 +11,7 @@ from .rows import Row, Summary
 
 #: Mathematical signs; text and Markdown have a hyphen in place of the minus.
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-#: LaTeX for characters that need it; tables contain no others that do.
+#: LaTeX for the special characters that tables may contain.
 _LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -33,7 +33,10 @@ class Cell(NamedTuple):
 
 
 def cells(rows: Sequence[Row], reference: str) -> list[list[Cell]]:
-    """Return the header and the rows: the measurement, each arm, and the difference of each other arm from the reference."""
+    """Return the header and the rows of the table.
+
+    The columns are the measurement, the arms, and the difference of each arm from the reference.
+    """
     arms, others = rows[0].arms, rows[0].differences
     head = ["set", "school", "protocol", "metric", *arms, *(difference_of(arm, reference) for arm in others)]
     return [[Cell(text) for text in head], *(_cells(row) for row in rows)]
@@ -68,7 +71,7 @@ def latex(table: Sequence[Sequence[Cell]], notes: Sequence[str], last: Sequence[
     Args:
         table: see `cells`.
         notes: notes of one line each.
-        last: for each row below the header, True if it is a mean, which is set apart by a rule.
+        last: for each row below the header, True if it is a mean; a rule is drawn above means.
     """
 
     def line(row: Sequence[Cell]) -> str:

@@ -13,19 +13,19 @@ from . import matlab
 from .draws import held_out
 from .listing import Listing, Want, apart, checked_files, files_below
 
-#: The share that Kornblith et al. hold out: 1,650 of 8,144 images; which ones is not published.
+#: The share that Kornblith et al. hold out: 1,650 of 8,144 images. Their list of these images is not published.
 _CARS_VAL = Fraction(1650, 8144)
 _LABELLED = "cars_test_annos_withlabels.mat"
 
 
 def cars(folder: Path, want: Want) -> Listing:
-    """List `cars_{train,test}/*.jpg`; their classes are in three MATLAB files.
+    """List `cars_{train,test}/*.jpg`, with classes from three MATLAB files.
 
     `cars_train_annos.mat` and `cars_meta.mat` are in `devkit/`; `cars_test_annos_withlabels.mat` is in the set's folder or in
     `devkit/`.
 
     Raises:
-        FileNotFoundError: a missing file, such as the last one, which is not part of the devkit.
+        FileNotFoundError: a missing file; `cars_test_annos_withlabels.mat` is not part of the devkit.
     """
     split = "test" if want.split == "test" else "train"
     names = _variable(folder / "devkit" / "cars_meta.mat", "class_names")

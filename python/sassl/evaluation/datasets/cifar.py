@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, in the binary or the Python version; pickled code in the latter is not executed."""
+"""CIFAR-10 and CIFAR-100, in the binary or the Python version; pickled code is not executed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ CLASSES = {10: _TEN.split(), 100: _HUNDRED.split()}
 
 
 def cifar(count: int) -> Reader:
-    """Return a reader of CIFAR with 10 or 100 (fine) classes; val is a tenth of train, or a fifth with "ssl-transfer"."""
+    """Return a reader of CIFAR with 10 or 100 (fine) classes.
+
+    Val is a tenth of train, or a fifth in the school "ssl-transfer".
+    """
 
     def read(folder: Path, want: Want) -> Listing:
         is_test = want.split == "test"

@@ -1,6 +1,6 @@
 """Random draws for splits without a published list, by SHA-256 of the seed and each image's name.
 
-They are the same on every machine, and depend neither on the order of a folder's files nor on numpy's version.
+Draws are the same on every machine. They do not depend on the order of a folder's files, or on numpy's version.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
 
 
 def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
-    """Return a random share of the images of each class as "val", or the others as "train"; no class is held out entirely.
+    """Split the images of each class at random; return the held-out images for "val", or the remaining images for "train".
 
-    Numbers of images are rounded by the largest remainder method, so that they add up to the share of all images.
+    No class is held out entirely. The numbers of held-out images of the classes are rounded by the largest remainder method, so
+    that they add up to the share of all images.
     """
     rows = by_class(listing, seed)
     exact = {label: len(own) * share for label, own in rows.items()}

@@ -53,7 +53,10 @@ def imagenet_part(name: str) -> Reader:
 
 
 def imagenet_shots(count: int) -> Reader:
-    """Return a reader of `count` images of each class: drawn here with the seed, or listed by tensorflow-datasets."""
+    """Return a reader of `count` images of each ImageNet class.
+
+    In the school "drawn", images are drawn with the seed. In the school "tfds", images are listed by tensorflow-datasets.
+    """
 
     def read(folder: Path, want: Want) -> Listing:
         if want.split == "test":
@@ -106,10 +109,10 @@ def _listed(folder: Path, path: Path) -> Listing:
 
 
 def inaturalist(train: str) -> Reader:
-    """Return a reader of iNaturalist 2021, with training images in the folder `train`, and with `val` as the test split.
+    """Return a reader of iNaturalist 2021. The published `val` is the test split.
 
-    The argument `train` is "train" or "train_mini". The folders may have torchvision's names, such as `2021_train`, instead.
-    Any subset of the species may be present: classes are the sorted names of the folders.
+    The argument `train` is the folder of training images: "train" or "train_mini". Folders may have torchvision's names
+    instead, such as `2021_train`. Any subset of the species may be present: classes are the sorted names of the folders.
     """
 
     def read(folder: Path, want: Want) -> Listing:
@@ -122,7 +125,7 @@ def inaturalist(train: str) -> Reader:
 
 
 def _either(folder: Path, name: str) -> Path:
-    """Return the folder with torchvision's name if it exists, or else with the archive's."""
+    """Return the folder with torchvision's name if it exists, otherwise the folder with the archive's name."""
     other = folder / f"2021_{name.replace('val', 'valid')}"
     return other if other.is_dir() else folder / name
 
@@ -138,7 +141,7 @@ def caltech(folder: Path, want: Want) -> Listing:
     There are 102 classes with the background (school "kornblith"), and 101 without it (school "torchvision").
 
     Raises:
-        ValueError: fewer than 31 images of a class; no folder of background images, although they are a class of the school.
+        ValueError: fewer than 31 images of a class; no folder of background images in the school "kornblith".
     """
     everything = class_folders(folder / "101_ObjectCategories")
     has_background = _BACKGROUND in everything.classes

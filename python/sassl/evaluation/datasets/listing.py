@@ -1,4 +1,7 @@
-"""The result of a reader, which lists the files of a split with their classes; and functions that readers share."""
+"""Arguments and results of readers, and functions that readers share.
+
+A reader lists the images of a split with their classes.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ Reader = Callable[[Path, Want], Listing]
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the sorted paths of the images below a folder, relative to it, with forward slashes; hidden files are left out.
+    """Return the sorted relative paths of the images below a folder, with forward slashes. Hidden files are left out.
 
     Raises:
         OSError: the folder does not exist.
@@ -57,7 +60,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def class_names(folder: Path) -> list[str]:
-    """Return the sorted names of class folders, without hidden ones.
+    """Return the sorted names of class folders, without hidden folders.
 
     Raises:
         OSError: the folder does not exist.
@@ -103,7 +106,7 @@ def numbers(place: Path, labels: Iterable[str], classes: Sequence[str]) -> list[
 
 
 def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") -> None:
-    """Check that no name is in two of the lists `parts`, or twice in one; error messages start with `place`.
+    """Check that no name occurs twice in the lists `parts`, in one list or in two; error messages start with `place`.
 
     Raises:
         ValueError: a name is repeated.
@@ -118,7 +121,7 @@ def apart(place: Path, parts: Mapping[str, Iterable[str]], what: str = "image") 
 
 
 def checked_files(place: Path, names: Sequence[str], folder: Path, there: Iterable[str]) -> None:
-    """Check that all files `names`, from the list `place`, are among the files `there` of the folder.
+    """Check that the files `names`, as listed in `place`, are all among the files `there` of the folder.
 
     Raises:
         ValueError: files are missing.

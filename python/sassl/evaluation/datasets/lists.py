@@ -1,4 +1,7 @@
-"""Sets with published lists of their splits: DTD, Food-101, SUN397."""
+"""Sets with published lists of their splits: DTD, Food-101, SUN397.
+
+A "school" is one of the published ways to split a set.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,11 @@ def food(folder: Path, want: Want) -> Listing:
 
 
 def _classes_to_names(path: Path) -> dict[str, list[str]]:
-    """Return the contents of one of Food-101's lists: the names of the images of each class.
+    """Return the contents of a list of Food-101: for each class, the names of its images.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not such a list.
+        ValueError: the file has other contents.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such list")
@@ -69,7 +72,7 @@ def _classes_to_names(path: Path) -> dict[str, list[str]]:
 
 
 def sun(folder: Path, want: Want) -> Listing:
-    """List `<letter>/<class>[/<sub>]/sun_*.jpg`, split by `Training_01.txt` and so on; the schools are "fold1" to "fold10".
+    """List `<letter>/<class>[/<sub>]/sun_*.jpg`, split by `Training_01.txt` and so on. Schools are "fold1" to "fold10".
 
     The name of a class is the path after the letter, such as `church/outdoor`; classes are in the order of `ClassName.txt`. Val
     is a fifth of train.
@@ -94,7 +97,7 @@ def sun(folder: Path, want: Want) -> Listing:
 
 
 def _partition(folder: Path, name: str) -> Path:
-    """Return the path of a split list, which is in a separate archive, Partitions.zip.
+    """Return the path of a split list from the separate archive Partitions.zip.
 
     Raises:
         FileNotFoundError: the list is missing.

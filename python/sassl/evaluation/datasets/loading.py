@@ -19,8 +19,12 @@ from .table import DATASETS
 class Split(Images):
     """Images of a split of one of `DATASETS`, with their classes; see `load` for the arguments.
 
-    The attribute `dataset` is the set's row of the table; `split`, `school` and `seed` identify the split; and `differences` is
-    a tuple of strings that describe what differs from the published set. Images are sorted by path.
+    Images are sorted by path.
+
+    Attributes:
+        dataset: the set's entry in `DATASETS`.
+        split, school, seed: the arguments; `school` is the default school if None was given.
+        differences: a tuple of strings that describe differences from the published set.
     """
 
     classes: list[str]
@@ -106,13 +110,13 @@ def load(
     Args:
         name: one of `DATASETS`.
         root: the folder that contains the set's own folder, like torchvision's `root`; or the set's own folder.
-        split: "train", "val" or "test". In the transfer protocol, "val" chooses the penalty, and the probe is then fitted on
-            train and val.
-        school: one of the set's `schools`, which are ways to split it; None: the first whose lists exist.
-        seed: seed of the school's random draws, such as that of the validation images.
-        counts: "published": differences from the published numbers of classes and images, and from published lists, are an
-            error; "any": they are only listed in `differences`.
-        exif: apply the EXIF orientation of images; False: use images as stored, as in published results.
+        split: "train", "val" or "test". In the transfer protocol, the penalty is chosen on "val", and the probe is then fitted
+            on train and val.
+        school: one of the set's `schools`, the ways to split the set; None: the first school whose lists exist.
+        seed: seed of the school's random draws, such as the draw of validation images.
+        counts: "published": it is an error if classes, images or lists differ from the published ones; "any": such differences
+            are only listed in `differences`.
+        exif: True: apply the EXIF orientation of images; False: use images as stored, as in published results.
 
     Raises:
         FileNotFoundError: the set or a list is missing; the message describes how to get it.
@@ -135,7 +139,9 @@ def found(root: File) -> dict[str, Path]:
 
 
 def school_of(name: str, root: File) -> str:
-    """Return the default school of a set in the folder `root`, which may depend on the lists that exist there.
+    """Return the default school of a set in the folder `root`.
+
+    The default may depend on the lists that exist there.
 
     Raises:
         FileNotFoundError: the set is missing.

@@ -1,8 +1,8 @@
 """A reader of MATLAB's .mat files of version 5 ("MAT-File Format", MathWorks): numeric arrays, text, cells and structs.
 
-It does not need scipy. A file is a header of 128 bytes followed by elements, each a tag (type, size) and data padded to a
-multiple of eight bytes. No code in a file is executed; the size of an element is limited to that of the file or, if compressed,
-to `_MOST`.
+The reader does not need scipy. A file is a header of 128 bytes followed by elements. An element is a tag (type, size) and data
+padded to a multiple of eight bytes. No code in a file is executed. The size of an element is limited to the size of the file
+or, for a compressed element, to `_MOST`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,12 @@ def load(path: Path) -> dict[str, Any]:
     """Return the variables of a file by name.
 
     Returns:
-        Numeric values as arrays in MATLAB's shape; rows of text as str; cells as lists, and structs as lists of dicts, both in
-        order of MATLAB's linear index.
+        The values, by kind:
+
+        - numeric: an array in MATLAB's shape.
+        - a row of text: a str.
+        - cells: a list, in order of MATLAB's linear index.
+        - structs: a list of dicts, in the same order.
 
     Raises:
         OSError: the file cannot be read.

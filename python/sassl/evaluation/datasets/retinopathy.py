@@ -11,17 +11,18 @@ from .listing import Listing, Want, apart, files_below
 
 _CLASSES = ["none", "mild", "moderate", "severe", "proliferative"]
 _TRAIN, _TEST = "trainLabels.csv", "retinopathy_solution.csv"
-#: Share of the training patients for validation, if no part of the published test set is used for it.
+#: Share of the training patients that is held out for validation in the school "kaggle".
 _VAL = Fraction(1, 10)
 
 
 def retinopathy(folder: Path, want: Want) -> Listing:
-    """List images of `train/`, with classes in `trainLabels.csv`, or of `test/`, with classes in `retinopathy_solution.csv`.
+    """List the images of a split, with classes from the contest's CSV files.
 
-    Images are named `<patient>_{left,right}.jpeg`.
+    Images are named `<patient>_{left,right}.jpeg`. Classes of `train/` are in `trainLabels.csv`, and classes of `test/` in
+    `retinopathy_solution.csv`. The images in `test/` have a Public and a Private part. Schools split the set differently:
 
-    School "tfds": of the contest's test images, the Public part is val, and the Private part is test. School "kaggle": val is a
-    tenth of the training patients, drawn with the seed, and both parts together are test.
+    - "tfds": the Public part is val, and the Private part is test.
+    - "kaggle": both parts together are test. Val is a tenth of the training patients, drawn with the seed.
 
     Raises:
         OSError: a missing file.

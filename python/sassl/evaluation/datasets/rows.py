@@ -17,16 +17,16 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class School:
-    """A way to split a set; results state its name."""
+    """A way to split a set; results state the name of the school."""
 
     #: Origin of the split, in words.
     text: str
-    #: Number of images in each split, as published or by the published rule; splits that are missing here are not checked.
+    #: Expected number of images in each split; splits that are missing here are not checked.
     images: Mapping[str, int]
     splits: tuple[str, ...] = SPLITS
-    #: Splits without a published list of images, which are drawn with the seed.
+    #: Splits that are drawn with the seed, as no list of their images is published.
     drawn: tuple[str, ...] = ()
-    #: A file in the set's folder without which this school is not the default; None: no file is needed.
+    #: A file that must exist in the set's folder for this school to be the default; None: no file is needed.
     needs: str | None = None
 
 
@@ -36,7 +36,7 @@ class Dataset:
 
     name: str
     title: str
-    #: Published number of classes, and the number of classes by school if it differs.
+    #: Published number of classes. Schools with another number are listed in `school_classes`.
     classes: int
     school_classes: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     #: The metric: "top1", "mean_per_class" or "kappa" (quadratic).
@@ -45,17 +45,17 @@ class Dataset:
     resize: str = "whole"
     #: Ways to split the set, by name; the default is the first whose `needs` is met.
     schools: Mapping[str, School]
-    #: Possible names of the set's folder: those of its archive or of torchvision.
+    #: Possible names of the set's folder, such as the archive's or torchvision's.
     folders: tuple[str, ...]
-    #: Paths within that folder, with forward slashes, by which it is recognized; of the paths in a tuple, one suffices.
+    #: Paths that the set's folder must contain, with forward slashes. A tuple lists alternatives: one of its paths suffices.
     holds: tuple[str | tuple[str, ...], ...]
-    #: Where to get the set, for the message if it is missing.
+    #: Where to get the set, for the error message if the set is missing.
     source: str
     reader: Reader
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Splits of the first of the set's schools."""
+        """Splits of the set's first school."""
         return next(iter(self.schools.values())).splits
 
     def preprocessing(
@@ -73,7 +73,7 @@ class Dataset:
         return Preprocessing(size, resize=resize, interpolation="bicubic", normalize=given, channels_last=channels_last)
 
     def folder(self, root: Path, itself: bool = True) -> Path | None:
-        """Return the set's folder: one of `folders` in `root` or, if `itself`, `root` itself; None if the set is in neither."""
+        """Return the set's folder: one of `folders` in `root` or, if `itself`, `root` itself; None if not found."""
         for place in (*(root / name for name in self.folders), *([root] if itself else [])):
             if all(any((place / one).exists() for one in _either(held)) for held in self.holds):
                 return place

@@ -1,4 +1,4 @@
-"""The table of data sets. For the sets in table 10 of BYOL (arXiv 2006.07733), splits and counts are those printed there."""
+"""The table of data sets. For sets in table 10 of BYOL (arXiv 2006.07733), splits and counts are as printed in that table."""
 
 from __future__ import annotations
 

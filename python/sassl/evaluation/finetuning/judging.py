@@ -1,4 +1,4 @@
-"""`finetune`: choice of the cell of a recipe's grid that is best on val, training on train and val, evaluation on test."""
+"""`finetune`: choose a cell of a recipe's grid on val, train on train and val, evaluate on test."""
 
 from __future__ import annotations
 
@@ -55,54 +55,67 @@ def finetune(
 ) -> Result:
     """Return the accuracy of a backbone fine-tuned with a linear classifier, in per cent.
 
-    For every cell of the recipe's grid of learning rates, weight decays and lengths, the network is trained on train. With the
-    cell that has the best metric on val, it is trained again on train and val, and evaluated once on test. Ties go to the first
-    cell: in the published recipes, to the lowest learning rate, then the weakest decay, then the shortest length. If the grid
-    has a single cell, as is usual if both `lr` and `weight_decay` are given, the network is trained only once, on train and
-    val. The optimizer is SGD with momentum 0.9; its weight decay applies to all parameters, including norms and biases.
-    Training images are random resized crops, half of them flipped.
+    A cell of the recipe's grid is a combination of learning rate, weight decay and length. If there are several cells, the
+    network is trained on train for each, and the cell with the best metric on val is chosen. With the chosen cell, the network
+    is trained again on train and val, and evaluated once on test. Ties go to the first cell: in the published recipes, to the
+    lowest learning rate, then the weakest decay, then the shortest length.
+
+    If the grid has a single cell, the network is trained only once, on train and val. This is usual if both `lr` and
+    `weight_decay` are given.
+
+    The optimizer is SGD with momentum 0.9. Weight decay applies to all trainable parameters, including norms and biases.
+    Training images are random resized crops, flipped with probability 1/2.
 
     Args:
-        model: one of sassl's, one from `sassl.open_model`, or a torch module from images (N, 3, H, W) to features (N, dim); it
-            is not modified.
+        model: one of sassl's, one from `sassl.open_model`, or a torch module from images (N, 3, H, W) to features (N, dim). The
+            model is not modified.
         train: labelled images to train on, in any form that a `TwoViewLoader` takes.
         test: labelled images to classify, see `extract`.
         val: labelled validation images; None: a fifth of train, drawn with `seed`, if the grid has several cells.
         recipe: one of `finetuning.RECIPES`, or a `Recipe` of your own.
-        lr, weight_decay: values that replace those of the grid, on the recipe's scale: if `Recipe.scales_lr`, the learning rate
-            is that of a batch of 256; if `Recipe.divides_decay`, the decay is divided by the learning rate.
-        steps, epochs: the length of training in either unit, in place of the recipe's; at most one of the two may be given.
-        batch_size: images in a batch of all ranks together, in place of the recipe's number; reduced to all training images if
-            there are fewer.
-        metric: one of `metrics.NAMES`, by which the cell is chosen, and which is reported along with top-1 and top-5.
-        preprocessing: how to preprocess validation and test images; crops have its size, interpolation and normalization. None:
-            the model's own, except that square inputs are resized as the recipe states, with bicubic interpolation; required
-            for models that do not know their own.
+        lr, weight_decay: a value that replaces all values of the grid, on the recipe's scale. If `Recipe.scales_lr`, the
+            learning rate is for a batch of 256, and is scaled with the batch size. If `Recipe.divides_decay`, SGD's weight
+            decay is the given decay divided by the peak learning rate.
+        steps, epochs: the length of training, in steps or in epochs, in place of the recipe's; give at most one of the two.
+        batch_size: images in a batch over all ranks, in place of the recipe's number; at most the number of training images.
+        metric: one of `metrics.NAMES`. This metric chooses the cell, and is reported along with top-1 and top-5.
+        preprocessing: how to preprocess validation and test images. Training crops use its size, interpolation and
+            normalization. None: the model's own preprocessing; for square inputs, with the recipe's resizing and bicubic
+            interpolation. Required for a model without a preprocessing of its own.
         engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: "torch" if torch has a GPU or the native
             engine does not support the model, otherwise "native".
         device, precision: for the engine "torch": "cuda" or "cpu", and "bf16" or "float32"; None: a GPU with "bf16" if there is
             one, otherwise the CPU with "float32".
-        seed: seed of the classifier's initial weights, the crops, their order, and the held-out images.
+        seed: seed of the classifier's initial weights, the crops, the order of images, and the draw of held-out images.
         threads: number of threads for crops and, on a CPU, for steps; None: the environment variable SASSL_THREADS, else all
             cores.
-        on_error: "raise", or "report": images of train that cannot be read are replaced by others, those of val and test are
-            left out, and "left_out" of the result lists them.
+        on_error: "raise": an unreadable image is an error; "report": unreadable images of train are replaced by others, and
+            unreadable images of val and test are left out. The result lists the unreadable images of the final run as
+            "left_out".
         out: a folder in which the network and the results of finished cells are stored. A run with the same settings resumes
-            from it; on a CPU its result is bit-identical to that of an uninterrupted run.
-        checkpoint_every: steps between checkpoints; another one follows the last step.
-        progress: True: show progress on stderr; or a function of a description, the amount done, and the total.
+            from this folder. On a CPU, the result of a resumed run is bit-identical to that of an uninterrupted run.
+        checkpoint_every: steps between checkpoints; there is also a checkpoint after the last step.
+        progress: True: show progress on stderr; or a function that is called with a description, the amount done, and the
+            total.
 
     Returns:
-        "top1", "top5", the metric, "metric", "interval", "n" and "classes", as in `knn`; "recipe", "engine"; the chosen cell:
-        "lr", "weight_decay", "steps"; the settings of SGD: "batch_size", "peak_lr", "sgd_weight_decay"; "norm_momentum" (None:
-        as the network defines it), "frozen"; "images", the number of training images; "grid", for each cell a list [lr,
-        weight_decay, length, metric on val (None if it diverged)], empty for a single cell; "left_out", images that could not
-        be read: name to reason.
+        A dict:
+
+        - "top1", "top5", the metric, "metric", "interval", "n", "classes": as in `knn`.
+        - "recipe", "engine": the names of the recipe and of the engine.
+        - "lr", "weight_decay", "steps": the chosen cell.
+        - "batch_size", "peak_lr", "sgd_weight_decay": the settings of SGD.
+        - "norm_momentum": the momentum of batch norms; None: as the network defines it.
+        - "frozen": whether the backbone stayed frozen.
+        - "images": the number of training images.
+        - "grid": for each cell a list [lr, weight_decay, length, metric on val], where the metric is None if the cell diverged;
+          empty for a single cell.
+        - "left_out": images that could not be read, name to reason.
 
     Raises:
         OSError, TypeError: as raised by `extract`.
-        ValueError: as raised by `extract`; a setting out of range; a grid whose cells all diverge; `out` contains a run
-            with other settings or another model.
+        ValueError: as raised by `extract`; a setting out of range; all cells of the grid diverge; `out` contains a run with
+            other settings or another model.
         DivergedError: the loss of the final run is not finite; this is a ValueError as well.
         ImportError: the engine "torch" without torch.
     """
@@ -152,7 +165,7 @@ class _Run:
     progress: Shown
 
     def best(self, cells: list[Cell]) -> Cell:
-        """Train every cell, and return the one that is best on the validation images; ties go to the first.
+        """Train every cell; return the cell with the best metric on the validation images. Ties go to the first cell.
 
         Raises:
             ValueError: all cells diverge.
@@ -176,7 +189,7 @@ class _Run:
         return max(values, key=lambda cell: values[cell])
 
     def learn(self, cell: Cell, rows: Any, stage: str) -> dict[str, str]:
-        """Fine-tune on these images; return those that could not be read and were replaced by others: name to reason."""
+        """Fine-tune on the images `rows`; return the unreadable images that were replaced by others: name to reason."""
         plan, ranks = Plan(self.recipe, cell, len(rows)), self.tuner.ranks
         self.tuner.begin(plan.settings)
         crops = Crops(
@@ -204,12 +217,15 @@ class _Run:
         return crops.report
 
     def _read(self, images: Images) -> Features:
-        """Return the scores of images as if they were features, with the images' classes; scores are on rank 0 only."""
+        """Return the scores of images as `Features`, with the images' classes. Scores are on rank 0 only."""
         how: dict[str, Any] = {"preprocessing": self.rule, "ranks": self.tuner.ranks, "progress": self.progress}
         return read(self.tuner.scores, images, on_error=self.on_error, **how)
 
     def _value(self, found: Features) -> float:
-        """Return the metric on the validation images, given their scores, and their classes as indices into `labels`."""
+        """Return the metric on the validation images.
+
+        `found` has the scores of these images as features; its targets are indices into `Labelled.labels`.
+        """
         labels = self.learnt.labels
         rows = Features(found.features, labels[found.targets])
         truth, answers = judged(self.metric, labels, found.features, rows)
@@ -284,7 +300,7 @@ def _tuner(
     threads: int | None,
     seed: int,
 ) -> Tuner:
-    """Return the requested engine, or the one that suits the model and the machine."""
+    """Return the requested engine, or the engine that suits the model and the machine."""
     if choice("engine", engine, ("native", "torch", None)) is None:
         engine = "torch" if getattr(model, "native_backbone", None) is None or _has_gpu() else "native"
     if engine == "native":

@@ -15,27 +15,27 @@ from .tuner import State, Tuner
 
 #: Name of the file in its folder.
 CHECKPOINT = "finetuning.safetensors"
-#: Name of the final run, on train and val, which follows the runs of the grid's cells.
+#: Name of the final run, on train and val. This run follows the runs of the grid's cells.
 LAST = "last"
 
 
 class Kept:
-    """The file `finetuning.safetensors` in a folder; only rank 0 reads and writes it.
+    """The file `finetuning.safetensors` in a folder; only rank 0 reads and writes the file.
 
     Args:
         folder: the folder, which is created if it is missing; None: nothing is stored.
-        settings: JSON values by name, which must equal those of the run in the folder, if it contains one.
+        settings: JSON values by name. If the folder contains a run, its settings must be equal.
         ranks: the processes of the run.
 
     Raises:
         OSError: the folder cannot be created, or the file cannot be read.
-        ValueError: a file with other settings, or a damaged one.
+        ValueError: a file with other settings, or a damaged file.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, settings: dict[str, Any], ranks: Ranks) -> None:
         self._path = None if folder is None else Path(folder) / CHECKPOINT
         self._settings, self._ranks = plain(settings), ranks
-        #: Value of the metric for each finished cell; None: it diverged.
+        #: Value of the metric for each finished cell; None: the cell's run diverged.
         self.values: dict[Cell, float | None] = {}
         self._state: State | None = None
         self._stage, self._step = "", 0
@@ -72,7 +72,7 @@ class Kept:
         return state, told
 
     def load(self, tuner: Tuner, stage: str) -> int:
-        """Load the last saved state into the tuner if it is of the run `stage`.
+        """Load the last saved state into the tuner, if the state belongs to the run `stage`.
 
         Return the number of completed steps: 0 if nothing was loaded.
 

@@ -15,7 +15,7 @@ from ..probes import joined_classes
 
 
 class Labelled:
-    """The images of train, followed by those of val, as one sequence.
+    """The images of train, followed by the images of val, as one sequence.
 
     Args:
         train: labelled images, in any form that a `TwoViewLoader` takes.
@@ -47,9 +47,9 @@ class Labelled:
         return np.arange(len(self.targets))
 
     def split(self, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the indices of the images to train on and of those to validate on while settings are chosen.
+        """Return the indices of training images, and of validation images, for choosing among settings.
 
-        The latter are those of val; without val, a fifth of train, drawn with the seed.
+        Validation images are the images of val; without val, a fifth of train, drawn with the seed.
 
         Raises:
             ValueError: fewer than 5 images of train, without val.
@@ -66,7 +66,7 @@ class Labelled:
         return kept, held
 
     def part(self, rows: Sequence[int] | NDArray[np.int64]) -> Selection:
-        """Return the images with the indices `rows`; their classes are indices into `labels`."""
+        """Return the images with the indices `rows`, with classes as indices into `labels`."""
         places = np.searchsorted(self.labels, self.targets[rows])
         return Selection(self._images, [int(row) for row in rows], places.tolist())
 

@@ -12,7 +12,7 @@ from .keeping import Kept
 from .recipes import Cell, Recipe
 from .tuner import Settings, Tuner
 
-#: Number of steps between checks of the loss, each of which waits for the GPU.
+#: Number of steps between checks of the loss; a check waits for the GPU.
 _LOOKS = 10
 
 
@@ -64,7 +64,7 @@ def learn(
         crops: batches of `plan.batch` images; smaller last batches must be dropped.
         plan: the learning rates and the number of steps.
         kept, stage: where the state is stored, and the name of this run there.
-        checkpoint_every: steps between checkpoints; another one follows the last step.
+        checkpoint_every: steps between checkpoints; there is also a checkpoint after the last step.
         progress: see `finetune`.
 
     Raises:
@@ -98,7 +98,7 @@ def learn(
 
 
 def _batches(crops: Crops, done: int) -> Iterator[Batch]:
-    """Yield batches endlessly, starting after the first `done` ones."""
+    """Yield batches endlessly, starting after the first `done` batches."""
     epoch, batch = divmod(done, len(crops))
     while True:
         crops.set_epoch(epoch, batch)

@@ -34,25 +34,25 @@ class Recipe:
 
     name: str
     source: str
-    #: Unit of the lengths, "steps" or "epochs"; if there are several lengths, they are a dimension of the grid.
+    #: Unit of the lengths, "steps" or "epochs"; several lengths are a dimension of the grid.
     unit: str
     lengths: tuple[int, ...]
     batch_size: int
     #: Learning rates and weight decays of the grid; a decay of 0 means none.
     lrs: tuple[float, ...]
     weight_decays: tuple[float, ...] = (0.0,)
-    #: True if learning rates are those of a batch of 256, and scale with the batch size.
+    #: True if learning rates are for a batch of 256, and are scaled with the batch size.
     scales_lr: bool = False
-    #: True if the decay is divided by the learning rate, so that a step at the peak rate shrinks weights by the fraction in the
+    #: True if the decay is divided by the peak learning rate. A step at this rate then shrinks weights by the fraction in the
     #: grid.
     divides_decay: bool = False
     nesterov: bool = True
-    #: Fractions of the run after which the learning rate falls to a tenth; empty: it decays to 0 along a cosine.
+    #: Fractions of the run after which the learning rate falls to a tenth; empty: the rate decays to 0 along a cosine.
     drops: tuple[float, ...] = ()
-    #: True if batch norms keep max(1 - 10 / s, 0.9) of their running statistics in a step, where s is the number of steps in an
-    #: epoch.
+    #: True if batch norms keep the fraction max(1 - 10 / s, 0.9) of their running statistics in a step. Here s is the number of
+    #: steps in an epoch.
     follows_epoch: bool = False
-    #: True if the backbone stays frozen, which makes the run a linear probe on augmented images.
+    #: True if the backbone stays frozen; the run is then a linear probe on augmented images.
     frozen: bool = False
     #: Shorter side of test images before the centre crop: "margin" (256 for crops of 224) or "whole" (the side of the crop).
     resize: str = "margin"
@@ -60,7 +60,11 @@ class Recipe:
     def grid(
         self, lr: float | None = None, weight_decay: float | None = None, length: int | None = None
     ) -> Iterator[Cell]:
-        """Return the cells of the grid, with learning rates in the outer loop; an argument replaces all values of its kind."""
+        """Return the cells of the grid, with learning rates in the outer loop.
+
+        A given argument replaces all values of its kind: `lr` replaces `lrs`, `weight_decay` replaces `weight_decays`, and
+        `length` replaces `lengths`.
+        """
         return (
             Cell(*cell)
             for cell in product(
@@ -89,7 +93,7 @@ class Recipe:
         return float(peak * 0.1 ** sum(step >= round(share * steps) for share in self.drops))
 
     def norm_momentum(self, images: int, batch: int) -> float | None:
-        """Return the `momentum` of batch norms, the fraction of running statistics replaced in a step; None: unchanged."""
+        """Return the fraction of running statistics that batch norms replace in a step; None: the network's own."""
         return min(10 * batch / images, 0.1) if self.follows_epoch else None
 
 
@@ -160,7 +164,7 @@ _ROWS = (
 
 #: All recipes by name; your own may be added.
 RECIPES: dict[str, Recipe] = {row.name: row for row in _ROWS}
-#: The default recipe, and the sets for which another one is published.
+#: The default recipe, and the sets with another published recipe.
 DEFAULT = "kornblith"
 OF_SETS = {"imagenet_1pct": "simclr-1pct", "imagenet_10pct": "simclr-10pct"}
 

@@ -1,7 +1,7 @@
 """The PyTorch engine: sassl's own backbones and any module, on CPUs and GPUs, with several ranks acting as one.
 
-A step computes the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, and the SGD update. Batch
-normalization uses the statistics of the whole batch, across all ranks.
+In a step, every rank computes the loss and the gradients of its rows of the batch. Loss and gradients are summed over ranks,
+and every rank takes the same SGD step. Batch normalization uses the statistics of the whole batch, across all ranks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Torch(Tuner):
     """A fine-tuner that trains a copy of a module.
 
     Args:
-        model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's models, whose `module()` returns one.
+        model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's models, whose method `module` returns
+        such a module.
         classes: number of classes.
         size: (height, width) of the images.
         threads: number of threads for steps on a CPU; None: this rank's share of the cores.

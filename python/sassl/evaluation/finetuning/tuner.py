@@ -33,7 +33,7 @@ class Settings(NamedTuple):
 
 
 class Tuner(Protocol):
-    """An engine for training a backbone and its classifier, in one process or in several that share the rows of a batch."""
+    """An engine for training a backbone and its classifier, in one process or in several processes that share a batch."""
 
     #: Name of the engine in results.
     name: str
@@ -49,7 +49,7 @@ class Tuner(Protocol):
             images: (N, H, W, 3) or (N, 3, H, W), normalized.
             targets: (N,) class indices.
             lr: the learning rate.
-            number: index of the step, from 0, which seeds the network's random draws, such as dropout.
+            number: index of the step, from 0; the seed of random draws such as dropout.
 
         Raises:
             ValueError: images or classes that do not match the network.
@@ -70,13 +70,13 @@ class Tuner(Protocol):
 
 
 def first_head(features: int, classes: int, seed: int) -> State:
-    """Return the initial weights of a classifier, which depend on these arguments alone, and not on the engine."""
+    """Return the initial weights of a classifier. They depend only on these arguments, not on the engine."""
     weight = _DEVIATION * np.random.default_rng(seed).standard_normal((classes, features))
     return {f"{_HEAD}.weight": weight.astype(np.float32), f"{_HEAD}.bias": np.zeros(classes, np.float32)}
 
 
 def checksum(state: State) -> str:
-    """Return the CRC-32, in hexadecimal, of a backbone's tensors, by which a run recognizes its model."""
+    """Return the CRC-32 of a backbone's tensors, in hexadecimal. A resumed run recognizes its model by this checksum."""
     found = 0
     for name in sorted(name for name in state if name.startswith("backbone.")):
         found = crc32(np.ascontiguousarray(state[name]).data, crc32(name.encode(), found))

@@ -4,11 +4,12 @@
 
     rule = Preprocessing(224, resize=256, normalize={"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]})
     judge = robustness.Classifier(net, preprocessing=rule)  # a network that returns ImageNet's 1,000 scores
-    judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone, on which a head is fitted
+    judge = robustness.Probe(model, extract(model, "imagenet/train"))  # a backbone with a fitted head
     print(robustness.cue_conflict(judge, "cue-conflict")["shape_bias"])
 
-A result is a dict with the number of images, values for each category or class, the reference network to which values are
-relative, and the names of images that could not be read. Fractions are in per cent. Nothing is downloaded.
+A judge predicts the classes of images: a `Classifier` or a `Probe`. A result is a dict: the number of images, values for each
+category or class, the reference network if values are relative, and the names of images that could not be read. Fractions are
+in per cent. Nothing is downloaded.
 """
 
 from .categories import CATEGORIES, by_category, decisions

@@ -33,14 +33,14 @@ CATEGORIES = {
     "truck": numbers("555 569 656 675 717 734 864 867"),
 }
 NAMES = tuple(CATEGORIES)
-#: The category by folder name, which is that of an ImageNet class or the category's own.
+#: Category by the name of a folder: an ImageNet class, such as n02123045, or a category.
 CATEGORY_OF = {WNIDS[number]: name for name, held in CATEGORIES.items() for number in held} | dict(
     zip(NAMES, NAMES, strict=True)
 )
 
 
 def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]:
-    """Return, for each row, the category with the largest *mean* probability over its classes; ties go to the first.
+    """Return, for each row, the category whose classes have the largest *mean* probability; ties go to the first category.
 
     With all of ImageNet's classes, this is the 16-way decision of texture-vs-shape (code/probabilities_to_decision.py); the sum
     or the maximum would be a different measure. With fewer classes, the decision is among the categories that have a class.
@@ -64,17 +64,19 @@ def decisions(probabilities: Array, classes: Sequence[str] = WNIDS) -> list[str]
 
 
 def category_means(rows: Array, classes: Sequence[str]) -> tuple[Array, list[str]]:
-    """Return the means over the columns of each category that has any, and the names of these categories.
+    """Average the columns of each category; return the means and the names of the categories.
+
+    Categories without a column are left out.
 
     Args:
         rows: (N, K).
         classes: the names of the K columns.
 
     Returns:
-        The means, (N, number of categories), in alphabetical order of categories, and the names of the categories.
+        The means, (N, number of categories), and the names of the categories, both in alphabetical order of categories.
 
     Raises:
-        ValueError: `classes` has none that belongs to a category.
+        ValueError: none of `classes` belongs to a category.
     """
     held = columns(classes)
     # Contiguous rows, so that sums are accumulated in the same order as for a single row.
@@ -86,7 +88,7 @@ def columns(classes: Sequence[str]) -> dict[str, list[int]]:
     """Return, for each category, the indices of its classes in `classes`; categories without a class are left out.
 
     Raises:
-        ValueError: `classes` has none that belongs to a category.
+        ValueError: none of `classes` belongs to a category.
     """
     held: dict[str, list[int]] = {}
     for name in NAMES:
@@ -104,15 +106,15 @@ def softmax(scores: Array) -> NDArray[np.float64]:
 
 
 def by_category(train: Features, categories: Mapping[str, str] | None = None) -> Features:
-    """Return the features whose class belongs to a category, with the categories as classes, to train a head on.
+    """Return the features whose class belongs to a category, with categories as classes.
 
     Args:
         train: features with class names.
         categories: category by class name; None: names are those of ImageNet's folders, or of categories.
 
     Raises:
-        ValueError: features without class names, or none whose class belongs to a category; a category that is not one of the
-            16.
+        ValueError: features without class names; no feature whose class belongs to a category; a category that is not one of
+            the 16.
     """
     names = train.classes
     if names is None:

@@ -2,7 +2,8 @@
 
     CE_c = sum_s E_{s,c} / sum_s E^ref_{s,c}        mCE = mean of CE_c over 15 corruptions c
 
-E is the error at severity s, and E^ref that of a reference network, so that corruptions of different difficulty count alike.
+E_{s,c} is the error at severity s, and E^ref_{s,c} the error of a reference network. Dividing by the reference makes
+corruptions of different difficulty count alike.
 """
 
 from __future__ import annotations
@@ -40,10 +41,15 @@ def corruption_error(
         clean: the error on uncorrupted images in per cent, for the relative mCE; None: unknown.
 
     Returns:
-        "mean_error", the plain mean over the 15; "mce"; "relative_mce", the increase of the error by corruptions, relative to
-        that of the reference (None unless both clean errors are known); "clean_error"; "corruptions", each with its "errors",
-        their mean as "error", and its corruption error as "ce"; and the name of the "reference". Means are None unless all 15
-        corruptions are given.
+        A dict. Means are None unless all 15 corruptions are given:
+
+        - "mean_error": the plain mean over the 15.
+        - "mce": the mean corruption error; None without a reference.
+        - "relative_mce": the increase of the error by corruptions, relative to the increase for the reference. It is None
+          unless both clean errors are known.
+        - "clean_error": the given `clean`.
+        - "corruptions": for each corruption a dict with its "errors", their mean as "error", and the corruption error as "ce".
+        - "reference": the name of the reference.
 
     Raises:
         ValueError: a corruption without 5 errors in [0, 100]; an unknown corruption.
@@ -86,18 +92,24 @@ def imagenet_c(
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: corruptions to measure; None: the 15 that means require, and any of the four extra ones that are there.
+        corruptions: corruptions to measure; None: the 15 of the mCE, and those of the four extra corruptions that are in the
+            folder.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
-        The result of `corruption_error`, with "interval", the 95 % bootstrap interval of the "mce" (or, without a reference, of
-        the "mean_error") over images, each drawn with all of its corruptions; "top1" and "top5", the mean accuracies over the
-        15 corruptions; "split"; "n", the number of images at each severity; "ways", the number of possible answers; a
-        description of the head; and images that could not be read. A mean is None unless all 15 are measured, and "top5" also
-        if there are fewer than five possible answers.
+        The result of `corruption_error`, and the entries below. Means are None unless all 15 corruptions are measured:
+
+        - "interval": the 95 % bootstrap interval over images of the "mce" or, without a reference, of the "mean_error". An
+          image is drawn with all of its corruptions.
+        - "top1", "top5": the mean accuracies over the 15 corruptions; "top5" is None with fewer than five possible answers.
+        - "split": the name of the split.
+        - "n": the number of images at each severity.
+        - "ways": the number of possible answers.
+        - a description of the head.
+        - "n_left_out", "left_out": images that could not be read.
 
     Raises:
-        OSError, ValueError: a corruption or a severity that is missing, or that has more or fewer images than the first; an
+        OSError, ValueError: a missing corruption or severity; corruptions or severities with different numbers of images; an
             image that cannot be read; a class unknown to the head.
     """
     return _of_folders(judge, "ImageNet-C", root, corruptions, (ALEXNET, clean), 50_000)
@@ -106,8 +118,8 @@ def imagenet_c(
 def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the errors on Tiny-ImageNet-C, like `imagenet_c`, with an mCE relative to AugMax's ResNet-18.
 
-    The authors of the set published no reference. Its images were cropped anew, so that Tiny-ImageNet's validation images are
-    not their clean versions.
+    The authors of the set published no reference. The set's images were cropped anew. Tiny-ImageNet's validation images are
+    therefore not the clean versions of these images.
     """
     return _of_folders(judge, "Tiny-ImageNet-C", root, corruptions, (AUGMAX_RESNET18, None), 10_000)
 
@@ -115,15 +127,17 @@ def tiny_imagenet_c(judge: Judge, root: File, *, corruptions: Sequence[str] | No
 def cifar_c(
     judge: Judge, root: File, *, corruptions: Sequence[str] | None = None, classes: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean, which the set's author reports.
+    """Measure the errors on CIFAR-10-C or CIFAR-100-C, and their plain mean.
+
+    The author of the sets reports the plain mean.
 
     Args:
         judge: a `Classifier` or a `Probe`.
-        root: the folder with `labels.npy`, and with `gaussian_noise.npy` and so on, each (50000, 32, 32, 3) uint8 in order of
-            severity.
+        root: the folder with `labels.npy`, and with an array for each corruption, such as `gaussian_noise.npy`. Arrays are
+            (50000, 32, 32, 3) uint8, in order of severity.
         corruptions: see `imagenet_c`.
-        classes: class names by label, which are matched with those of the judge; if the judge has no class names, labels are
-            matched. None: CIFAR-10's names if all labels are below 10, else CIFAR-100's.
+        classes: class names by label; None: CIFAR-10's names if all labels are below 10, else CIFAR-100's. Classes are matched
+            with those of the judge by name; if the judge has no class names, by label.
 
     Returns:
         The result of `imagenet_c`, with "variant", "CIFAR-10-C" or "CIFAR-100-C".
@@ -191,7 +205,7 @@ def _of_folders(
 def _names(
     asked: Sequence[str] | None, there: Sequence[str] | Mapping[str, Path], root: Path, layout: str
 ) -> list[str]:
-    """Return the corruptions to measure, after checking that they exist."""
+    """Return the corruptions to measure, after checking that the corruptions exist."""
     names = [*CORRUPTIONS, *(name for name in EXTRA if name in there)] if asked is None else list(asked)
     unknown = [name for name in names if name not in CORRUPTIONS + EXTRA]
     if unknown or not names:
@@ -249,9 +263,10 @@ def _measured(
 
 
 def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of the mCE, or of the mean error, over images, each drawn with all of its corruptions.
+    """Return the 95 % bootstrap interval over images of the mCE or, without a reference, of the mean error.
 
-    The result is None if every draw has a corruption and severity without any image, because images could not be read.
+    An image is drawn with all of its corruptions. A draw is ignored if it has no image for some corruption and severity,
+    because images could not be read. The result is None if all draws are ignored.
     """
     keys = [(name, severity) for name in CORRUPTIONS for severity in SEVERITIES]
     places = {name: i for i, name in enumerate(dict.fromkeys(name for key in keys for name in answers[key].names))}

@@ -2,8 +2,8 @@
 
     bias = shape / (shape + texture)
 
-where shape and texture are the numbers of answers that name the category of the shape and of the texture, over all images in
-which the two categories differ.
+Here shape is the number of answers that name the category of the outline, and texture is the number of answers that name the
+category of the surface. Only images whose two categories differ are counted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Cues(NamedTuple):
     shape: str
     #: The category of the surface.
     texture: str
-    #: The name of the image from which the shape was taken, such as `bear1`.
+    #: The name of the image that the shape was taken from, such as `bear1`.
     source: str
 
 
@@ -76,21 +76,26 @@ class CategoryFolder(ImageFolder):
 def shape_bias(
     answers: Sequence[str | None], shapes: Sequence[str], textures: Sequence[str], sources: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """Return how often answers follow the shape among those that follow the shape or the texture, in per cent.
+    """Return the shape bias: of all answers that follow the shape or the texture, the percentage that follows the shape.
 
     Args:
         answers: a category for each image; None: no answer.
         shapes, textures: the categories of the images' cues.
-        sources: for each image, the name of the image from which its shape was taken; the bootstrap resamples sources, each
-            with all of its images. None: no interval.
+        sources: for each image, the name of the image that its shape was taken from. The bootstrap resamples sources, each with
+            all of its images. None: no interval.
 
     Returns:
-        "shape_bias"; "interval", its 95 % bootstrap interval over sources; "shape_accuracy" and "texture_accuracy", over the
-        "n" images whose cues differ; "shape", "texture" and "other", the numbers of answers that follow the shape, the texture
-        and neither; "n_without_conflict", the number of images whose cues agree, which are excluded from everything else, and
-        "accuracy_without_conflict", the accuracy on them; "mean_category_bias", the mean of the categories' biases, which is a
-        different measure; and "categories", by shape, each with its "n", "shape", "texture" and "shape_bias". A bias is None if
-        no answer follows either cue, and an accuracy is None if it is over no images.
+        A dict, in which the cues of an image are its shape and its texture:
+
+        - "shape_bias": the bias; None if no answer follows either cue.
+        - "interval": the 95 % bootstrap interval of the bias over sources.
+        - "n": the number of images whose cues differ.
+        - "shape_accuracy", "texture_accuracy": the accuracies on these n images; None if n is 0.
+        - "shape", "texture", "other": the numbers of answers that follow the shape, the texture and neither.
+        - "n_without_conflict": the number of images whose cues agree. These images are excluded from everything else.
+        - "accuracy_without_conflict": the accuracy on images whose cues agree; None if there are none.
+        - "mean_category_bias": the mean of the biases of categories, which is a different measure.
+        - "categories": for each category of shapes a dict with "n", "shape", "texture" and "shape_bias".
 
     Raises:
         ValueError: different lengths, or an unknown category.
@@ -130,15 +135,18 @@ def shape_bias(
 
 
 def bias_difference(first: Mapping[str, str | None], second: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the shape bias of a second network minus that of a first one, on the same images.
+    """Return the difference of two networks' shape biases on the same images: second minus first.
 
     Args:
         first, second: the category of each answer, by image name: "answers" of `cue_conflict`.
 
     Returns:
-        "difference" in percentage points; "interval", its 95 % bootstrap interval over sources, as in `shape_bias`, with the
-        same draws for both networks; "shape_bias", a list of both; and "n", the number of images whose cues differ. A bias is
-        None if no answer follows either cue, and the difference is then None too.
+        A dict:
+
+        - "difference": the difference in percentage points; None if a bias is None.
+        - "interval": the 95 % bootstrap interval of the difference over sources, with the same draws for both networks.
+        - "shape_bias": a list of both biases; a bias is None if no answer follows either cue.
+        - "n": the number of images whose cues differ.
 
     Raises:
         ValueError: different images, or a name that states no cues.
@@ -169,7 +177,7 @@ def _decided(answer: str | None, one: Cues) -> tuple[bool, bool]:
 
 
 def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval of a bias, or of the difference of two; None if no draw has one.
+    """Return the 95 % bootstrap interval of a bias, or of the difference of two biases; None if no draw has a value.
 
     Sources are resampled, each with all of its images.
 
@@ -198,22 +206,27 @@ def _interval(sources: Sequence[str], *decided: NDArray[np.bool_]) -> tuple[floa
 def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the shape bias of a network on a folder in Geirhos' layout, `<shape>/<shape><n>-<texture><m>.png`.
 
-    Images of the network's input size are used as they are; otherwise, an image's largest centre square is resized. If the
-    judge knows fewer than 16 categories, images with a cue of another category are left out: a bias among k categories, with a
-    chance level of 1 / k, is not comparable to one among 16.
+    Images of the network's input size are used unchanged. For other images, the largest centre square is resized.
+
+    If the judge knows fewer than 16 categories, images with a cue of another category are left out. The bias among k categories
+    has a chance level of 1 / k, and is not comparable to the bias among 16.
 
     Args:
         judge: a `Classifier` or a `Probe`; its answers become categories.
         root: the folder, such as stimuli/style-transfer-preprocessed-512 of rgeirhos/texture-vs-shape.
 
     Returns:
-        The result of `shape_bias`, with "answered_among", the possible answers, and "ways", their number; "n_outside", the
-        number of images left out because of their categories; a description of the head; images that could not be read; and
-        "answers", the predicted category by image name.
+        The result of `shape_bias`, and:
+
+        - "answered_among", "ways": the possible answers, and their number.
+        - "n_outside": the number of images left out because of their categories.
+        - a description of the head.
+        - "n_left_out", "left_out": images that could not be read.
+        - "answers": the predicted category by image name.
 
     Raises:
-        OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a judge none of whose classes
-            belongs to a category.
+        OSError, ValueError: a folder or a name in another layout; an image that cannot be read; a judge without classes that
+            belong to a category.
     """
     images = CategoryFolder(root)
     told = {images.name(i): cues(images.name(i)) for i in range(len(images))}

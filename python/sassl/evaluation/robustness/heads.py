@@ -1,4 +1,4 @@
-"""Judges, which predict the classes of images: a network with its own head, or a backbone on which a head is fitted."""
+"""Judges, which predict the classes of images: a network with its own head, or a backbone with a fitted head."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Judge:
 
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
-        classes: names of the classes that it predicts ("answers"), by index; None: answers are class labels.
+        classes: names of the predicted classes ("answers"), by index; None: answers are class labels.
         on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.
 
@@ -85,8 +85,8 @@ class Judge:
         Args:
             sets: images with class names that the judge knows, or with the judge's labels.
             among: the possible answers; None: all classes.
-            uncropped: resize the largest centre square of an image to the network's input size, instead of cropping further;
-                an image of that size is not changed.
+            uncropped: True: resize an image's largest centre square to the network's input size, without cropping further. An
+                image of the input size is not changed.
 
         Raises:
             OSError, ValueError: an image that cannot be read; an unknown class.
@@ -132,7 +132,7 @@ class Judge:
         return labels[metrics.ranked(scores)], scores.shape[1]
 
     def _allowed(self, among: Sequence[str] | None) -> list[int] | None:
-        """Return the indices of these classes, ignoring those that the judge does not know; None for all."""
+        """Return the indices of the classes `among` that the judge knows; None: all classes."""
         if among is None:
             return None
         numbers = [at for at, name in enumerate(self.classes or ()) if name in among]
@@ -192,11 +192,11 @@ class Classifier(Judge):
 
 
 class Probe(Judge):
-    """A backbone with a head that is fitted once on its features, by logistic regression.
+    """A backbone with a head, which is fitted once on the backbone's features by logistic regression.
 
     Args:
         model, preprocessing, batch_size: see `sassl.evaluation.extract`.
-        train: features from `extract`, on which the head is fitted; answers are its classes.
+        train: features from `extract` to fit the head on; answers are the classes of these features.
         c: inverse of the penalty, see `sassl.evaluation.logistic_probe`.
         on_error: "raise", or "report": leave out images that cannot be read; results list and count them.
         cache, ranks, progress: see `sassl.evaluation.extract`.

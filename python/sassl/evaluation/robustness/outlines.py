@@ -16,18 +16,18 @@ def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
     """Measure the accuracy among Geirhos' categories on 160 images, `bear/bear1.png` and so on, without a centre crop.
 
     Args:
-        judge: a `Classifier` or a `Probe`; its answers become categories. Images of categories that it does not know are left
-            out.
+        judge: a `Classifier` or a `Probe`; its answers become categories. Images of categories that the judge does not know are
+            left out.
         root: the folder, such as stimuli/edges or stimuli/filled-silhouettes of rgeirhos/texture-vs-shape.
         kind: "edges" or "silhouettes".
 
     Returns:
-        The result of `accuracy`, with "categories" in place of "classes"; and "answered_among", "n_outside", the head, and
-        images that could not be read, as in `cue_conflict`.
+        The result of `accuracy`, with "categories" in place of "classes". The entries "answered_among", "n_outside", the head,
+        and images that could not be read are those of `cue_conflict`.
 
     Raises:
-        OSError, ValueError: a folder in another layout; an image that cannot be read; a judge none of whose classes belongs to
-            a category.
+        OSError, ValueError: a folder in another layout; an image that cannot be read; a judge without classes that belong to a
+            category.
     """
     title, images = choice("kind", kind, ("edges", "silhouettes")), CategoryFolder(root)
     judge = judge.of_categories()

@@ -1,4 +1,4 @@
-"""Published errors of reference networks on corrupted images, by which the errors of other networks are divided."""
+"""Published errors of reference networks on corrupted images. The errors of other networks are divided by these errors."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ class Part(Files):
         self.classes = classes
 
     def name(self, index: int) -> str:
-        """Return the name of an image, which is its name in the whole folder."""
+        """Return the name of an image, as in the whole folder."""
         return self._names[index]
 
 
 def class_of(name: str) -> str:
-    """Return the class of an image, which is the first folder in its name."""
+    """Return the class of an image: the first folder in the image's name."""
     return name.partition("/")[0]
 
 

@@ -25,7 +25,7 @@ class RobustnessSet(NamedTuple):
     folders: tuple[str, ...]
     #: The key of the value that papers report.
     told: str = "top1"
-    #: Keys of further values that are needed to interpret that one.
+    #: Keys of further values that are needed to interpret the value of `told`.
     beside: tuple[str, ...] = ()
 
 

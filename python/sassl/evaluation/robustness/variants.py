@@ -41,7 +41,7 @@ class ClassFolder(ImageFolder):
 
 
 class ImageNetV2(ImageFolder):
-    """ImageNet-V2, whose folders are named by class index, 0 to 999. The classes are named by ImageNet's folders instead.
+    """ImageNet-V2. Its folders are named by class index, 0 to 999; `classes` has the names of ImageNet's folders instead.
 
     An `ImageFolder` would number the folders in alphabetical order, so that folder 10 would be class 2.
 
@@ -72,9 +72,14 @@ def accuracy(answers: Answers) -> dict[str, Any]:
         answers: answers of a `Judge`.
 
     Returns:
-        "n"; "ways", the number of possible answers; "top1" with its "interval", the 95 % bootstrap interval over images;
-        "top5", None if there are fewer than five possible answers; "mean_per_class", over the classes that have images; and
-        "classes", each with "n", the number of its images, and "right", the number of correct answers.
+        A dict:
+
+        - "n": the number of images.
+        - "ways": the number of possible answers.
+        - "top1", "interval": the top-1 accuracy, and its 95 % bootstrap interval over images.
+        - "top5": the top-5 accuracy; None with fewer than five possible answers.
+        - "mean_per_class": the mean accuracy over the classes that have images.
+        - "classes": for each class a dict with "n", the number of its images, and "right", the number of correct answers.
     """
     right = answers.given == answers.targets
     each = {}
@@ -101,12 +106,14 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
     Args:
         judge: a `Classifier` or a `Probe`; scores of other classes are ignored.
         root: the folder `imagenet-r`.
-        imagenet: the folder of ImageNet's validation images, of which those of the same 200 classes are evaluated as well;
-            None: only ImageNet-R is.
+        imagenet: the folder of ImageNet's validation images. Images of the classes that `root` has are evaluated as well. None:
+            only ImageNet-R is evaluated.
 
     Returns:
-        The result of `accuracy`, with a description of the head and images that could not be read; with `imagenet` also
-        "imagenet_top1", the top-1 accuracy on ImageNet's images, and "gap", by how much "top1" is lower than that.
+        The result of `accuracy`, a description of the head, and images that could not be read; with `imagenet`, also:
+
+        - "imagenet_top1": the top-1 accuracy on ImageNet's images.
+        - "gap": "imagenet_top1" minus "top1".
 
     Raises:
         OSError, ValueError: a folder in another layout; an image that cannot be read; a class unknown to the head.
@@ -160,8 +167,8 @@ def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
 def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on the validation images of Stylized-ImageNet.
 
-    Its users generate the set themselves, with randomly drawn styles, so that no two copies have the same images. For Args,
-    Returns and Raises, see `imagenet_r`.
+    Users generate this set themselves, with randomly drawn styles, so no two copies have the same images. For Args, Returns and
+    Raises, see `imagenet_r`.
     """
     return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 

@@ -1,4 +1,4 @@
-"""Loggers, which receive a run's settings, its values per step and per epoch, and its outcome.
+"""Loggers. They receive a run's settings, the values per step and per epoch, and the outcome.
 
 `fit(loggers=["wandb", "csv"])` takes names in `LOGGERS`, and any objects with the methods of `Logger`.
 """

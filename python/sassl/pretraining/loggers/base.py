@@ -17,11 +17,11 @@ class Begun:
     """The state of a run at its start or resume, as passed to loggers.
 
     Attributes:
-        settings: the run's settings in one flat dict, as `Config.flat` returns them, and "engine".
-        folder: the run's folder; None: the run has none.
+        settings: the run's settings as a flat dict: the result of `Config.flat`, and "engine", a description of the engine.
+        folder: the run's folder; None: the run has no folder.
         step: the number of completed steps, 0 for a new run.
         history: the rows of the completed epochs.
-        kept: the value that this logger's `begin` last returned, if the run has a folder and resumes from it; else None.
+        kept: the last value that `begin` of this logger returned, if the run resumes from its folder; else None.
     """
 
     settings: dict[str, Any]
@@ -33,15 +33,19 @@ class Begun:
 
 @runtime_checkable
 class Logger(Protocol):
-    """The protocol of loggers. Their methods are called on rank 0 only, in the thread of `fit`.
+    """The protocol of loggers. The methods are called on rank 0 only, in the thread of `fit`.
 
-    An ImportError, TypeError, ValueError or FileExistsError of `begin` ends a new run before its first step. Other errors, and
-    all errors of a resumed run, are printed once, and the run continues. If a call takes long to fail, the logger is not called
-    for twenty times that duration, so that network timeouts do not delay the run.
+    In a new run, an ImportError, TypeError, ValueError or FileExistsError raised by `begin` ends the run before its first step.
+    Other errors, and all errors in a resumed run, are printed once, and the run continues. After a call that took long to fail,
+    the logger is not called for twenty times that duration. This keeps network timeouts from delaying the run.
     """
 
     def begin(self, run: Begun) -> Any:
-        """Start logging, before the first step; the result, a JSON value, becomes `run.kept` if a run in a folder resumes."""
+        """Start logging, before the first step.
+
+        Returns:
+            A JSON value. When the run resumes from its folder, `begin` receives this value as `run.kept`.
+        """
 
     def step(self, step: int, values: dict[str, float]) -> None:
         """Log the values of a step, counted from 1 over the whole run: loss, lr, the method's metrics, and timings.
@@ -56,12 +60,12 @@ class Logger(Protocol):
         """Stop logging, after the last step; `outcome` is "finished", "stopped" (by a signal or time limit) or "failed"."""
 
 
-#: All loggers, by name; each file of this package adds its own, and other packages may add theirs.
+#: All loggers, by name. The files of this package add loggers; other packages may do so, too.
 LOGGERS: dict[str, Callable[[], Logger]] = {}
 
 
 def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
-    """Build the loggers of a run in the folder `out`: `given` is a name, a logger, or a list of these.
+    """Build the loggers of a run in the folder `out`. `given` is a name, a logger, or a list of names and loggers.
 
     Raises:
         TypeError: an element is neither a name nor a logger.
@@ -85,6 +89,6 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
 
 
 def need(name: str, package: str) -> None:
-    """Raise an ImportError if a logger's module `name` is not installed; `package` is its name for pip."""
+    """Raise an ImportError if the module `name` is not installed; `package` is the name to install by pip."""
     if importlib.util.find_spec(name) is None:
         raise ImportError(f'loggers="{name}" requires the package {name}; pip install {package}')

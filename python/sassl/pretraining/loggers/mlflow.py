@@ -1,4 +1,4 @@
-"""The logger "mlflow", which calls MLflow's client in a thread, since the client waits minutes for an unreachable server."""
+"""The logger "mlflow". It calls MLflow's client in a thread: the client waits minutes for an unreachable server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from .base import LOGGERS, Begun, need
 
-#: The maximum number of calls in the queue for the server, and the seconds that `end` waits for them.
+#: The maximum number of calls in the queue for the server, and the seconds that `end` waits for these calls.
 _MOST, _SECONDS = 10_000, 60
 #: The maximum length of a logged setting; all servers accept at least 500 characters.
 _LENGTH = 500
@@ -18,9 +18,9 @@ _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
 
 class MLflow:
-    """Logs to an MLflow run, which continues under the same id when pretraining resumes from its folder.
+    """Logs to an MLflow run. When pretraining resumes from its folder, the MLflow run continues under the same id.
 
-    If an MLflow run is active already, it is used, and stays active afterwards. The environment variables MLFLOW_TRACKING_URI,
+    An MLflow run that is already active is used, and stays active afterwards. The environment variables MLFLOW_TRACKING_URI,
     MLFLOW_EXPERIMENT_ID and MLFLOW_EXPERIMENT_NAME apply. Settings are logged as parameters, truncated to 500 characters.
 
     Args:
@@ -38,7 +38,7 @@ class MLflow:
         self._experiment, self._uri = experiment, uri
 
     def begin(self, run: Begun) -> str:
-        """Start or continue the MLflow run, and return its id."""
+        """Start or continue the MLflow run, and return the run's id."""
         import mlflow
         from mlflow.entities import Metric, Param
 
@@ -79,7 +79,7 @@ class MLflow:
                 self._error = error
 
     def _do(self, call: Callable[[], object]) -> None:
-        """Queue a call for the thread, and raise the error of an earlier one."""
+        """Queue a call for the thread, and raise the error of an earlier call, if any."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:

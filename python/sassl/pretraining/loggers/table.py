@@ -16,7 +16,7 @@ _APPEND = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Epochs:
-    """The logger of `log.csv`, a table that is rewritten with each row; after a resume it has no rows beyond the checkpoint."""
+    """The logger of `log.csv`, which is rewritten for each new row. After a resume, rows beyond the checkpoint are gone."""
 
     name = "log.csv"
 
@@ -76,7 +76,7 @@ class CSV:
 
 
 def write_rows(path: Path, rows: list[dict[str, float]]) -> list[str]:
-    """Write a table atomically, and return the names of its columns; if there are no rows, delete the file."""
+    """Write a table atomically, and return the column names. If there are no rows, delete the file."""
     if not rows:
         path.unlink(missing_ok=True)
         return []

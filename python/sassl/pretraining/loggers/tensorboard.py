@@ -27,7 +27,10 @@ class TensorBoard:
         need("tensorboard", "tensorboard")
 
     def begin(self, run: Begun) -> None:
-        """Open a new event file, which makes TensorBoard hide the steps that a killed process logged after its checkpoint."""
+        """Open a new event file, which starts with a session event.
+
+        The session event makes TensorBoard hide later steps, logged by a killed process after its last checkpoint.
+        """
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -40,7 +43,7 @@ class TensorBoard:
         self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        """Write an event; after a failure, it is written again before the next event, so that the file stays readable."""
+        """Write an event. After a failure, the event is written again before the next event: the file stays readable."""
         self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:

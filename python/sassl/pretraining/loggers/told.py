@@ -1,4 +1,4 @@
-"""All loggers of a run as one: called on rank 0, with their failures isolated from the run."""
+"""All loggers of a run as one object, called on rank 0. A failing logger does not stop a running pretraining."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .base import Begun, Logger
 
 #: The file in a run's folder for the values that loggers returned from `begin`, such as ids of runs on a server.
 KEPT = "loggers.json"
-#: After a call that took more than `_SLOW` seconds to fail, the logger is not called for `_PAUSE` times its duration.
+#: After a call that took more than `_SLOW` seconds to fail, the logger is not called for `_PAUSE` times that duration.
 _SLOW, _PAUSE = 0.1, 20
-#: Errors of the caller, which end a run before it begins.
+#: Errors that are the caller's mistakes. In a new run, they end the run before the first step.
 _MISTAKES = (ImportError, TypeError, ValueError, FileExistsError)
 
 
 class Loggers:
-    """Passes a run's values to its loggers, and handles their failures.
+    """Passes a run's values to its loggers, and handles failures of the loggers.
 
     Args:
         loggers: the loggers of the run; empty on ranks other than 0.
@@ -38,7 +38,7 @@ class Loggers:
         self._has_failed: set[int] = set()
 
     def begin(self, settings: dict[str, Any], folder: Path | None, step: int, history: History, resume: bool) -> None:
-        """Begin all loggers; in a new run, errors of the caller are raised; all other failures are reported in a line."""
+        """Begin all loggers. In a new run, errors of the types `_MISTAKES` are raised; other errors are reported in a line."""
         path = None if folder is None else folder / KEPT
         before = read_kept(path) if path is not None and resume else {}
         kept: dict[str, Any] = {}
@@ -66,7 +66,7 @@ class Loggers:
                 self._warn(f"{_line(error)}; loggers will start over when the run resumes")
 
     def _name(self, logger: Logger) -> str:
-        """A logger's name, or else that of its class; the second and later loggers of the same name also have a number."""
+        """A logger's attribute `name`, or else its class's name; later loggers of the same name have a number appended."""
         names = [getattr(one, "name", type(one).__name__) for one in self._asked]
         at = next(i for i, one in enumerate(self._asked) if one is logger)
         before = names[:at].count(names[at])

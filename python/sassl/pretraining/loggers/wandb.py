@@ -12,14 +12,14 @@ _SECONDS = 60.0
 
 
 class WandB:
-    """Logs to a Weights & Biases run, which continues under the same id when pretraining resumes from its folder.
+    """Logs to a Weights & Biases run. When pretraining resumes from its folder, that run continues under the same id.
 
-    If a wandb run is open already, it is used, and stays open afterwards. WANDB_PROJECT (default "sassl"), WANDB_ENTITY,
-    WANDB_MODE=offline and wandb's other environment variables apply. `step/loss` and the like are plotted over "step",
-    `epoch/loss` over "epoch", so that steps repeated after a kill are drawn at the same place.
+    A wandb run that is already open is used, and stays open afterwards. WANDB_PROJECT (default "sassl"), WANDB_ENTITY,
+    WANDB_MODE=offline and wandb's other environment variables apply. Values under `step/` are plotted over "step", and values
+    under `epoch/` over "epoch". A step that is repeated after a kill is thus drawn at the same position.
 
     Args:
-        options: further keywords of `wandb.init`, such as project, name or tags, which override the defaults here.
+        options: further keywords of `wandb.init`, such as project, name or tags. These override the logger's defaults.
 
     Raises:
         ImportError: wandb is not installed.
@@ -32,7 +32,7 @@ class WandB:
         self._options = options
 
     def begin(self, run: Begun) -> str:
-        """Start or continue the wandb run, and return its id."""
+        """Start or continue the wandb run, and return the run's id."""
         import wandb
 
         self._is_own = wandb.run is None

@@ -31,9 +31,9 @@ Callback = Callable[["Pretraining", dict[str, float]], object]
 
 
 class Pretraining(Encoding, Weights):
-    """The base class of `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam`, which differ in settings, presets and the recipe of views."""
+    """The base class of `MoCoV2`, `BYOL`, `SimCLR` and `SimSiam`. They differ in settings, presets and recipe of the views."""
 
-    #: The method's name, in `METHODS`.
+    #: The method's key in `METHODS`.
     name: ClassVar[str]
 
     def __init__(
@@ -52,16 +52,16 @@ class Pretraining(Encoding, Weights):
         """Create the model with its backbone, heads and optimizer.
 
         Args:
-            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch", also a timm or
-                torchvision model, such as "timm:vit_small_patch16_224" or "torchvision:resnet50" (with its keywords in
-                `arch_settings`), or a torch.nn.Module that maps images (N, 3, H, W) to features (N, `features`); a copy of the
-                module is trained.
+            arch: name of a backbone, such as "resnet18" or "vgg11_bn"; None: the preset's. With engine="torch", also one of:
+                - A timm or torchvision model, such as "timm:vit_small_patch16_224" or "torchvision:resnet50". The setting
+                  `arch_settings` holds keywords of the model.
+                - A torch.nn.Module that maps images (N, 3, H, W) to features (N, `features`). A copy of the module is trained.
             preset: the name of one of this method's presets in `PRESETS`; None: the preset with the method's own name.
-            style: the style of the left view: a `SASSL`, or a value of its argument `styles`, such as "default" or a folder;
-                None: no style. Styles without a name, such as images in memory, are stored in the run's folder.
+            style: the style of the left view: a `SASSL`, or a value for the argument `styles` of `SASSL`, such as "default" or
+                a folder. None: no style. Styles without a name, such as images in memory, are stored in the run's folder.
             input_size: side of the views in pixels, or (height, width); None: the preset's.
             views: further keywords for the recipe of the views, such as `cj_strength` or `normalize`; or a
-                `sassl.transforms.Views` of two lists of operations, which may contain a `SASSL`.
+                `sassl.transforms.Views` of two lists of operations. The lists may contain a `SASSL`.
             init: initial weights of the backbone, as `load_backbone` takes them; None: drawn from `seed`.
             threads: the number of threads for a step; None: the environment variable SASSL_THREADS, else all cores.
             engine: the engine that computes the steps: a name in `sassl.pretraining.engines.ENGINES`, or a callable that builds
@@ -101,12 +101,12 @@ class Pretraining(Encoding, Weights):
     def _begin(self, config: Config, transform: Views, threads: int | None, engine: str | Maker) -> None:
         #: The settings of the model.
         self.config = config
-        #: The settings of the last run: `config` with the arguments of `fit` and the views of its data.
+        #: The settings of the last run: `config` with the epochs, batch size and views of the call to `fit`.
         self.run = config
         self._views = transform
         #: The transform of the last run's views.
         self.transform = transform
-        #: The folder of the checkpoint that the model was loaded from, in which styles are looked up.
+        #: The folder of the loaded checkpoint, if `fit` has yet to look up styles in that folder; else None.
         self._origin: Path | None = None
         self._threads = threads
         #: The engine that computes the steps.
@@ -127,14 +127,14 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker = "native",
     ) -> Pretraining:
-        """Build a model, including its style, from settings; `Pretraining.from_config` accepts settings of any method.
+        """Build a model, including the style, from settings. `Pretraining.from_config` accepts settings of any method.
 
         Args:
             config: the settings.
-            styles: the styles, or the path of their file, such as `styles.safetensors` in a run's folder, if the settings do
-                not name them or their file has moved.
+            styles: the styles, or the path of a styles file, such as `styles.safetensors` in a run's folder. Required if the
+                settings name no style source, or if the named file has moved; else None.
             init: whether to load the initial weights that the settings name; False for a run that resumes from its checkpoint.
-            arch: the module, if the backbone is one, since settings record only its class.
+            arch: the module, if the backbone is a module, since settings record only a module's class.
             threads, engine: as in the constructor.
 
         Raises:
@@ -181,26 +181,30 @@ class Pretraining(Encoding, Weights):
         """Pretrain from the current weights.
 
         Args:
-            data: a folder, or other images that a `TwoViewLoader` takes; a `TwoViewLoader`; or any iterable of batches whose
-                first element is [left views, right views], float arrays (N, 3, H, W) or (N, H, W, 3). The first batch of such
-                an iterable is checked against `input_size` and `normalize` of `views`, by which `sassl.evaluation` preprocesses
-                images; `views={"normalize": "not known"}` accepts any values. An epoch has `len(data)` batches: if `data`
-                yields more, they are ignored, and if it yields fewer, the epoch ends early, both with a warning.
-            epochs: total epochs of the run, including those before a resume; None: those of `config`, which `fit` leaves
-                unchanged (the attribute `run` has the settings of the last run). On a resume, a larger number prolongs the run;
-                this is printed, and recorded in `run.json`.
-            batch_size: images per batch over all ranks, by which the learning rate is scaled, even for a smaller last batch;
-                None: that of `data` if it yields batches, else that of `config`.
+            data: the training data, one of:
+                - A folder, or other images that a `TwoViewLoader` takes.
+                - A `TwoViewLoader`.
+                - An iterable of batches ([left views, right views], ...) of float arrays (N, 3, H, W) or (N, H, W, 3). The
+                  first batch is checked against `input_size` and the setting `normalize` of the views, since `sassl.evaluation`
+                  preprocesses images by these settings. A model that was created with
+                  `views={"normalize": "not known"}` accepts batches of any values.
+                An epoch has `len(data)` batches. Further batches are ignored, with a warning. If `data` yields fewer batches,
+                the epoch ends early, with a warning; with several ranks, this raises a ValueError.
+            epochs: total epochs of the run, including the epochs before a resume; None: as in `config`. On a resume, a larger
+                value prolongs the run; this is printed, and recorded in `run.json`. `fit` does not change `config`: the
+                attribute `run` has the settings of the last run.
+            batch_size: images per batch over all ranks. The learning rate is scaled by this value, even for a smaller last
+                batch. None: the batch size of `data` if `data` yields batches, else as in `config`.
             out: a folder for `config.json`, `log.csv` and the checkpoints, one after each epoch; None: nothing is written.
-            resume: whether to resume from the folder's last checkpoint, or start a new run if there is none; bit-exact if
-                `data` is a `TwoViewLoader`, or images, from which `fit` creates one.
+            resume: whether to resume from the folder's last checkpoint. If there is no checkpoint, a new run starts. Resuming
+                is bit-exact, unless the caller provides the batches without a `TwoViewLoader`.
             keep: how many of the newest checkpoints to keep.
-            checkpoint_every: the interval, in steps, of additional checkpoints for long epochs; None: no additional ones.
+            checkpoint_every: the interval, in steps, of additional checkpoints for long epochs; None: none.
             on_error: as in `TwoViewLoader`: "raise", or "report", which replaces an unreadable image by another and prints a
                 line.
-            monitor: labelled images or a `Monitor`, which measures the accuracy of the features after some epochs. A failed
-                measurement is printed, and the run continues, unless an image is unreadable and `on_error` is "raise". Classes
-                that do not match those of the training images raise a ValueError before the run begins.
+            monitor: a `Monitor`, or labelled images for a `Monitor`, to measure the accuracy of the features after some epochs.
+                A failed measurement is printed, and the run continues. An unreadable image ends the run if `on_error` is
+                "raise". A class that is not a class of the training images raises a ValueError before the run begins.
             loggers: additional logging: a name, such as "tensorboard", "csv" (a row every tenth step), "wandb" or "mlflow", a
                 `sassl.pretraining.Logger`, or a list of these. Failures during the run are printed, and the run continues.
             time_limit: the maximum duration of this call, in Slurm's format ("3:50:00"; "30" means minutes) or as a
@@ -212,14 +216,14 @@ class Pretraining(Encoding, Weights):
         Raises:
             TypeError, ValueError: an argument is invalid; the batches or the checkpoint do not match the settings; the loss is
                 not finite.
-            FileExistsError: the folder has a run already and `resume` is false; another process uses it; or a name that the run
-                needs is taken by another file.
-            OSError: the first or the last checkpoint cannot be written; the model is intact, and `save` can write it elsewhere.
-                If another checkpoint cannot be written, this is printed, earlier ones are kept, and the run continues.
+            FileExistsError: the folder has a run already, and `resume` is false; another process uses the folder; or another
+                file has a name that the run needs.
+            OSError: the first or the last checkpoint cannot be written. The model is intact, and `save` can write it elsewhere.
+                If any other checkpoint cannot be written, this is printed, earlier checkpoints are kept, and the run continues.
             Requeue: the time limit or SIGUSR1 has ended the run; a subclass of KeyboardInterrupt.
             KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP has ended the run, after a last checkpoint if there is a folder.
-                Signals that are ignored (nohup), or for which the caller has set a handler, are left alone. Such a handler
-                cannot use this object during a step: let it set a flag, and check the flag in `on_step`.
+                Signals that are ignored, as under nohup, or for which the caller has installed a handler, are left alone.
+                Such a handler cannot use this object during a step: let it set a flag, and check the flag in `on_step`.
         """
         keep = whole("keep", keep, 1)
         if checkpoint_every is not None:
@@ -263,7 +267,7 @@ class Pretraining(Encoding, Weights):
     def prepared(
         self, data: Any, epochs: int | None, batch_size: int | None, on_error: str
     ) -> tuple[Config, Any, Views]:
-        """Return a run's settings, its batches, and the transform of their views; arguments and errors are those of `fit`."""
+        """Return the settings, the batches and the view transform of a run; arguments and errors are as in `fit`."""
         config = self._planned(data, epochs, batch_size)
         loader = self._loader(data, config, on_error)
         if isinstance(data, TwoViewLoader):
@@ -271,7 +275,7 @@ class Pretraining(Encoding, Weights):
         return config, loader, self._views
 
     def _planned(self, data: Any, epochs: int | None, batch_size: int | None) -> Config:
-        """Return the settings with the epochs and the batch size of a run, after checking these against the data."""
+        """Return the settings with a run's epochs and batch size, after checking both against the data."""
         epochs = self.config.schedule.epochs if epochs is None else whole("epochs", epochs, 1)
         made = batches.is_batches(data)
         if made:
@@ -284,7 +288,7 @@ class Pretraining(Encoding, Weights):
         return self.config.changed(epochs=epochs, batch_size=batch_size)
 
     def _loader(self, data: Any, config: Config, on_error: str) -> Any:
-        """Return the data if they are batches, else a loader of their images."""
+        """Return the data if they are batches, else a loader of the images."""
         if batches.is_batches(data):
             if on_error != "raise":
                 raise ValueError(f"on_error={on_error!r} must be given to your own loader")
@@ -331,16 +335,16 @@ class Pretraining(Encoding, Weights):
         threads: int | None = None,
         engine: str | Maker | None = None,
     ) -> Pretraining:
-        """Load a checkpoint that `save` or `fit` wrote; `Pretraining.load` accepts those of any method.
+        """Load a checkpoint from `save` or `fit`. `Pretraining.load` accepts checkpoints of any method.
 
         Args:
             path: the checkpoint.
-            style: a style for later calls to `fit`, as in the constructor, instead of the checkpoint's. None: `fit` uses the
-                style in the checkpoint's settings, with the styles of `styles.safetensors` next to it if there is such a file.
-                The style and unregistered operations are not needed before `fit`.
-            arch: the module, if the backbone is one; the checkpoint's weights are loaded into a copy.
-            threads, engine: as in the constructor; any engine with the same tensors can load a checkpoint. With `engine=None`:
-                "native", or "torch" for timm's and torchvision's models and for modules.
+            style: a style for later calls to `fit`, as in the constructor. It replaces the style in the checkpoint's settings.
+                None: `fit` uses the style in the checkpoint's settings. The styles are read from `styles.safetensors` next to
+                the checkpoint if this file exists. The style and unregistered operations are not needed before `fit`.
+            arch: the module, if the backbone is a module. The checkpoint's weights are loaded into a copy of the module.
+            threads, engine: as in the constructor. Any engine with the same tensors can load a checkpoint. With `engine=None`:
+                "torch" for a module or a model of timm or torchvision, else "native".
 
         Raises:
             OSError: the file cannot be read.

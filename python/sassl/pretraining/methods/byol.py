@@ -19,11 +19,11 @@ class BYOLSettings(MomentumSettings):
     Attributes:
         dim: dimension of a projection.
         hidden_dim: hidden dimension of the projector and the predictor.
-        last_bias: whether the last layers of the projector and the predictor have a bias: false in the paper's code, true in
-            lightly's.
-        splits: number of parts of the batch, each with its own batch-norm statistics, as on devices without synchronized norms.
-        loss_scale: a factor for the paper's loss, which is the sum of 2 - 2 cos over both directions; 0.25 gives the gradient
-            of the mean of two negative cosines.
+        last_bias: whether the last layers of the projector and the predictor have a bias. The paper's code has none; lightly
+            has one in each.
+        splits: number of parts of the batch. Each part has its own batch-norm statistics, as without synchronized batch norms.
+        loss_scale: a factor for the paper's loss, the sum of 2 - 2 cos over both directions. A factor of 0.25 gives the
+            gradient of the mean of two negative cosines.
     """
 
     name = "byol"
@@ -44,7 +44,7 @@ class BYOLSettings(MomentumSettings):
             raise wrong("loss_scale", self.loss_scale, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector and the predictor, keyed by the names of the settings that determine it."""
+        """The number of values in the projector and the predictor, keyed by the settings that determine the number."""
         return {("hidden_dim", "dim"): features * self.hidden_dim + 3 * self.hidden_dim * self.dim}
 
 

@@ -22,10 +22,10 @@ class MoCoSettings(MomentumSettings):
         dim: dimension of a key.
         queue_size: number of keys in the queue.
         temperature: temperature T of the softmax.
-        splits: number of parts of the batch, which stand for the devices in the paper: each has its own batch-norm statistics,
-            and keys are shuffled among them.
-        symmetric: whether each view is the query once, and the loss is the sum of both directions; False: only the left view is
-            a query.
+        splits: number of parts of the batch, in place of the paper's devices. Each part has its own batch-norm statistics, and
+            keys are shuffled among the parts.
+        symmetric: whether the loss is the sum of both directions, so that each view is the query once. False: only the left
+            view is a query.
         mlp: whether the projector has two layers with a ReLU between them, instead of one layer.
     """
 
@@ -49,7 +49,7 @@ class MoCoSettings(MomentumSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector and in the queue, each keyed by the names of the settings that determine it."""
+        """The number of values in the projector, and in the queue, keyed by the settings that determine the number."""
         heads = features * ((features if self.mlp else 0) + self.dim)
         return {("dim",): heads, ("queue_size", "dim"): self.queue_size * self.dim}
 
@@ -63,7 +63,7 @@ class MoCoSettings(MomentumSettings):
         return self.views_learnt * rows * (self.queue_size + 1)
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss of a uniform guess among the positive key and all keys in the queue; twice that if symmetric."""
+        """The loss of a uniform guess among the positive key and the keys in the queue; twice this value if symmetric."""
         return self.views_learnt * log(self.queue_size + 1), f"{'2 ' if self.symmetric else ''}ln(queue_size + 1)"
 
 

@@ -23,8 +23,8 @@ class SimCLRSettings(MethodSettings):
         hidden_dim: hidden dimension of the projector.
         layers: number of linear layers in the projector, each with a batch norm: 2 in the paper, 3 by default in its code.
         temperature: temperature T of the softmax.
-        splits: number of parts of the batch, each with its own batch-norm statistics over both views of its images, as on
-            devices without synchronized norms.
+        splits: number of parts of the batch. Each part has its own batch-norm statistics, over both views of its images, as
+            without synchronized batch norms.
     """
 
     name = "simclr"
@@ -43,7 +43,7 @@ class SimCLRSettings(MethodSettings):
             raise wrong("temperature", self.temperature, "a number > 0")
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector, keyed by the names of the settings that determine it."""
+        """The number of values in the projector, keyed by the settings that determine the number."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
 
@@ -52,7 +52,7 @@ class SimCLRSettings(MethodSettings):
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:
-        """The loss of a uniform guess among all other views of the batch, one of which is the view's counterpart."""
+        """The loss of a uniform guess of a view's positive among all other views of the batch."""
         return log(2 * batch_size - 1), "ln(2 batch_size - 1)"
 
 

@@ -21,7 +21,7 @@ class SimSiamSettings(MethodSettings):
         hidden_dim: hidden dimension of the projector.
         layers: number of linear layers in the projector, each with a batch norm; the last norm has no gamma and beta.
         predictor_dim: hidden dimension of the predictor, which has two layers.
-        splits: number of parts of the batch, each with its own batch-norm statistics, as on devices without synchronized norms.
+        splits: number of parts of the batch. Each part has its own batch-norm statistics, as without synchronized batch norms.
         fix_predictor_lr: whether the predictor keeps the peak learning rate instead of following the schedule.
     """
 
@@ -39,7 +39,7 @@ class SimSiamSettings(MethodSettings):
             whole(name, getattr(self, name), 1)
 
     def memory(self, features: int) -> dict[tuple[str, ...], int]:
-        """The number of values in the projector and the predictor, keyed by the names of the settings that determine it."""
+        """The number of values in the projector and the predictor, keyed by the settings that determine the number."""
         hidden = max(0, self.layers - 2) * self.hidden_dim**2
         projector = (features + self.dim) * self.hidden_dim + hidden
         return {("hidden_dim", "dim", "layers", "predictor_dim"): projector + 2 * self.dim * self.predictor_dim}

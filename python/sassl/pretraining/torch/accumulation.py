@@ -1,10 +1,16 @@
 """Gradient accumulation: a step processes its rows in pieces, so that memory holds the activations of one piece only.
 
-    a loss that is a sum over rows      for each piece, its share of the loss and the gradient of that share
-    a loss that couples the rows of z   z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
+If the loss is a sum over rows, each piece computes its share of the loss and the gradients of that share.
 
-Both are equivalent to a step on the whole batch if each piece consists of whole parts for norms (`splits`). The second is the
-method of Gao et al. 2021 (arXiv 2101.06983), and costs one more forward pass.
+If the loss couples the rows of a representation z, a step follows Gao et al. 2021 (arXiv 2101.06983), at the cost of one
+more forward pass:
+
+1. compute z without a graph, piece by piece;
+2. compute the loss of the whole z, and d loss / d z;
+3. compute the z of each piece again, with a graph, and backpropagate the piece's rows of d loss / d z.
+
+The global batch consists of parts with separate batch-norm statistics; the setting `splits` is the number of parts. Both
+algorithms are equivalent to a step on the whole batch if each piece consists of whole parts.
 """
 
 from __future__ import annotations
@@ -106,7 +112,7 @@ def _by_representations(method: Method, views: list[Tensor], autocast: Autocast,
 
 
 def _draws(device: torch.device) -> list[Tensor]:
-    """The states of torch's random generators: the CPU's, and the device's if it is a GPU."""
+    """The states of torch's CPU generator and, if the device is a GPU, of the GPU's generator."""
     states = [torch.get_rng_state()]
     return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 

@@ -1,4 +1,4 @@
-"""Backbones with torchvision's layers and names, but no classifiers, which work without torchvision; and heads."""
+"""Heads, and backbones with torchvision's layers and names but without classifiers. torchvision is not required."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions, or three of 1x1, 3x3 and 1x1, with a shortcut."""
+    """A residual block of two 3x3 convolutions, or a bottleneck of 1x1, 3x3 and 1x1 convolutions."""
 
     def __init__(self, inputs: int, width: int, stride: int, is_bottleneck: bool) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class ResNet(nn.Module):
         blocks: the number of blocks in each stage.
         is_bottleneck: whether a block has three convolutions instead of two.
         small_stem: whether the stem is a 3x3 convolution without pooling, as for CIFAR.
-        width: the factor for the channels of all layers, a multiple of 1/8.
+        width: a multiplier for the channels of all layers; a multiple of 1/8.
     """
 
     def __init__(self, blocks: tuple[int, ...], is_bottleneck: bool, small_stem: bool, width: float = 1) -> None:
@@ -150,7 +150,10 @@ def head(
     last_norm: bool = False,
     last_affine: bool = True,
 ) -> nn.Sequential:
-    """Build linear layers with optional norms, and ReLUs between them; `sizes` are the input dimension and each output's."""
+    """Build a head: linear layers with optional norms, and ReLUs between the layers.
+
+    `sizes` has the input dimension, followed by the output dimension of each layer.
+    """
     layers = []
     for n, (inputs, outputs) in enumerate(pairwise(sizes)):
         is_last = n + 2 == len(sizes)

@@ -19,18 +19,18 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from ...terminal import tell
 from ..stopping import REQUEUES, Requeue
 
-#: Seconds from a signal until a process is killed, in which it completes a step and writes a checkpoint.
+#: Seconds that a process has, after a signal, to complete its step and write a checkpoint; it is then killed.
 _PATIENCE = 600
-#: Signals that are forwarded to the processes, which end after a checkpoint.
+#: Signals that are forwarded to the processes. The run then writes a checkpoint and ends.
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
 
 
 def count(devices: str, engine: str = "torch") -> int:
-    """The number of processes for a value of `--devices`: "auto" is one for each GPU, or one if there is no GPU.
+    """The number of processes for a value of `--devices`; "auto" means one per GPU, or a single process without a GPU.
 
     Raises:
-        ValueError: the number is invalid, or larger than the number of GPUs; or it is larger than 1, the engine is "auto", and
-            there is no GPU.
+        ValueError: `devices` is neither "auto" nor an integer >= 1; there are GPUs, but fewer than `devices`; there is no GPU,
+            the engine is "auto", and `devices` is neither "auto" nor "1".
     """
     gpus = torch.cuda.device_count()
     if engine == "auto" and gpus == 0 and devices not in ("auto", "1"):
@@ -50,7 +50,7 @@ def are_begun(devices: str) -> bool:
     """Return whether this process was started by a launcher, such as torchrun or `launch`.
 
     Raises:
-        ValueError: the launcher has started another number of processes than `devices`.
+        ValueError: `devices` is not "auto", and differs from the number of processes that the launcher has started.
     """
     ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE"))
     if ranks is not None and devices not in ("auto", ranks):
@@ -61,11 +61,13 @@ def are_begun(devices: str) -> bool:
 
 
 def launch(processes: int, words: Sequence[str]) -> int:
-    """Run `sassl` with the arguments `words` in several processes, the ranks of one run; return the exit code.
+    """Run `sassl` with the arguments `words` in several processes, one per rank; return the exit code.
 
-    The exit code is 0, or that of the first process that failed. If a process was killed, the others are ended, a line reports
-    it, and the exit code is 1. A signal is forwarded to all processes; the exit code is then 75 if the run should be resumed,
-    else 130.
+    The exit code is 0 on success, else the exit code of the first process that failed. If a signal killed that process, the
+    exit code is 1, and a line reports the signal.
+
+    A signal to the launcher is forwarded to all processes. The exit code is then 75 for SIGUSR1, which means that the run
+    should be resumed, else 130.
     """
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     asked: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The draws of random layers, such as dropout and stochastic depth, which depend only on the seed, the step and the rank."""
+"""Random draws of layers such as dropout and stochastic depth. They depend only on the seed, the step and the rank."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from ...distributed.collectives import World
 
-#: The name of the step count in checkpoints, and the base in which two floats store it: one float32 is exact only up to 2^24.
+#: The name of the step count in checkpoints, and the base for splitting the count into two float32 digits.
+#: A single float32 is exact only up to 2^24.
 _NAME, _LOW = "draws.steps", 1 << 20
 
 
 class Draws:
-    """Seeds torch's generators for each step, and restores their state after it. Each rank has its own draws.
+    """Seeds torch's random generators for each step, and restores their earlier state afterwards. Each rank has its own draws.
 
     Args:
         seed: the seed of the run.
@@ -29,7 +30,7 @@ class Draws:
 
     @contextmanager
     def step(self, device: torch.device) -> Iterator[None]:
-        """Within the block, seed the generators for a step on a device; a step that raises an error is not counted."""
+        """Within the block, seed the generators for one step on a device. A step that raises an error is not counted."""
         own = blake2b(f"{self._seed} {self.steps} {self._rank}".encode(), digest_size=4)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             generators = [torch.default_generator]

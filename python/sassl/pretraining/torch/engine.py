@@ -1,7 +1,12 @@
 """The engine on PyTorch: a method's module, its optimizer, and the ranks that form one engine.
 
-A step consists of `before_step`, the loss of this rank's rows, its sum over ranks, the gradients, their sum over ranks, the
-optimizer's step, and `after_step`.
+A step consists of:
+
+1. `before_step`;
+2. the forward pass, and the sum over ranks of the loss;
+3. the backward pass, and the sum over ranks of the gradients;
+4. the optimizer's update;
+5. `after_step`.
 """
 
 from __future__ import annotations
@@ -32,12 +37,12 @@ from .views import loading
 
 
 class TorchEngine(Engine):
-    """The engine built by `options.Torch`; the fields of `options.Torch` are passed as this constructor's keyword arguments.
+    """The engine that `options.Torch` builds. The keyword arguments are the fields of `options.Torch`.
 
     Args:
         config: the settings of the run.
-        threads: the number of threads on the CPU, which is also set for torch in this process; None: SASSL_THREADS, else this
-            rank's share of the cores.
+        threads: the number of CPU threads; None: SASSL_THREADS, else this rank's share of the cores. On the CPU, torch uses
+            the same number if `threads` is given or there is a process group.
     """
 
     name = "torch"
@@ -109,7 +114,7 @@ class TorchEngine(Engine):
         return method
 
     def _begin(self) -> None:
-        """Set the initial state, which rank 0 computes for all ranks, since math libraries differ in the last bits."""
+        """Set the initial state. Rank 0 computes it for all ranks, because math libraries differ in the last bits."""
         error: Exception | None = None
         if self.ranks.rank == 0:
             try:
@@ -133,7 +138,7 @@ class TorchEngine(Engine):
         return self._method.features
 
     def how(self) -> dict[str, Any]:
-        """The keywords of `memory.estimate` that describe this engine."""
+        """The keyword arguments of `memory.estimate` that describe this engine."""
         own = {"accumulate": self._method.pieces, "checkpointing": self._remakes, "precision": self._precision}
         return {"engine": self.name, **own, "ranks": self._world.size}
 
@@ -151,11 +156,11 @@ class TorchEngine(Engine):
         self._method.check_batch(batch)
 
     def loading(self, transform: Views) -> dict[str, Any]:
-        """The loader's keywords for half-finished views, if the device completes them; else an empty dict."""
+        """The loader's keyword arguments for half-finished views if the device completes the views; else an empty dict."""
         return loading(transform, self._where, self.device, self._world.size)
 
     def views(self, batch: Any) -> tuple[Any, Any]:
-        """The left and right views of a batch, completed on the device if they are half-finished."""
+        """The left and right views of a batch; half-finished views are completed on the device."""
         begun = batches.half(batch)
         if begun is None or self.device.type == "cpu":
             return batches.views(batch, self._threads)
@@ -231,9 +236,10 @@ class TorchEngine(Engine):
         return Features(features.clone() if self._replays else features)
 
     def _share_running(self) -> None:
-        """Average running statistics over ranks; since they are linear in the parts' statistics, this gives the global batch's.
+        """Average the batch-norm running statistics over ranks, so that they describe the global batch.
 
-        Called after the backward pass, which may need the values from the forward pass.
+        The average is exact, because running statistics are linear in the statistics of the parts. Called after the backward
+        pass, which may need the values from the forward pass.
         """
         if self._world.size == 1 or not self._parts.are_local:
             return
@@ -249,7 +255,7 @@ class TorchEngine(Engine):
         return [self._images(f"{name} views", images) for name, images in (("left", left), ("right", right))]
 
     def _images(self, name: str, images: NDArray[np.float32] | Tensor) -> Tensor:
-        """Check images, and return them on the device as (N, 3, H, W); a tensor may be there already."""
+        """Check images, and convert them to a tensor (N, 3, H, W) on the engine's device."""
         tensor = images if isinstance(images, Tensor) else _tensor(np.asarray(images))
         if tensor.ndim != 4 or 3 not in (tensor.shape[1], tensor.shape[3]) or not tensor.numel():
             raise ValueError(f"{name} must have shape (N, H, W, 3) or (N, 3, H, W), got {tuple(tensor.shape)}")
@@ -279,7 +285,7 @@ class TorchEngine(Engine):
 
     @torch.no_grad()
     def encode(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Backbone features of images as float32, computed without autocast, whatever the precision of steps."""
+        """Compute the backbone's features of images, as float32. Autocast is off, regardless of `precision`."""
         self._check_whole()
         backbone = self._method.backbone
         backbone.eval()
@@ -297,18 +303,18 @@ class TorchEngine(Engine):
         return state.arrays(dict(sorted(self._method.backbone.state_dict().items())))
 
     def load_backbone(self, given: State) -> None:
-        """Load the backbone's tensors; `num_batches_tracked` may be missing, and unused `fc.*` is ignored."""
+        """Load the backbone's tensors; `num_batches_tracked` may be missing, and `fc.*` is ignored if unused."""
         self._check_whole()
         tensors = state.check_backbone(self._method.backbone, given)
         self._method.backbone.load_state_dict(tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, by name, in the engine's precision."""
+        """All tensors that a resumed run needs, by name, in the dtype of the engine."""
         self._check_whole()
         return state.tensors(self._method, self._optimizer)
 
     def state(self) -> State:
-        """Everything that a resumed run needs, by name."""
+        """All tensors that a resumed run needs, by name, as float32 arrays."""
         return state.arrays(self.tensors())
 
     def load_state(self, given: State) -> None:
@@ -329,7 +335,7 @@ class TorchEngine(Engine):
         return f"torch {torch.__version__} on {self.device} in {self._precision}{ranks}"
 
     def _check_whole(self, looks: bool = True) -> None:
-        """Check that no step was interrupted; with `looks`, also wait for the loss of the last step, and check it."""
+        """Check that no step was interrupted. With `looks`, also wait for the last step's loss, and check that it is finite."""
         if looks and self._is_whole and self._told is not None:
             told, self._told = self._told, None
             self._look(told, changed=True)
@@ -340,5 +346,5 @@ class TorchEngine(Engine):
 
 
 def _tensor(array: NDArray[np.float32]) -> Tensor:
-    """A tensor on the array's memory, or on a copy if the array is read-only, which torch does not support."""
+    """A tensor that shares the array's memory. A read-only array is copied, because torch requires writable memory."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -1,7 +1,11 @@
 """Third-party backbones in settings: `timm:NAME`, `torchvision:NAME`, and modules that the caller passes.
 
-Their settings are JSON values: models have `arch_settings`, the keywords of the function that builds them, and modules have
-`features`. A model's feature dimension is determined on torch's "meta" device if possible, with shapes but no weights.
+The settings of these backbones are JSON values:
+
+- a timm or torchvision model has `arch_settings`, the keyword arguments of the function that builds the model;
+- a module has `features`, its feature dimension.
+
+A model's feature dimension is determined on torch's "meta" device if possible, with shapes but no weights.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ def _module(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only(name: str, arch: str, settings: dict[str, Any], default: Any) -> Any:
-    """The value of the setting `name`, the only one that `arch` has."""
+    """The value of the setting `name`, the only setting that `arch` accepts."""
     if unknown := settings.keys() - {name}:
         raise ValueError(
             f"{min(unknown)}={settings[min(unknown)]!r:.100} is not a setting of {arch}, which has only {name}"
@@ -48,11 +52,11 @@ def _told(features: int, settings: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _features(family: str, name: str, settings: str) -> int:
-    """The dimension of the features.
+    """The feature dimension of a model.
 
     Raises:
         ImportError: the family's package or torch is not installed.
-        ValueError: there is no such model, or it does not take the settings.
+        ValueError: there is no such model, or the model does not accept the settings.
     """
     for package in ("torch", family):
         if find_spec(package) is None:

@@ -1,4 +1,4 @@
-"""An estimate, before a run, of the memory that a step of the torch engine needs, obtained by a step on fake tensors."""
+"""Estimate the memory of a step of the torch engine before a run. The estimate runs one step on fake tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from .methods import METHODS, Forward, Method
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A dispatch mode that counts the current and peak bytes of tensors created within it; those in `there` do not count."""
+    """A dispatch mode that counts the current and peak bytes of the tensors created within it.
+
+    Args:
+        there: tensors that exist already, and are not counted.
+    """
 
     def __init__(self, there: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,7 +53,7 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool, precision: str) -> dict[str, int]:
-    """The bytes of a step on `rows` rows, by kind: weights, gradients, optimizer, momentum, activations.
+    """The memory of a step on `rows` rows in bytes, by kind: weights, gradients, optimizer, momentum, activations.
 
     The keyword arguments are as in `Torch`.
 
@@ -91,7 +95,7 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
 
 
 def _hold(p: Tensor) -> None:
-    """Allocate a gradient in advance, and keep it; for a fake tensor, each backward pass would otherwise allocate a new one."""
+    """Allocate a gradient in advance, and keep it. With fake tensors, each backward pass would allocate another gradient."""
     p.grad = held = torch.zeros_like(p)
 
     def put_back(p: Tensor) -> None:
@@ -101,7 +105,7 @@ def _hold(p: Tensor) -> None:
 
 
 def _fake(method: Method, dtype: torch.dtype) -> None:
-    """Replace all tensors of a method by fake ones."""
+    """Replace all parameters and buffers of a method by fake tensors."""
     for module in method.modules():
         for name, p in module.named_parameters(recurse=False):
             setattr(module, name, nn.Parameter(torch.empty(p.shape, dtype=dtype), p.requires_grad))

@@ -1,4 +1,4 @@
-"""Construction and trial of third-party backbones: timm's and torchvision's models without their classifiers, and modules."""
+"""Build and try out third-party backbones: timm's and torchvision's models without classifiers, and modules of the caller."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ...transforms.operations import size
 from ..config import Config
 from ..settings import Backbone
 
-#: Keywords that are rejected for a backbone, and the alternative or the reason.
+#: Keyword arguments that are rejected for a backbone, each with the alternative or the reason.
 _WEIGHTS, _HEAD = "give init=FILE or a state dict", "the classifier is taken away"
 _REFUSED = {
     **dict.fromkeys(("pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS),
     **dict.fromkeys(("weights", "weights_backbone"), _WEIGHTS),
     "num_classes": _HEAD,
 }
-#: Keywords by which torchvision builds models without their auxiliary classifiers.
+#: Keyword arguments with which torchvision builds these models without auxiliary classifiers.
 _AUXILIARY = {name: {"aux_logits": False, "init_weights": True} for name in ("inception_v3", "googlenet")}
-#: The keyword for a model's image size.
+#: The keyword argument for a model's image size, by family.
 _SIZED = {"timm": "img_size", "torchvision": "image_size"}
 
 
@@ -57,7 +57,7 @@ def _unknown(family: str, name: str, known: list[str]) -> ValueError:
 
 
 def _without_classifier(module: nn.Module) -> int:
-    """Remove the last layer of a torchvision model and the dropout before it; return the layer's input dimension."""
+    """Remove a torchvision model's classification layer and any dropout before it; return the input dimension of that layer."""
     for name in ("fc", "classifier", "heads", "head"):
         holder: Any = module
         last = getattr(module, name, None)
@@ -76,7 +76,7 @@ def _without_classifier(module: nn.Module) -> int:
     )
 
 
-#: Functions that build a model without its classifier, by family; they return it with its feature dimension.
+#: By family, a function that builds a model without its classifier, and returns the model and its feature dimension.
 _MAKERS: dict[str, Callable[..., tuple[nn.Module, int]]] = {
     "timm": _timm,
     "torchvision": _torchvision,
@@ -98,7 +98,7 @@ def features(family: str, name: str, settings: dict[str, Any]) -> int:
     """The feature dimension of a model, determined without its weights if possible.
 
     Raises:
-        ValueError: there is no such model, or it does not take the settings.
+        ValueError: there is no such model, or the model does not accept the settings.
     """
     try:
         with torch.device("meta"):
@@ -134,14 +134,14 @@ def published(family: str, name: str, weights: Any) -> nn.Module:
 
     Args:
         family, name: the model's family and name.
-        weights: a member of torchvision's weights enumeration; for timm's models, whose names identify the weights, any value
-            but None.
+        weights: for torchvision, a member of the model's weights enumeration; for timm, any value but None, because the name
+            identifies the weights.
     """
     return _MAKERS[family](name, {}, weights)[0]
 
 
 def _check_state(module: nn.Module, name: str) -> None:
-    """Check that a checkpoint can hold a module's state: real tensors of known sizes, and integers that float32 represents."""
+    """Check that a checkpoint can hold a module's state: real tensors of known sizes, and integers in [-2^24, 2^24]."""
     for key, tensor in module.state_dict().items():
         if not isinstance(tensor, Tensor) or tensor.is_complex():
             raise ValueError(f"arch {name}: {key} is not a tensor of real numbers, which checkpoints hold")
@@ -153,7 +153,7 @@ def _check_state(module: nn.Module, name: str) -> None:
 
 @torch.no_grad()
 def try_out(module: nn.Module, config: Config, memory_format: torch.memory_format) -> None:
-    """Run a third-party backbone on images of the run's size, in training and eval mode, without changing its buffers.
+    """Try out a third-party backbone on images of the run's size, in eval and training mode. Buffers are left unchanged.
 
     Raises:
         ValueError: the backbone fails, or does not return features of the expected shape.
@@ -185,7 +185,7 @@ def try_out(module: nn.Module, config: Config, memory_format: torch.memory_forma
 
 @contextmanager
 def telling(backbone: Backbone, images: Tensor) -> Iterator[None]:
-    """Within the block, convert errors of a third-party backbone to a ValueError with its name and the size of the images."""
+    """Within the block, convert errors of a third-party backbone to a ValueError that names the backbone and the image size."""
     try:
         yield
     except (ValueError, TypeError, AssertionError, RuntimeError, IndexError, AttributeError) as error:

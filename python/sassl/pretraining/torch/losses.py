@@ -1,7 +1,7 @@
 """The losses, in at least float32, regardless of the precision of the networks.
 
-Arguments have this rank's rows, and `batch` is the number of rows of the global batch. Losses, metrics and means are this
-rank's shares, whose sums over ranks are the values of the global batch (`collectives.py`).
+Tensors hold this rank's rows, and `batch` is the number of rows of the global batch. Losses, metrics and means are this rank's
+shares: the sum of the shares over ranks is the value of the global batch (`collectives.py`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ _T = TypeVar("_T")
 
 
 def _in_full(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Disable autocast in a function: in bfloat16, products with a queue change the loss by 0.5 % and its gradient by 1.7 %."""
+    """Decorate a function to run without autocast.
+
+    In bfloat16, products with a queue would change the loss by 0.5 % and its gradient by 1.7 %.
+    """
 
     @wraps(function)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -45,9 +48,9 @@ def normalized(z: Tensor) -> Tensor:
 
 @_in_full
 def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int) -> tuple[Tensor, Tensor]:
-    """InfoNCE (He et al. 2020, equation 1) of normalized rows, and the fraction of queries nearest to their own positive key.
+    """The InfoNCE loss (He et al. 2020, equation 1), and the fraction of queries whose nearest key is the positive key.
 
-    Row i of `k` is the positive key of row i of `q`; the keys in `queue` are the negatives.
+    Row i of `k` is the positive key of row i of `q`; the keys in `queue` are the negatives. All rows are normalized.
     """
     q, k = full(q), full(k)
     logits = torch.cat([(q * k).sum(1, keepdim=True), q @ queue.T], 1) / temperature
@@ -58,15 +61,16 @@ def info_nce(q: Tensor, k: Tensor, queue: Tensor, temperature: float, batch: int
 
 @_in_full
 def mean_cosine(p: Tensor, z: Tensor, batch: int) -> Tensor:
-    """The mean of `cos(p, z)` over the rows."""
+    """This rank's share of the mean of `cos(p, z)` over the rows."""
     return (normalize(full(p)) * normalize(full(z))).sum() / batch
 
 
 @_in_full
 def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor]:
-    """NT-Xent (Chen et al. 2020, equation 1) over all ranks, and the fraction of views nearest to their image's other view.
+    """The NT-Xent loss (Chen et al. 2020, equation 1), and the fraction of views whose nearest view is the positive view.
 
-    `z` has the rows of this rank's left views, followed by those of its right views.
+    `z` has a row for each of this rank's left views, followed by a row for each of its right views. The views of all ranks are
+    compared.
     """
     z = normalize(full(z))
     rows = torch.arange(len(z), device=z.device)
@@ -82,15 +86,18 @@ def nt_xent(z: Tensor, temperature: float, world: World) -> tuple[Tensor, Tensor
 
 @_in_full
 def directions(z: Tensor) -> Tensor:
-    """The sums over this rank's rows that `spread` needs, (2, dim) float64; the caller sums them over ranks."""
+    """The sums of this rank's normalized rows, and of the elementwise squares of these rows, as (2, dim) float64.
+
+    The caller adds the sums of all ranks, and passes the result to `spread`.
+    """
     z = normalize(full(z.detach())).double()
     return torch.stack([z.sum(0), z.square().sum(0)])
 
 
 def spread(sums: Tensor, batch: int) -> Tensor:
-    """The spread of normalized rows: the mean over dimensions of the standard deviation, times sqrt(dim).
+    """The spread of normalized rows: sqrt(dim) times the standard deviation, averaged over dimensions.
 
-    It is near 1 if the rows spread over the sphere, and 0 if they have collapsed to one point (Chen and He 2021, section 4.1).
+    The spread is near 1 if the rows spread over the sphere, and 0 if all rows are equal (Chen and He 2021, section 4.1).
     """
     mean, square = sums / batch
     return (square - mean.square()).clamp(min=0).sqrt().mean() * sums.shape[1] ** 0.5

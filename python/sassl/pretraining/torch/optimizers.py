@@ -1,4 +1,4 @@
-"""The native engine's optimizers in torch: torch's own where they are the same, and LARS as in facebookresearch/moco-v3."""
+"""The native engine's optimizers in torch: SGD and AdamW from `torch.optim`, and LARS as in facebookresearch/moco-v3."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..engines import Rates
 from ..settings import LARS, SGD, AdamW, OptimizerSettings
 from .methods import Method
 
-#: Tokens and embeddings of transformers, by torchvision's and timm's names.
+#: Names of class tokens and position embeddings of transformers in torchvision and timm.
 _EMBEDDINGS = ("class_token", "cls_token", "pos_embedding", "pos_embed", "relative_position_bias_table")
 
 
 class Lars(Optimizer):
     """LARS: `u = g + lambda p`, `u = eta |p| / |u| u`, `v = mu v + u`, `p = p - lr v`.
 
-    The second step is skipped if |p| or |u| is 0. In groups whose "adapted" is false, `u = g`.
+    The scaling by `eta |p| / |u|` is skipped if |p| or |u| is 0. Parameter groups with "adapted" false use `u = g`.
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float, eta: float) -> None:
@@ -43,7 +43,7 @@ class Lars(Optimizer):
 
 
 def _adapted(params: list[Tensor], grads: list[Tensor], decay: float, eta: float) -> list[Tensor]:
-    """The updates with weight decay, scaled to `eta` times the norms of their weights."""
+    """The gradients plus weight decay, each scaled so that its norm is `eta` times the norm of its weight."""
     updates = list(torch._foreach_add(grads, params, alpha=decay))
     lengths, others = (torch.stack(list(torch._foreach_norm(one))) for one in (params, updates))
     trust = torch.where((lengths > 0) & (others > 0), eta * lengths / others, 1.0)
@@ -73,7 +73,7 @@ def build(settings: OptimizerSettings, method: Method, device: torch.device) -> 
 
 
 def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, Any]]:
-    """Group weights by network, and by whether `exclude_bias_and_norm` applies to them."""
+    """Yield parameter groups. Each trained network has a group of `_spared` parameters and a group of all others."""
     for name, network in method.learning().items():
         spared = _spared(network)
         for is_matrix in (True, False):
@@ -90,10 +90,14 @@ def _groups(settings: OptimizerSettings, method: Method) -> Iterator[dict[str, A
 
 
 def _spared(network: nn.Module) -> set[str]:
-    """The names of biases, parameters of norms, class tokens and position embeddings, by timm's rule.
+    """The names of a network's biases, norm parameters, class tokens and position embeddings, by timm's rule.
 
-    A parameter is one of these if it has at most one dimension, if its name ends in ".bias", or if its name matches a pattern
-    of the network's `no_weight_decay()`, or of `_EMBEDDINGS` if the network has no such method.
+    A parameter is included if any of these holds:
+
+    - it has at most one dimension;
+    - its name ends in ".bias";
+    - its name matches a pattern of the network's `no_weight_decay()`. For a network without that method, the patterns are the
+      names in `_EMBEDDINGS`, with or without a prefix.
     """
     told = getattr(network, "no_weight_decay", None)
     patterns = list(told()) if callable(told) else [*_EMBEDDINGS, *(f"*.{name}" for name in _EMBEDDINGS)]
@@ -121,7 +125,7 @@ def set_rates(optimizer: Optimizer, rates: Rates) -> None:
 
 
 def slots(optimizer: Optimizer, method: Method) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of the optimizer's state with their names in checkpoints."""
+    """Yield the tensors of the optimizer's state, each as (name in checkpoints, tensor)."""
     for network, module in method.learning().items():
         for name, p in module.named_parameters():
             for slot, tensor in optimizer.state[p].items():

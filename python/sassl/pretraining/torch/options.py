@@ -1,6 +1,7 @@
 """The options of the torch engine: `sassl.SimCLR(engine=Torch(precision="bf16", compile=True))`.
 
-They are not part of a run's settings: they affect speed, memory and rounding, and a run can resume with others.
+The options are not part of a run's settings. They affect only speed, memory and rounding, and a run can resume with other
+options.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ class Torch:
 
     Attributes:
         device: the device, such as "cuda", "cuda:1" or "cpu"; None: this process's GPU if there is one, else the CPU.
-        precision: "bf16": networks run in bfloat16 through autocast, while weights, losses, norm statistics, the queue,
-            momentum encoders and optimizers stay float32; "float32"; "float64" throughout, for comparisons. None: "bf16" on a
-            GPU, else "float32".
+        precision: "bf16", "float32" or "float64"; None: "bf16" on a GPU, else "float32". With "bf16", networks run in bfloat16
+            through autocast; weights, losses, batch-norm statistics, the queue, momentum encoders and optimizers stay float32.
+            "float64" is for comparisons.
         channels_last: whether images and weights are in the channels-last memory format; None: true except in float64.
-        compile: whether to compile networks with `torch.compile`, which takes a minute or more before the first step and speeds
-            up the later ones; or the name of a backend of `torch.compile`.
-        graphs: whether networks replay their kernels as CUDA graphs, which requires `compile=True`. It is faster for small
-            networks and batches, where launching the kernels takes longer than running them, and uses more memory.
-        ahead: whether the loss is read one step late, so that the device never waits; a loss that is not finite is then
-            reported after the weights were updated. None: true on a GPU.
-        views: where `fit` computes the views of images. "cpu": on threads; "split": threads decode, crop and resize, and the
-            device computes the rest, a batch at a time; "gpu": threads decode, and the device computes the rest. None: "split"
-            on a GPU if all operations after the crop have kernels (a warning names one that has none), else "cpu". A run can
-            resume with another value, since the draws and the loader's state are the same. The views are bit-identical, except
-            for styled views computed on a GPU.
-        accumulate: the number of pieces into which the rows of a rank are divided in a step (gradient accumulation), so that
-            memory holds the activations of only one piece at a time. `splits`, the number of parts of the global batch with
-            separate norm statistics, must be a multiple of `accumulate` times the number of ranks. The step is the same up to
-            rounding.
-        checkpointing: whether blocks of the backbone keep only their inputs, and recompute the rest in the backward pass, which
-            takes less memory, but about a third more time.
-        group: a process group of torch.distributed whose ranks form one engine; None: the default group if there is one, else
-            the one described by the environment of torchrun or srun, which is created here and destroyed when the process ends.
+        compile: whether to compile networks with `torch.compile`, or the name of a backend of `torch.compile`. Compilation
+            takes a minute or more before the first step, and speeds up later steps.
+        graphs: whether networks replay their kernels as CUDA graphs; requires `compile=True`. CUDA graphs use more memory.
+            They are faster for small networks and batches, where launching kernels takes longer than running kernels.
+        ahead: whether the loss is read one step late, so that the device never waits. A loss that is not finite is then
+            reported after the weights were updated. None: true on a GPU, else false.
+        views: where `fit` computes the views of images. "cpu": on CPU threads. "split": threads decode, crop and resize, and
+            the device computes the rest, a batch at a time. "gpu": threads decode, and the device computes the rest. None:
+            "split" on a GPU if all operations after the crop have kernels, else "cpu"; a warning names an operation without
+            kernels. Views are bit-identical for all values, except for styled views computed on a GPU. A run can resume with
+            another value, because the draws and the loader's state are the same.
+        accumulate: the number of pieces into which a step divides a rank's rows (gradient accumulation). Memory then holds the
+            activations of only one piece at a time, and the step is the same up to rounding. A value above 1 requires a setting
+            `splits` (the number of parts of the global batch with separate batch-norm statistics) that is a multiple of
+            `accumulate` times the number of ranks.
+        checkpointing: whether each block of the backbone stores only its input, and recomputes its activations in the backward
+            pass. This takes less memory, but about a third more time.
+        group: a process group of torch.distributed; its ranks form one engine. None: the default group if there is one, else a
+            new group according to the environment of torchrun or srun, if any. A new group is destroyed when the process ends.
     """
 
     device: str | None = None
@@ -65,7 +66,7 @@ class Torch:
         flag("checkpointing", self.checkpointing)
 
     def __call__(self, config: Config, threads: int | None = None, **how: Any) -> Engine:
-        """Build the engine; the keywords `how` override attributes.
+        """Build the engine; the keyword arguments `how` override attributes.
 
         Raises:
             ImportError: torch is not installed.
@@ -80,7 +81,7 @@ class Torch:
 
 
 def auto(config: Config, threads: int | None = None, **how: Any) -> Engine:
-    """Build the torch engine if it is installed, and there is a GPU or the backbone is third-party; else the native engine."""
+    """Build the torch engine if torch is installed, and there is a GPU or a third-party backbone; else the native engine."""
     if find_spec("torch") is not None:
         import torch
 

@@ -1,4 +1,4 @@
-"""Activation checkpointing: a block keeps its input, and recomputes the rest in the backward pass."""
+"""Activation checkpointing: each block stores only its input, and recomputes its activations in the backward pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from torch.utils.checkpoint import checkpoint
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """A network's blocks: elements of `nn.Sequential` or `nn.ModuleList` that have children; if nested, only the innermost."""
+    """A network's blocks: elements of `nn.Sequential` or `nn.ModuleList` that have children.
+
+    If blocks are nested, only the innermost blocks are returned.
+    """
     found: list[nn.Module] = []
     for child in module.children():
         inner = blocks(child)

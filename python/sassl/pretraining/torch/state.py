@@ -1,4 +1,4 @@
-"""The state of a run as named tensors with the native engine's names and shapes, and its checked loading."""
+"""The state of a run as named tensors: reading, checking and loading. Names and shapes are the native engine's."""
 
 from __future__ import annotations
 
@@ -15,25 +15,31 @@ from ..engines import State
 from .methods import Method
 from .optimizers import slots
 
-#: The largest integer up to which float32 represents all integers.
+#: float32 represents all integers up to this one exactly.
 _COUNTS = 1 << 24
 
 
 def tensors(method: Method, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The tensors of a run by name, sharing memory with networks and optimizer; the method's own state may be copied."""
+    """The tensors of a run, by name.
+
+    The tensors of networks and optimizer are not copies: changing one changes the run. Other tensors may be copies.
+    """
     found = dict(method.state_dict())
     found |= {name: _flat(tensor) for name, tensor in slots(optimizer, method)}
     own = {f"method.{name}": tensor for name, tensor in method.own_state().items()} | (
         method.draws.state() if method.draws else {}
     )
-    # On the device of the weights, with which they are sent to other ranks.
+    # On the device of the weights, so that all tensors can be sent to other ranks together.
     device = next(method.parameters()).device
     found |= {name: tensor.to(device) for name, tensor in own.items()}
     return dict(sorted(found.items()))
 
 
 def shapes(method: Method) -> str:
-    """A line to compare the networks of ranks by: the number of tensors and of values, and a checksum of names and shapes."""
+    """Summarize the networks in one line: the count of tensors and of values, and a checksum of names and shapes.
+
+    Ranks compare this line to check that their networks have the same tensors.
+    """
     found = {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()}
     values = sum(tensor.numel() for tensor in method.state_dict().values())
     return f"{len(found)} tensors, {values} values, checksum {crc32(repr(found).encode()):08x}"
@@ -54,7 +60,7 @@ def arrays(named: Mapping[str, Tensor]) -> State:
 
 
 def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> None:
-    """Load tensors that were checked by `check`, or are the result of `tensors`.
+    """Load tensors returned by `check` or by `tensors`.
 
     Raises:
         ValueError: the method's own state is invalid; nothing has changed in that case.
@@ -73,7 +79,7 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
     """Convert a state to tensors, after a check of its names, shapes and values.
 
     Raises:
-        ValueError: a tensor is missing, unknown or invalid; the error names the first one found.
+        ValueError: a tensor is missing, unknown or invalid; the message names the first such tensor.
     """
     for name, tensor in mine.items():
         if name not in state:
@@ -87,7 +93,7 @@ def check(mine: Mapping[str, Tensor], state: State, what: str = "run") -> dict[s
 
 
 def check_backbone(backbone: nn.Module, state: State) -> dict[str, Tensor]:
-    """Check a backbone's state like `check`; `num_batches_tracked` may be missing, and unused `fc.*` is ignored."""
+    """Check a backbone's state as `check` does. `num_batches_tracked` may be missing, and `fc.*` is ignored if unused."""
     mine = backbone.state_dict()
     counts = {name: mine[name].cpu().numpy() for name in mine if _is_count(name) and name not in state}
     given = {name: np.reshape(values, ()) if _is_count(name) else values for name, values in state.items()}

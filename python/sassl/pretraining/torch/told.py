@@ -1,4 +1,4 @@
-"""Asynchronous transfer of a step's values from the device; reading them waits for the transfer."""
+"""Asynchronous transfer of a step's values from the device; reading a value waits for the transfer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Told:
-    """The loss and the metrics of a step, which are copied from the device asynchronously.
+    """The loss and the metrics of a step, copied asynchronously from the device.
 
     Args:
         values: the loss followed by the metrics, on any device.
@@ -54,7 +54,7 @@ class Told:
 
 
 class Value:
-    """One value of a step: `float` waits for it."""
+    """One value of a step; converting it with `float` waits for the transfer."""
 
     def __init__(self, told: Told, at: int) -> None:
         self._told, self._at = told, at
@@ -64,7 +64,7 @@ class Value:
 
 
 class Features:
-    """Features on the device, which are copied only when numpy converts them to an array."""
+    """Features on the device. They are copied to the CPU only when numpy converts them to an array."""
 
     def __init__(self, rows: Tensor) -> None:
         self._rows = rows

@@ -1,4 +1,4 @@
-"""The place where the views of a run are computed: on threads, or partly on the engine's device, a batch at a time."""
+"""Where the views of a run are computed: on CPU threads, or partly on the engine's device, a batch at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from ...transforms.views import Views
 
 
 def loading(transform: Views, where: str | None, device: torch.device, ranks: int) -> dict[str, Any]:
-    """The loader's keywords for half-finished views, page-locked for a GPU; empty if threads compute complete views.
+    """The loader's keyword arguments for half-finished views; empty if threads compute complete views.
+
+    For a GPU, the loader puts its batches into page-locked memory.
 
     Args:
         transform: the transform of the views.
@@ -20,7 +22,7 @@ def loading(transform: Views, where: str | None, device: torch.device, ranks: in
         ranks: the number of ranks among which a batch is divided.
 
     Raises:
-        ValueError, RuntimeError: `where` is given, but an operation has no kernels there; the error names it.
+        ValueError, RuntimeError: `where` is given, but the device cannot compute the views; the error states the reason.
     """
     images = where == "gpu"
     is_on_gpu = device.type == "cuda"

@@ -12,7 +12,7 @@ static SOURCE: LazyLock<String> = LazyLock::new(|| {
 const BLOCK: u32 = 256;
 
 /// Maximum number of pixels of a block, unless a view would then need more than `PARTS` blocks. In views of up to 2^30 pixels,
-/// the sums of a block are thus below 2^32.
+/// the sums of a block are below 2^32.
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
@@ -47,7 +47,7 @@ impl DeviceEnum for FactorKind {
     ];
 }
 
-/// A colour operation and its strength; all zeros mean no operation.
+/// A colour operation and its strength. If all fields are 0, there is no operation.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceFactor {
@@ -62,7 +62,8 @@ impl DeviceStruct for DeviceFactor {
 }
 
 impl DeviceFactor {
-    /// Creates a factor. A hue rotation `by`, in turns, is multiplied by 255, truncated, and wrapped around to a byte.
+    /// Creates a factor of strength `by`. The angle of a hue rotation is given in turns, and stored as a byte: it is multiplied
+    /// by 255, truncated and wrapped around.
     pub fn new(kind: FactorKind, by: f32) -> Self {
         let steps = f32::from((f64::from(by) * 255.0) as i32 as u8);
         Self { kind: int(kind.code()), by: if kind == FactorKind::Hue { steps } else { by } }
@@ -74,7 +75,7 @@ impl DeviceFactor {
     }
 }
 
-/// Up to four colour operations ("factors"), applied in order, and whether the view is converted to grayscale at the end.
+/// Up to four colour operations ("factors"), applied in order, and optionally a final conversion to grayscale.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Chain {
@@ -111,8 +112,8 @@ impl ChainBuilder {
         Self { factors: vec![], gray: true }
     }
 
-    /// Adds a factor if it fits, and returns whether it did. At most four fit, all before grayscale, and at most one of them
-    /// may need a mean.
+    /// Adds a factor if the chain has room for it; returns whether it was added. A chain has at most four factors, all before
+    /// grayscale. At most one factor may need a mean.
     pub fn push(&mut self, factor: DeviceFactor) -> bool {
         let two = factor.is_contrast() && self.factors.iter().any(DeviceFactor::is_contrast);
         let fits = !self.gray && !two && self.factors.len() < 4;
@@ -135,7 +136,8 @@ impl ChainBuilder {
     }
 }
 
-/// Applies each chain in place to the view whose index is paired with it; `views` is `[view][colour][pixels]`.
+/// Applies colour chains to views in place. Each entry of `chains` is the index of a view and the chain for this view. `views`
+/// is `[view][colour][pixels]`.
 pub fn jitter(views: At, pixels: usize, chains: &[(usize, Chain)], plan: &mut Plan) {
     if chains.is_empty() {
         return;

@@ -1,7 +1,7 @@
 //! Hue rotation: conversion of red, green and blue to hue, saturation and value in bytes, and back.
 //!
-//! Pillow computes some of this in double precision. For bytes, single precision in this order gives the same result; a test
-//! checks every colour.
+//! Pillow computes some of this in double precision. For byte inputs, the single-precision formulas below give the same bytes;
+//! a test checks every colour.
 use crate::kernels::isa::{Kernel, Lanes};
 
 pub(super) struct Turn<'a> {
@@ -21,7 +21,7 @@ impl Kernel for Turn<'_> {
     }
 }
 
-/// Rotates the hue of one pixel; without branches or tables, so that the loop vectorizes.
+/// Rotates the hue of one pixel. The code has no branches or tables, so that the loop over pixels vectorizes.
 #[inline(always)]
 fn turned(steps: u8, [red, green, blue]: [u8; 3]) -> [u8; 3] {
     let (most, least) = (red.max(green).max(blue), red.min(green).min(blue));

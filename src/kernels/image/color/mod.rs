@@ -22,16 +22,16 @@ pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
     isa.dispatch(Blend { from, factor, bytes });
 }
 
-/// The value from which [`blend`] extrapolates, or towards which it interpolates.
+/// The base of [`blend`], `from`: the result for a factor of 0.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
     /// One value for all bytes.
     Level(u8),
-    /// A value for each byte, repeated cyclically.
+    /// One value per byte; the slice is repeated cyclically.
     Each(&'a [u8]),
 }
 
-/// Rotates the hue of each pixel by `steps`; the hue is a byte, with 255 steps per turn, and wraps around at 256.
+/// Rotates the hue of each pixel by `steps`. The hue is a byte: a full turn is 255 steps, but sums wrap around at 256.
 pub fn turn_hue(isa: Isa, steps: u8, planes: &mut Planes) {
     isa.dispatch(hue::Turn { steps, colors: planes.colors_mut() });
 }
@@ -51,7 +51,8 @@ pub fn scale(isa: Isa, by: f32, plus: f32, bytes: &mut [u8]) {
     isa.dispatch(Scale { by, plus: plus + 0.5, bytes });
 }
 
-/// Multiplies the HSV saturation of each pixel, `(V - min) / V` for the largest colour V, by `factor`, and limits it to 1.
+/// Multiplies the HSV saturation of each pixel by `factor`, and limits it to 1. The saturation is `(V - min) / V`, where `V` is
+/// the largest and `min` the smallest colour value.
 pub fn saturate(isa: Isa, factor: f32, planes: &mut Planes) {
     isa.dispatch(Saturate { factor, colors: planes.colors_mut() });
 }

@@ -11,7 +11,7 @@ static SOURCE: LazyLock<String> =
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct Finish {
-    /// Bytes that are at least this threshold are inverted; negative for none.
+    /// Threshold of solarization: bytes of at least this value are inverted. It is negative if there is no solarization.
     solarize: i32,
     horizontally: i32,
     vertically: i32,
@@ -30,8 +30,11 @@ impl DeviceStruct for Finish {
 }
 
 impl Finish {
-    /// Creates the last steps of a view. Bytes that are at least `solarize` are inverted, `flip` states whether to flip
-    /// horizontally and vertically, and `blurred` is the index of the view among the blurred views, if it is blurred.
+    /// Creates the last steps of a view.
+    ///
+    /// - `solarize`: the threshold from which bytes are inverted.
+    /// - `flip`: whether to flip horizontally and vertically.
+    /// - `blurred`: the index of the view among the blurred views, if it is blurred.
     pub fn new(solarize: Option<u8>, flip: (bool, bool), blurred: Option<usize>) -> Self {
         Self {
             solarize: solarize.map_or(-1, i32::from),
@@ -55,13 +58,15 @@ impl DeviceStruct for Normalization {
     const FIELDS: &'static [Field<Self>] = &[("mean", |own| &own.mean), ("std", |own| &own.std)];
 }
 
-/// Number of threads in a block, and approximate number of groups of four pixels per thread. Each thread handles several
-/// groups, because each block first computes a table.
+/// Number of threads in a block.
 const BLOCK: usize = 256;
+/// Approximate number of groups of four pixels per thread. It is above 1 because each block first computes a table.
 const FOURS: usize = 8;
 
-/// Applies the last steps `finishes[n]` to view n, or to its blurred version if it has one, and writes the result to `out`: as
-/// bytes if `out` has pixels of type uint8, otherwise as `(x / 255 - mean) / std`. Both inputs are bytes,
+/// Applies the last steps of each view, and writes the results to `out`.
+///
+/// View n gets the steps `finishes[n]`. They start from the blurred version of the view, if there is one. If `out` has pixels
+/// of type uint8, the results are bytes; otherwise, they are `(x / 255 - mean) / std`. `views` and `blurred` are bytes,
 /// `[n][colour][height][width]`.
 pub fn finish(
     (views, blurred): (At, At),

@@ -1,5 +1,7 @@
-//! Pillow's Gaussian blur by three box filters in each direction, bit-identical (libImaging `BoxBlur.c`). A box sums the bytes
-//! within its radius and a fraction of the next byte on either side, with 24-bit weights, and rounds to bytes.
+//! Pillow's Gaussian blur, which applies three box filters in each direction; bit-identical to libImaging's `BoxBlur.c`.
+//!
+//! A box filter computes a mean with 24-bit weights, and rounds it to a byte. The mean is over the bytes within the radius, and
+//! a fraction of the next byte on either side.
 //!
 //! The loops are written once for all instruction sets; see `image/planes.rs`.
 use super::BlurScratch;
@@ -9,8 +11,8 @@ use crate::kernels::isa::{Isa, Kernel, Lanes};
 /// Number of boxes that approximate a Gaussian.
 const PASSES: usize = 3;
 
-/// Blurs each colour with boxes that together have the variance of a Gaussian with standard deviation `sigma`; edge pixels are
-/// repeated.
+/// Blurs each colour with box filters that approximate a Gaussian of standard deviation `sigma`. Together, the box filters have
+/// the variance of the Gaussian. Edge pixels are repeated.
 pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScratch) {
     let Some(window) = Window::new(sigma) else { return };
     let (height, width) = (planes.height(), planes.width());
@@ -19,7 +21,8 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScr
     }
 }
 
-/// A box: weight `whole` for each of `2 radius + 1` bytes, `part` for the byte before and the byte after them.
+/// A box filter. The weight of the central `2 radius + 1` bytes is `whole`; the weight of one more byte on either side is
+/// `part`.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub(super) radius: usize,
@@ -28,8 +31,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Returns the box that, applied `PASSES` times, has the variance of the Gaussian, or `None` if it would not change
-    /// anything: Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended box filtering" (2011), section 2.
+    /// Returns the box filter for a Gaussian: applied `PASSES` times, it has the variance of the Gaussian. Returns `None` if
+    /// the filter would not change anything. See Gwosdek et al., "Theoretical foundations of Gaussian convolution by extended
+    /// box filtering" (2011), section 2.
     pub(super) fn new(sigma: f32) -> Option<Self> {
         let variance = sigma * sigma / PASSES as f32;
         let side = (f64::from(variance) * 12.0 + 1.0).sqrt() as f32;
@@ -88,7 +92,8 @@ impl Kernel for Blur<'_> {
     }
 }
 
-/// Computes each output `i` from the `2 radius + 3` bytes, `stride` apart, that start at index `i` of `from`.
+/// Applies a box filter along an axis on which neighbouring bytes are `stride` apart. Output `i` is computed from
+/// `2 radius + 3` bytes of `from`, starting at index `i`.
 #[inline(always)]
 fn average(window: Window, from: &[u8], stride: usize, to: &mut [u8]) {
     let n = to.len();

@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceBox::definition() + include_str!("gaussian_blur.cu"));
 
-/// Blurs the views that `halves` lists, each with its own symmetric taps, into new memory, `[blurred][colour][height][width]`.
-/// Each list of taps is one half: the middle tap and those on one side of it, at most `longest` in all. Returns the address of
-/// the blurred views.
+/// Blurs views with symmetric taps, and returns the address of the blurred views, `[blurred][colour][height][width]`.
+///
+/// Each entry of `halves` is the index of a view and one half of its taps: the middle tap, then the taps on one side. A half
+/// has at most `longest` taps.
 pub fn gaussian_blur(
     views: At,
     (height, width): (usize, usize),
@@ -52,7 +53,7 @@ pub fn gaussian_blur(
     blurred
 }
 
-/// Copies the output of [`gaussian_blur`] back to the views at the indices `rows`.
+/// Copies the output of [`gaussian_blur`] back to `views`. `rows` are the indices of the blurred views.
 pub fn put_back(views: At, blurred: At, (height, width): (usize, usize), rows: &[u32], plan: &mut Plan) {
     if rows.is_empty() {
         return;
@@ -76,15 +77,16 @@ struct Tile {
 }
 
 impl Tile {
-    /// Divides the view into equal tiles, as large as fit in shared memory with their margins; returns `None` if none fits.
+    /// Chooses a tile size: the largest of three candidates that fits in shared memory together with its margins. Returns
+    /// `None` if none fits.
     fn new((height, width): (usize, usize), longest: usize) -> Option<Self> {
         let side = |n: usize, most: usize| n.div_ceil(n.div_ceil(most)).next_multiple_of(8);
         let tiles = [64, 32, 16].map(|most| Self { height: side(height, most), width: side(width, most) });
         tiles.into_iter().find(|tile| tile.bytes(longest) <= SHARED)
     }
 
-    /// Size in bytes of the shared memory for a tile: its pixels with a margin as wide as the taps reach, and the floats
-    /// between the two passes. Rows have odd numbers of words, to avoid bank conflicts.
+    /// Size in bytes of the shared memory for a tile. It holds the pixels of the tile, a margin as wide as the taps reach, and
+    /// the floats between the two passes. Each row has an odd number of words, to avoid bank conflicts.
     fn bytes(self, longest: usize) -> usize {
         let reach = longest - 1;
         let words = (self.width + 2 * reach.next_multiple_of(4)) / 4;
@@ -92,7 +94,7 @@ impl Tile {
     }
 }
 
-/// A [`Window`] on the device.
+/// A box filter ([`Window`]) in the layout that kernels read.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct DeviceBox {
@@ -113,10 +115,10 @@ impl From<Window> for DeviceBox {
     }
 }
 
-/// Maximum number of words that a block holds for each position along its lines; a word has one byte from each of four lines.
+/// Maximum number of words that a block holds for each position along its lines. A word packs one byte from each of four lines.
 const LANES: usize = 8;
 
-/// Blurs the listed views in place, each with Pillow's boxes for its own sigma.
+/// Blurs views in place with Pillow's box filters. Each entry of `sigmas` is the index of a view and the sigma for this view.
 pub fn box_blur(views: At, (height, width): (usize, usize), sigmas: &[(usize, f32)], plan: &mut Plan) {
     let windows: Vec<_> = sigmas.iter().filter_map(|&(row, sigma)| Some((row, Window::new(sigma)?))).collect();
     if windows.is_empty() {

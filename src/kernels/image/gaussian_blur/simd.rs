@@ -1,10 +1,10 @@
-//! Blurs an image row by row, four vectors at a time: each row is blurred along its length once and stored in a ring of rows,
-//! and the ring is blurred along columns while it is in the cache.
+//! Blurs an image row by row, four vector registers at a time. Each row is first blurred along its length and stored in a ring
+//! of rows. The ring is then blurred along columns, while it is in the cache.
 #![allow(unsafe_code)]
 use super::{BlurScratch, reflected};
 use crate::kernels::isa::{Kernel, Lanes};
 
-/// See [`super::gaussian_blur`].
+/// The arguments of [`super::gaussian_blur`], for one colour.
 pub(super) struct Blur<'a> {
     pub(super) half: &'a [f32],
     pub(super) width: usize,
@@ -85,7 +85,7 @@ fn fill(bytes: &[u8], radius: usize, row: &mut [f32]) {
     }
 }
 
-/// Loads four vectors and multiplies them by `tap`.
+/// Loads four vector registers and multiplies them by `tap`.
 ///
 /// # Safety
 /// `from` is valid for reads of four vectors.
@@ -100,7 +100,7 @@ unsafe fn scaled<L: Lanes>(from: *const f32, tap: f32) -> [L; 4] {
     block
 }
 
-/// Adds `tap (a + b)` to `sums`, for the four vectors at `a` and the four at `b`.
+/// Adds `tap (a + b)` to `sums`, where `a` and `b` point to four vectors each.
 ///
 /// # Safety
 /// `a` and `b` are valid for reads of four vectors.

@@ -1,4 +1,4 @@
-//! The kernels for AVX2: the inverse DCT of 8x8 samples and the conversion from YCbCr use intrinsics; the others are the
+//! The kernels for AVX2. The inverse DCT of 8x8 samples and the conversion from YCbCr use intrinsics. The other kernels are the
 //! portable code, compiled again for AVX2.
 #![cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -165,7 +165,8 @@ pub(super) unsafe extern "C" fn ycc_to_rgb(ycc: *const *const u8, pixels: *mut u
     }
 }
 
-/// Writes sixteen pixels from sixteen samples of each component, like `ycc_to_rgb` in `scalar.rs`, but with 16-bit factors.
+/// Writes sixteen pixels from sixteen samples of each component. The formulas are those of `ycc_to_rgb` in `scalar.rs`, but
+/// with 16-bit factors.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
@@ -199,8 +200,8 @@ unsafe fn store_pixels(ycc: [__m128i; 3], pixels: *mut u8) {
     }
 }
 
-/// For each sixteen bytes of pixels and each colour, the index of the sample for every byte, or -1 if the byte has another
-/// colour.
+/// Shuffle masks that interleave three colours, `[group of 16 bytes][colour][byte]`. An entry is the index of the sample for
+/// this byte, or -1 if the byte belongs to another colour.
 const ORDER: [[[i8; 16]; 3]; 3] = {
     let mut order = [[[-1; 16]; 3]; 3];
     let mut i = 0;

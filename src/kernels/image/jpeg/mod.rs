@@ -61,7 +61,7 @@ impl Kernels {
         samples
     }
 
-    /// Doubles the width of the samples in the range `part`, with smooth ("fancy") upsampling.
+    /// Doubles the width of a row with smooth ("fancy") upsampling. Only the samples in the range `part` are processed.
     ///
     /// # Panics
     /// If `wide` is not twice as wide as `samples`.
@@ -71,10 +71,10 @@ impl Kernels {
         unsafe { (self.h2v1)(samples.as_ptr(), wide.as_mut_ptr(), samples.len(), part.start, part.end) }
     }
 
-    /// Like [`Kernels::h2v1`], but also interpolates between the nearer and the further of two rows.
+    /// Like [`Kernels::h2v1`], but also interpolates vertically, between a nearer and a further row.
     ///
     /// # Panics
-    /// If `wide` is not twice as wide as each row.
+    /// If `near` and `far` differ in length, or `wide` is not twice as wide as each row.
     pub fn h2v2(&self, near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>) {
         assert!(wide.len() == 2 * near.len() && far.len() == near.len());
         let (width, Range { start, end }) = (near.len(), part);

@@ -1,5 +1,7 @@
-//! The arithmetic of libjpeg-turbo's SSE2 code on x86-64, value by value. Where coefficients of a damaged file overflow, that
-//! code multiplies in 16 bits and saturates; the plain C code, which libjpeg-turbo runs elsewhere, gives different pixels.
+//! The arithmetic of libjpeg-turbo's SSE2 code on x86-64, value by value.
+//!
+//! The coefficients of a damaged file may overflow. The SSE2 code then multiplies in 16 bits and saturates. libjpeg-turbo's
+//! plain C code, which runs on other machines, gives different pixels.
 use std::ops::Range;
 
 /// Fractional bits of the constants.
@@ -91,7 +93,7 @@ fn four<const N: usize>(x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i16, N>; 4] 
     [add(far, outer), add(near, inner), sub(near, inner), sub(far, outer)].map(|x| saturated(round(x, bits)))
 }
 
-/// Like [`eight`], with two output values, not yet saturated; the value of the first frequency may exceed 16 bits.
+/// Like [`eight`], with two output values, which are not yet saturated. The value of the first frequency may exceed 16 bits.
 #[inline(always)]
 fn two<const N: usize>(first: Lanes<i32, N>, x: [Lanes<i16, N>; 8], bits: u32) -> [Lanes<i32, N>; 2] {
     let even = first.map(|x| x.wrapping_shl(BITS + 2));
@@ -106,7 +108,7 @@ fn dequantized(coefficients: &[i16; 64], quantization: &[u16; 64]) -> [Lanes<i16
     std::array::from_fn(row)
 }
 
-/// Returns whether all coefficients of these rows are 0. The pass over the columns is then skipped, which changes the results
+/// Returns whether all coefficients of these rows are 0. If so, the pass over the columns is skipped. This changes the results
 /// of overflows.
 #[inline(always)]
 fn are_zero<const N: usize>(coefficients: &[i16; 64], rows: [usize; N]) -> bool {
@@ -154,13 +156,13 @@ pub(super) fn h2v1(samples: &[u8], wide: &mut [u8], part: Range<usize>) {
     smooth::<1>([samples; 1], wide, part, [1, 2], 2);
 }
 
-/// Like [`h2v1`], for rows that are first mixed from 3/4 of the nearer and 1/4 of the further row.
+/// Like [`h2v1`], for a row that is first mixed from two rows: 3/4 of the nearer and 1/4 of the further row.
 #[inline(always)]
 pub(super) fn h2v2(near: &[u8], far: &[u8], wide: &mut [u8], part: Range<usize>) {
     smooth::<2>([near, far], wide, part, [8, 7], 4);
 }
 
-/// Number of samples processed at once; the buffer also holds one neighbour on either side.
+/// Number of samples processed at once. The buffer also holds one neighbour on either side of them.
 const CHUNK: usize = 64;
 
 #[inline(always)]
@@ -182,7 +184,7 @@ fn smooth<const ROWS: usize>(rows: [&[u8]; ROWS], wide: &mut [u8], part: Range<u
     }
 }
 
-/// Sample `i` of a single row; for two rows, three times the sample of the nearer row plus that of the further row.
+/// Sample `i` of a single row. For two rows, it is three times the sample of the nearer row plus the sample of the further row.
 #[inline(always)]
 fn sum<const ROWS: usize>(rows: [&[u8]; ROWS], i: usize) -> u16 {
     let near = u16::from(rows[0][i]);

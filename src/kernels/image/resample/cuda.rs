@@ -7,13 +7,14 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| DeviceCrop::definition() + include_str!("resample.cu"));
 
-/// Maximum number of bytes that the first pass writes; larger batches are processed in parts.
+/// Maximum number of bytes that the first pass writes. Larger batches are processed in parts.
 const PART: usize = 64 << 20;
 
 /// Approximate number of groups of four pixels per thread.
 const TIMES: usize = 4;
 
-/// The crop of an image: the offset of its first value and the distance between its rows, in values, and its size.
+/// The crop of an image: the offset of its first value, the distance between its rows, and its size. Offset and distance are in
+/// values.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub struct DeviceCrop {
@@ -42,8 +43,8 @@ impl DeviceCrop {
     const WORDS: usize = size_of::<Self>() / 4;
 }
 
-/// Resizes crops of uint8 images into `views`, `[crop][colour][height][width]`. Of `images`, only the address, the strides of
-/// columns and colours, and the size are used; no crop may exceed the size.
+/// Resizes crops of uint8 images into `views`, `[crop][colour][height][width]`. Only some fields of `images` are used: the
+/// address, the size, and the strides of columns and colours. No crop may be larger than an image.
 pub fn resample(
     images: &DeviceImages,
     crops: &[DeviceCrop],

@@ -1,8 +1,8 @@
-//! Resizing of a crop of an image, bit-identical to Pillow (libImaging `Resample.c`): along rows and along columns, rounded to
-//! bytes in between, with 22-bit weights. The filter widens when the crop shrinks.
+//! Resizing of a crop of an image, bit-identical to Pillow (libImaging `Resample.c`). There is one pass along rows and one
+//! along columns, with 22-bit weights; the values between the passes are bytes. The filter widens when the crop shrinks.
 //!
-//! The loops are written once for all instruction sets; see [`super::planes`]. The input is interleaved pixels; if the output
-//! consists of colour planes, each finished row is split into them.
+//! The loops are written once for all instruction sets; see [`super::planes`]. The input is interleaved pixels. If the output
+//! consists of colour planes, each finished row is split into a row of each plane.
 pub mod cuda;
 
 use crate::kernels::image::planes::Planes;
@@ -18,7 +18,7 @@ pub enum Interpolation {
     Bicubic,
 }
 
-/// Buffers of a resize, which the next image can reuse.
+/// Scratch buffers of a resize, reusable for the next image.
 #[derive(Debug, Default)]
 pub struct ResampleScratch {
     /// Rows after the first pass, as four-byte pixels.
@@ -50,7 +50,7 @@ impl Resampled<'_> {
         }
     }
 
-    /// Writes a row of four-byte pixels, whose last byte is ignored; rows must be written in order.
+    /// Writes row `y` of four-byte pixels; the last byte of each pixel is ignored. Rows must be written in order.
     #[inline(always)]
     fn put(&mut self, y: usize, row: &[[u8; 4]]) {
         match self {
@@ -68,11 +68,11 @@ impl Resampled<'_> {
     }
 }
 
-/// Resizes a crop, the rows `rows` and columns `columns` of an image, to the size of `out`. `pixels` holds the image,
+/// Resizes a crop of an image to the size of `out`. The crop is given by its `rows` and `columns`. `pixels` is the image,
 /// `[..][width][3]`, and its width.
 ///
 /// # Panics
-/// If the crop is empty or outside the image, or the length of `out` does not match its size.
+/// If the crop is empty or outside the image, or the length of `out` does not match the size of `out`.
 pub fn resample(
     isa: Isa,
     pixels: (&[u8], usize),
@@ -94,7 +94,7 @@ pub fn resample(
 
 /// The inputs and weights of each output along one axis.
 struct Filter {
-    /// For each output, its first input and the number of its inputs.
+    /// For each output, the index of its first input and the number of its inputs.
     spans: Vec<(usize, usize)>,
     /// Weights, `longest` for each output.
     weights: Vec<i32>,
@@ -177,8 +177,8 @@ impl Kernel for Resample<'_> {
 }
 
 impl Resample<'_> {
-    /// Returns whether columns are filtered first, as in Pillow since version 13: if the output has fewer rows than the crop,
-    /// by more than twice the reduction in columns.
+    /// Returns whether columns are filtered first, as in Pillow since version 13. This is the case if the resize removes rows,
+    /// and more than twice as many rows as columns.
     fn columns_first(&self) -> bool {
         let fewer_rows = self.rows.len() as isize - self.out.size().0 as isize;
         let fewer_columns = self.columns.len() as isize - self.out.size().1 as isize;
@@ -232,8 +232,8 @@ impl Resample<'_> {
     }
 }
 
-/// Filters rows of three-byte pixels, each followed by one more byte, into rows of four-byte pixels whose last byte is
-/// arbitrary.
+/// Filters rows along their length. An input row is three-byte pixels, followed by one more byte. An output row is four-byte
+/// pixels; the last byte of each pixel is arbitrary.
 #[inline(always)]
 fn narrow<const R: usize>(filter: &Filter, rows: [&[u8]; R], to: &mut [[u8; 4]]) {
     let n = to.len() / R;
@@ -265,7 +265,7 @@ fn split(row: &[[u8; 4]], out: &mut Planes, y: usize) {
     }
 }
 
-/// Filters rows of bytes, `stride` apart, into one row.
+/// Filters along columns: computes one row as the weighted sum of rows that are `stride` bytes apart.
 #[inline(always)]
 fn shorten(rows: &[u8], stride: usize, weights: &[i32], to: &mut [u8]) {
     const N: usize = 16;

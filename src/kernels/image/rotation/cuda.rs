@@ -7,12 +7,12 @@ use std::sync::{Arc, LazyLock};
 
 static SOURCE: LazyLock<String> = LazyLock::new(|| [&Turn::definition(), include_str!("rotation.cu")].concat());
 
-/// Source position of a transformed pixel: the coefficients of its column and of its row, as in
-/// [`crate::kernels::image::planes::Planes::turn`].
+/// Coefficients of the source position of a transformed pixel: first for its column, then for its row. They are the arguments
+/// `columns` and `rows` of [`crate::kernels::image::planes::Planes::turn`].
 pub type Axes = ([f64; 3], [f64; 3]);
 
-/// [`Axes`] in 16.16 fixed point: the source of the first pixel, and the increments of both coordinates for a row (`y`) and for
-/// a column (`x`).
+/// [`Axes`] in 16.16 fixed point. The source position of the first pixel is (`column`, `row`). Each row adds the increments
+/// `*_by_y`, and each column the increments `*_by_x`.
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 struct Turn {
@@ -43,7 +43,8 @@ impl From<Axes> for Turn {
     }
 }
 
-/// Transforms the listed views as [`crate::kernels::image::planes::Planes::turn`] does.
+/// Transforms views as [`crate::kernels::image::planes::Planes::turn`] does. Each entry of `turns` is the index of a view and
+/// its transform.
 pub fn turn(views: At, (height, width): (usize, usize), turns: &[(usize, Axes)], plan: &mut Plan) {
     if turns.is_empty() {
         return;

@@ -4,9 +4,10 @@ pub mod cuda;
 use super::planes::Planes;
 
 impl Planes {
-    /// Replaces each pixel, with centre (x, y), by the pixel nearest to column `x columns[0] + y columns[1] + columns[2]`
-    /// and row `x rows[0] + y rows[1] + rows[2]`, or by black if that is outside the image. The result is that of Pillow's
-    /// `ImagingTransformAffine` in 16.16 fixed point with nearest-pixel sampling. `room` is a scratch buffer.
+    /// Applies an affine transform with nearest-pixel sampling. The source of a pixel with centre (x, y) is the pixel nearest
+    /// to column `x columns[0] + y columns[1] + columns[2]` and row `x rows[0] + y rows[1] + rows[2]`. A pixel whose source is
+    /// outside the image becomes black. The result is that of Pillow's `ImagingTransformAffine` in 16.16 fixed point. `room` is
+    /// a scratch buffer.
     pub fn turn(&mut self, columns: [f64; 3], rows: [f64; 3], room: &mut Self) {
         let ([start_column, by_x, by_y], [start_row, row_by_x, row_by_y]) = (fixed_axis(columns), fixed_axis(rows));
         let (height, width) = (self.height(), self.width());
@@ -28,8 +29,8 @@ impl Planes {
     }
 }
 
-/// Converts an axis of [`Planes::turn`] to 16.16 fixed point: the source of the first pixel, and the increments for a column
-/// and a row.
+/// Converts an axis of [`Planes::turn`] to 16.16 fixed point. Returns the source of the first pixel, and the increments for a
+/// column and a row.
 fn fixed_axis([by_x, by_y, plus]: [f64; 3]) -> [i64; 3] {
     [plus + by_x * 0.5 + by_y * 0.5, by_x, by_y].map(|x| (x * 65536.0 + 0.5).floor() as i64)
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 /// Number of rows of an image that a block holds in shared memory.
 const DEEP: usize = 32;
 
-/// Resizes image `rows[n]` into map n of `y`, with values in [0, 1], and computes the moments of the maps.
+/// Adds the launch that resizes image `rows[n]` to map n of `y`, with values in [0, 1]. Returns the moments of the maps; the
+/// same launch computes them.
 pub fn resize(images: &DeviceImages, rows: At, sampling: Sampling, y: &Map, plan: &mut Plan) -> Moments {
     let [mut down, mut across] = [Windows::default(), Windows::default()];
     down.fill(sampling, images.height, y.height);

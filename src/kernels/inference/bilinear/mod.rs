@@ -1,8 +1,8 @@
-//! Bilinear resizing in float32, with a choice of two sampling rules.
+//! Bilinear resizing in float32, with two choices of sampling positions:
 //!
-//! Antialiased: output pixel `o` is the mean of the inputs around `(o + 1/2) n_in / n_out - 1/2`, weighted by a triangle whose
-//! half width is one input pixel, or `n_in / n_out` of them if the image shrinks. TensorFlow 1: output pixel `o` is
-//! interpolated between the two inputs around `o n_in / n_out`.
+//! - Antialiased: output pixel `o` is a weighted mean of the inputs around `(o + 1/2) n_in / n_out - 1/2`. The weights form a
+//!   triangle with a half width of one input pixel, or of `n_in / n_out` input pixels if the image shrinks.
+//! - TensorFlow 1: output pixel `o` is interpolated between the two inputs around `o n_in / n_out`.
 #![allow(unsafe_code)]
 pub mod cuda;
 use crate::kernels::inference::feature_map::FeatureMap;
@@ -19,7 +19,7 @@ pub enum Sampling {
     TensorFlow1,
 }
 
-/// Resizes an image of `width` columns into `out`, except its padding, with values in [0, 1].
+/// Resizes an image of `width` columns to the size of `out`, with values in [0, 1]. The padding of `out` is not written.
 ///
 /// # Panics
 /// If `out` does not have three channels, or the image does not consist of whole rows.
@@ -46,10 +46,10 @@ pub fn resize(
     isa.dispatch(Run { image, width, rows, columns, mixed, out });
 }
 
-/// Number of floats beyond the end of a mixed row that may be read or written.
+/// Number of floats beyond the end of the row in `mixed` that may be read or written.
 const MIXED_SPARE: usize = MOST_LANES;
 
-/// Buffers of a resize, which the next image of the same size can reuse.
+/// Reusable buffers of [`resize`]. Images of the same size also reuse the weights.
 #[derive(Debug, Default)]
 pub struct BilinearScratch {
     rows: Windows,
@@ -57,7 +57,7 @@ pub struct BilinearScratch {
     mixed: Vec<f32>,
 }
 
-/// The inputs of each output pixel along one axis: `taps` inputs, starting at `first`.
+/// The inputs of each output pixel along one axis: `taps` inputs, starting at index `first[output]`.
 #[derive(Debug, Default)]
 struct Windows {
     sampling: Sampling,
@@ -150,7 +150,7 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// Computes one row of the output. TAPS is the number of taps, or 0 if it is only known at run time.
+/// Computes one row of the output. TAPS is the number of taps, or 0 to use `columns.taps`.
 #[inline(always)]
 fn across<const TAPS: usize>(mixed: &[f32], columns: &Windows, out: &mut [f32]) {
     let taps = if TAPS == 0 { columns.taps } else { TAPS };

@@ -1,5 +1,6 @@
-//! Convolution in integers: the same tiles as in `simd.rs`, but with four bytes or two 16-bit words of k (see `pack.rs`) at a
-//! time. For quantized inputs q, `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
+//! Convolution in integers. The tiles are those of `simd.rs`, but each step multiplies four bytes or two 16-bit words of k (see
+//! `pack.rs`). For quantized inputs q and weights w,
+//! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
 //!
 //! Rows of taps are padded with zeros to a multiple of four bytes.
 #![allow(unsafe_code)]
@@ -12,8 +13,8 @@ use crate::kernels::inference::layer_shape::Shape;
 use crate::kernels::inference::quantize::{self, QuantizedView, Words};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent};
 
-/// The argument `smooth` of [`quantize::weights`]: inputs are often outputs of a ReLU, whose mean is above 0, so that the error
-/// of the sum of the weights matters too.
+/// The argument `smooth` of [`quantize::weights`]. Inputs are often outputs of a ReLU, with a mean above 0, so the error of the
+/// sum of the weights matters too.
 const SMOOTH: f32 = 0.2;
 
 /// Quantized weights of a convolution, as passes.
@@ -21,7 +22,7 @@ const SMOOTH: f32 = 0.2;
 pub(super) struct Bytes {
     passes: Vec<BytePass>,
     narrow: Vec<BytePass>,
-    /// Whether values are words of ten bits and a sign, for inputs whose channels have ranges that differ too much for bytes.
+    /// Whether inputs and weights are 16-bit words instead of bytes; see [`super::Conv::in_words`].
     words: bool,
 }
 
@@ -29,12 +30,12 @@ pub(super) struct Bytes {
 struct BytePass {
     /// The pass, without its float32 panels.
     pass: Pass,
-    /// The weights, four bytes of k for each output, in the order of `layout`.
+    /// The weights in the order of `layout`. Each element of the layout is four bytes of k for one output.
     panels: Vec<u8>,
     layout: PanelLayout,
     /// Scale of the weights of each output.
     scale: Vec<f32>,
-    /// For each output, the sum of its quantized weights, times their scale.
+    /// Sum of the quantized weights of each output, times the scale of the weights; 0 for words.
     sum: Vec<f32>,
 }
 
@@ -91,7 +92,7 @@ impl BytePass {
     }
 }
 
-/// The quantized input of the products, as bytes.
+/// The quantized input, bytes or 16-bit words, as a slice of bytes.
 #[derive(Clone, Copy)]
 struct Numbers<'a> {
     bytes: &'a [u8],
@@ -121,10 +122,11 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Computes the convolution from bytes; returns the range of the outputs if the activation is a ReLU.
+/// Computes the convolution from bytes. Returns the range of the outputs if the activation is ReLU and there is no gain,
+/// otherwise [0, 0].
 ///
 /// # Panics
-/// If the input was quantized over the range of each channel, rather than that of the map.
+/// If the input was quantized with a range for each channel instead of one range for the map.
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,

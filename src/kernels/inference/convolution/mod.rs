@@ -1,8 +1,8 @@
-//! Convolution of one image: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`, dense or pointwise, with
-//! any kernel and stride, optionally after nearest x2 upsampling.
+//! Dense and pointwise convolution of one image: `out[o] = act(bias[o] + sum over taps and i of weight[o, i] * in[i])`. Kernel
+//! and stride are arbitrary, and nearest x2 upsampling may precede the convolution.
 //!
-//! A convolution visits every position at which the kernel is inside the *padded* map, that is, it adds no padding of its own
-//! (VALID). The map determines the contents of the padding, and the size of the padding determines the size of the output.
+//! A convolution adds no padding of its own (VALID): it visits every position at which the kernel is inside the *padded* map.
+//! Size and contents of the padding are set in the map. The size of the padding determines the size of the output.
 mod bytes;
 pub mod cuda;
 mod pack;
@@ -35,10 +35,10 @@ enum Weights {
     /// Weights in OIHW order and bias, as passed in.
     Plain(Vec<f32>, Vec<f32>),
     Packed(Packed),
-    /// The weights for large maps, and those for small maps.
+    /// Weights for large maps, and weights for all other cases.
     Winograd(Winograd<Floats>, Packed),
     Bytes(Bytes),
-    /// The weights for large maps with float outputs, and those for all other cases.
+    /// Weights for large maps with float outputs, and weights for all other cases.
     WinogradInWords(Winograd<Words>, Bytes),
 }
 
@@ -59,8 +59,10 @@ impl Conv {
         Self::pack(path, shape, weight, bias, false)
     }
 
-    /// Like [`Conv::new`], for float inputs whose channels have ranges that differ too much to be quantized to bytes over one
-    /// range. Byte paths then multiply 16-bit words instead, unless the sum of all products might exceed 32 bits.
+    /// Like [`Conv::new`], but byte paths multiply 16-bit words instead of bytes.
+    ///
+    /// This is for float inputs whose channels have very different ranges: bytes over one common range would be too coarse. If
+    /// a sum of products of words might exceed 32 bits, bytes are used nevertheless.
     ///
     /// # Panics
     /// If the lengths do not match the shape.
@@ -91,13 +93,13 @@ impl Conv {
         &self.shape
     }
 
-    /// Returns whether a map of this height and width should be passed as floats even on a byte path, because that is as fast
-    /// and more exact.
+    /// Returns whether a map of this height and width should be passed as floats even on a byte path. Floats are then as fast
+    /// as bytes, and more exact.
     pub fn wants_floats(&self, size: (usize, usize)) -> bool {
         matches!(self.weights, Weights::WinogradInWords(..)) && winograd::wins(size)
     }
 
-    /// Computes the convolution into `out`, except its padding; `out` must have the shape of the output.
+    /// Computes the convolution into `out`, which must have the shape of the output. The padding of `out` is not written.
     ///
     /// # Panics
     /// If a map does not match the shape, or bytes are passed to a float path or to a convolution in words.
@@ -107,7 +109,7 @@ impl Conv {
         self.run_at(0, input, out, scratch);
     }
 
-    /// Like [`Conv::run`], into the rows of `out` from `first` on.
+    /// Like [`Conv::run`], but writes to the rows of `out` from `first` on.
     ///
     /// # Panics
     /// The same as [`Conv::run`].
@@ -121,7 +123,7 @@ impl Conv {
         self.compute((first, 0), input.into(), out.into(), None, scratch);
     }
 
-    /// Like [`Conv::run`], into the channels of `out` from `channel` on, which builds concatenated maps.
+    /// Like [`Conv::run`], but writes to the channels of `out` from `channel` on. This builds concatenated maps.
     ///
     /// # Panics
     /// The same as [`Conv::run`].
@@ -135,8 +137,8 @@ impl Conv {
         self.compute((0, channel), input.into(), out.into(), None, scratch);
     }
 
-    /// Adds the convolution, with output `o` multiplied by `gain[o % gain.len()]`, to the contents of `out`, and then applies
-    /// the activation.
+    /// Adds the convolution to the contents of `out`, and then applies the activation. Before the addition, output `o` of the
+    /// convolution is multiplied by `gain[o % gain.len()]`.
     ///
     /// # Panics
     /// The same as [`Conv::run`].

@@ -1,11 +1,12 @@
-//! Order of the weights for SIMD.
+//! Packing of the weights for SIMD.
 //!
-//! A pass computes, at each input position, one vector of outputs from a rectangle of taps. Channels are innermost, so a row of
-//! taps is one run of floats, and a pass is a matrix product whose left side is never copied:
-//! `out[lanes] += in[k] * panel[k][lanes]`, where k runs over all these floats.
+//! A *pass* computes vectors of outputs at each position from a rectangle of taps. Channels are innermost, so the inputs under
+//! a row of taps are contiguous. A pass is therefore a matrix product that reads its left factor directly from the map:
+//! `out[lanes] += in[k] * panel[k][lanes]`, where k runs over all inputs under the taps.
 //!
-//! Few output channels would leave lanes idle, so a pass may *group* neighbouring pixels: the lanes are g pixels x o channels,
-//! the tap rectangle grows by g - 1 columns, and weights outside a pixel's own taps are zero.
+//! If there are few output channels, a pass may *group* g neighbouring pixels, so that no lanes are idle. The lanes are then g
+//! pixels x o channels. The rectangle of taps grows by g - 1 times the stride in columns, and weights outside a pixel's own
+//! taps are zero.
 use super::Isa;
 use super::panels::PanelLayout;
 use crate::kernels::inference::layer_shape::Shape;
@@ -16,7 +17,7 @@ use crate::kernels::inference::upsampling::Cells;
 pub(super) struct Packed {
     /// One pass, or one for each phase of the upsampled map.
     pub(super) passes: Vec<Pass>,
-    /// The same passes without groups of pixels, for maps into which a group does not fit ([`Pass::fits`]).
+    /// The same passes without groups of pixels, for maps that are too narrow or have other channels (see [`Pass::fits`]).
     pub(super) narrow: Vec<Pass>,
 }
 
@@ -107,8 +108,8 @@ fn upsampling(lanes: usize, shape: &Shape, phase: (usize, usize), weight: &[f32]
 }
 
 impl Pass {
-    /// Returns whether groups of this pass fit in a map of this many columns and channels. With groups of several pixels, the
-    /// outputs must be all channels of the map.
+    /// Returns whether groups of this pass fit in an output map of this many columns and channels. Groups of several pixels
+    /// also require that the convolution writes all channels of the map.
     pub(super) fn fits(&self, shape: &Shape, (columns, channels): (usize, usize)) -> bool {
         self.group == 1 || (self.group <= columns && channels == shape.outputs)
     }

@@ -1,4 +1,5 @@
-//! Layout of the weights of a matrix product: panels of two vectors of outputs, which a tile reads in order.
+//! Layout of the weights of a matrix product. A panel holds the weights of two vectors of outputs, in the order in which a tile
+//! reads them.
 
 /// The layout `[pair of vectors][k][outputs of the pair]`; the last pair may be a single vector.
 #[derive(Clone, Copy, Debug)]

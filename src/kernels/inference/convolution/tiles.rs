@@ -1,5 +1,5 @@
-//! Tiling of a pass over the output: row by row, a few pixels (or groups of pixels) by one or two vectors of output channels at
-//! a time, whose sums stay in registers while k runs over the taps.
+//! Tiling of a pass over the output, row by row. A tile is a few groups of pixels by one or two vectors of output channels. The
+//! sums of a tile stay in vector registers while k runs over the inputs under the taps.
 #![allow(unsafe_code)]
 use super::pack::Pass;
 use super::{FeatureMap, Place};
@@ -17,11 +17,12 @@ pub(super) enum Groups {
 
 /// Computation of the sums of a tile.
 pub(super) trait Product<L: Lanes> {
-    /// The largest number of groups for which the sums of two vectors of outputs fit in registers, together with the operands.
+    /// Largest number of groups in a tile with two vectors of outputs. The sums and the operands of a tile must fit in the
+    /// vector registers.
     const GROUPS: Groups;
 
-    /// Returns the sums of M groups of pixels starting at (`y`, `x`), for V vectors of lanes starting at `first`, including the
-    /// bias.
+    /// Returns the sums of a tile, including the bias: M groups of pixels starting at (`y`, `x`), by V vectors of lanes
+    /// starting at `first`.
     fn sums<const M: usize, const V: usize>(&self, first: usize, y: usize, x: usize) -> [[L; V]; M];
 }
 
@@ -36,10 +37,14 @@ pub(super) trait Target<L: Lanes> {
 
     fn step(&self) -> Self::Step;
 
+    /// Loads the given lanes as floats.
+    ///
     /// # Safety
     /// `from` is valid for reads of these lanes.
     unsafe fn load(from: *const Self::Number, lanes: Range<usize>) -> L;
 
+    /// Stores the given lanes of `x`.
+    ///
     /// # Safety
     /// `to` is valid for writes of these lanes.
     unsafe fn store(x: L, step: Self::Step, to: *mut Self::Number, lanes: Range<usize>);
@@ -103,7 +108,8 @@ impl<L: ByteLanes> Target<L> for Quantized {
     }
 }
 
-/// Computes a pass into the given rows of `target`, and returns the range of the outputs if the activation is a ReLU.
+/// Computes a pass into the given rows of `target`. Returns the range of the outputs if the activation is ReLU and there is no
+/// gain, otherwise [0, 0].
 #[inline(always)]
 pub(super) fn tiles<L: Lanes, P: Product<L>, T: Target<L>>(
     shape: &Shape,
@@ -171,9 +177,9 @@ struct Row<'a, L: Lanes, P, T: Target<L>> {
 }
 
 impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
-    /// Computes tiles of M groups by V vectors. A last tile that would extend beyond the row is shifted back over pixels
-    /// already computed, which are not stored again. If the lanes of a group span several panels, all panels use the same
-    /// groups of pixels.
+    /// Computes tiles of M groups by V vectors. A last tile that would extend beyond the row is shifted back; pixels that were
+    /// already stored are not stored again. If the lanes of a group span several panels, all panels use the same groups of
+    /// pixels.
     #[inline(always)]
     fn tiles<const M: usize, const V: usize>(&mut self, columns: usize) {
         let group = self.pass.group;
@@ -213,8 +219,8 @@ impl<L: Lanes, P: Product<L>, T: Target<L>> Row<'_, L, P, T> {
         }
     }
 
-    /// Finishes the sums of the panel's lanes from index `lane` on: with a gain, scales them and adds them to the output; then
-    /// applies the activation and stores them.
+    /// Finishes and stores the sums of the panel's lanes from index `lane` on. If there is a gain, the sums are multiplied by
+    /// the gain and added to the output. The activation is applied last.
     #[inline(always)]
     fn finish<const M: usize>(&mut self, mut sums: [L; M], lane: usize, x: usize, done: usize) {
         let (group, outputs, first) = (self.pass.group, self.shape.outputs, self.first + lane);

@@ -1,8 +1,8 @@
-//! Depthwise convolution in bytes: four rows of taps are multiplied and summed by one instruction.
+//! Depthwise convolution in bytes: one instruction multiplies and sums four rows of taps.
 //!
-//! A block of bytes from up to four rows is interleaved, so that the taps of one column and one channel fill a lane; a lane
-//! holds a channel or, if several pixels fit into a block, a channel of a pixel. As in the dense convolution,
-//! `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
+//! Blocks of bytes from up to four rows are interleaved. Each lane then holds four values of one channel: the values of four
+//! rows under one column of taps. If several pixels fit into a block, the lanes hold the channels of each of these pixels. As
+//! in the dense convolution, `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::taps::{ORDER, TapLayout};
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
@@ -32,7 +32,7 @@ struct Block {
     weight: Vec<i8>,
     /// Scale of the weights.
     scale: Vec<f32>,
-    /// The sum of the quantized weights, times their scale.
+    /// Sum of the quantized weights, times the scale of the weights.
     sum: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -84,7 +84,7 @@ impl Block {
     }
 }
 
-/// Computes a pass, and returns the range of the outputs, or the range [0, 0] if they are bytes.
+/// Computes a pass, and returns the range of float32 outputs. For outputs in bytes, the returned range is [0, 0].
 pub(super) fn run(
     isa: Isa,
     shape: &Shape,
@@ -119,8 +119,8 @@ struct Run<'a, N> {
 
 /// Type of the stored values.
 trait Number: Copy + Default {
-    /// Stores the first `used` values of an interleaved block. Float32 values are also added to `extents`; the range of bytes
-    /// is known.
+    /// Stores the first `used` values of an interleaved block. Float32 values also extend `extents`; for bytes, the range is
+    /// already known.
     ///
     /// # Safety
     /// `to` is valid for `used` writes.
@@ -134,7 +134,7 @@ trait Number: Copy + Default {
 }
 
 impl Number for u8 {
-    /// Applies no activation: values that an activation would clip cannot be represented in these bytes ([`holds`]).
+    /// Applies no activation: these bytes cannot represent values that the activation would clip (see [`holds`]).
     #[inline(always)]
     unsafe fn store<L: ByteLanes>(block: [L; 4], _: Activation, to: *mut u8, used: usize, _: &mut LaneExtents<L>) {
         // SAFETY: guaranteed by the caller.
@@ -225,13 +225,13 @@ struct Row<'a, 'b, L, N> {
     out: &'b mut [N],
     /// Number of pixels in a block.
     group: usize,
-    /// 2 if a pass computes every second pixel of the upsampled map, else 1.
+    /// Distance of two outputs of a pass in output pixels: 2 with upsampling, otherwise 1.
     scale: usize,
     extents: &'b mut LaneExtents<L>,
 }
 
 impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
-    /// Computes a row with 3x3 taps, in tiles of as many groups as the registers can hold the sums of.
+    /// Computes a row with 3x3 taps. Tiles have as many groups of pixels as fit in the vector registers.
     #[inline(always)]
     fn three_by_three<const S: usize>(&mut self, columns: usize) {
         match (self.block.used == 4 * L::N, L::MANY_REGISTERS) {
@@ -242,8 +242,8 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         }
     }
 
-    /// Computes tiles of M groups, with T columns of taps at a time, for groups that are S input columns apart. A last tile
-    /// that would extend beyond the row is shifted back over pixels already computed, and writes the same values again.
+    /// Computes tiles of M groups of pixels, with T columns of taps at a time. Adjacent groups are S input columns apart. A
+    /// last tile that would extend beyond the row is shifted back, and computes some pixels again.
     #[inline(always)]
     fn tiles<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, columns: usize) {
         let group = self.group;
@@ -266,7 +266,7 @@ impl<L: ByteLanes, N: Number> Row<'_, '_, L, N> {
         }
     }
 
-    /// Computes M groups of pixels starting at `x`, with `used` values each: all of a block if FULL.
+    /// Computes M groups of pixels starting at `x`, with `used` values each. If FULL, each group fills a block.
     #[inline(always)]
     fn tile<const M: usize, const T: usize, const S: usize, const FULL: bool>(&mut self, x: usize, used: usize) {
         let (shape, pass, block) = (self.shape, self.pass, self.block);
@@ -344,7 +344,8 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
         }
     }
 
-    /// Adds the products of input column X, if there is one, to the outputs whose taps cover it.
+    /// Adds the products of input column X to the sums of the outputs whose taps cover this column. Does nothing if X is beyond
+    /// the last column.
     ///
     /// # Safety
     /// Rows and weights are valid for all columns.
@@ -374,7 +375,7 @@ impl<L: ByteLanes, const M: usize, const T: usize, const S: usize> Columns<L, M,
     }
 }
 
-/// Returns whether the range of this activation is exactly the range that these bytes represent.
+/// Returns whether the activation is ReLU6, and the bytes represent exactly its range [0, 6].
 pub(super) fn holds(activation: Activation, bytes: QuantizedView) -> bool {
     let of_relu6 = |scale: f32| (scale * 255.0 - 6.0).abs() < 1e-4;
     activation == Activation::Relu6 && bytes.zero == [0] && matches!(bytes.scale, &[scale] if of_relu6(scale))

@@ -1,5 +1,5 @@
-//! The weights of a depthwise convolution on CUDA; `convolution.cu` computes it as part of the pointwise convolution that
-//! follows.
+//! The weights of a depthwise convolution on CUDA. `convolution.cu` computes the depthwise convolution together with the
+//! pointwise convolution that follows.
 use crate::kernels::cuda::{At, Number, Weights, stored};
 use crate::kernels::inference::layer_shape::Shape;
 

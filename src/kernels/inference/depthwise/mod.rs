@@ -1,5 +1,6 @@
-//! Depthwise convolution: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`, each channel separately, with any
-//! kernel and stride, optionally after nearest x2 upsampling. Padding and sizes are as in [`super::convolution`].
+//! Depthwise convolution of each channel: `out[c] = act(bias[c] + sum over taps of weight[c] * in[c])`. The kernel is square,
+//! the stride is arbitrary, and nearest x2 upsampling may precede the convolution. Padding and sizes are as in
+//! [`super::convolution`].
 mod bytes;
 pub mod cuda;
 mod scalar;
@@ -64,11 +65,11 @@ impl Depthwise {
         &self.shape
     }
 
-    /// Computes the convolution into `out`, except its padding; `out` must have the shape of the output.
+    /// Computes the convolution into `out`, which must have the shape of the output. The padding of `out` is not written.
     ///
     /// # Panics
-    /// If a map does not match the shape, if bytes are passed to a float path, or if `out` is in bytes but the activation is
-    /// not ReLU6 or the range of `out` is not [0, 6].
+    /// If a map does not match the shape, or is in bytes on a float path. If `out` is in bytes, the activation must be ReLU6
+    /// and the range of `out` must be [0, 6].
     pub fn run<'a, 'b>(&self, input: impl Into<Input<'a>>, out: impl Into<Output<'b>>, scratch: &mut QuantizeScratch) {
         let (shape, isa) = (&self.shape, self.path.isa());
         let (input, mut out) = (input.into(), out.into());
@@ -129,7 +130,8 @@ impl Pass {
         (row * self.taps.1 + column) * self.channels + channel
     }
 
-    /// Adds each weight of the kernel to a tap of the rectangle: the tap that `to` returns for the weight's row and column.
+    /// Adds each weight of the kernel to a tap of the rectangle. `to` converts the row and column of a weight to the row and
+    /// column of a tap.
     fn add(&mut self, kernel: usize, weight: &[f32], to: impl Fn(usize, usize) -> (usize, usize)) {
         for (n, weight) in weight.iter().enumerate() {
             let at = self.at(to(n / kernel % kernel, n % kernel), n / (kernel * kernel));

@@ -1,4 +1,4 @@
-//! Depthwise convolution, a vector of channels by a few neighbouring pixels at a time.
+//! Depthwise convolution in float32, in tiles of one vector of channels by a few neighbouring pixels.
 #![allow(unsafe_code)]
 use super::{Extent, Isa, Pass, Shape};
 use crate::kernels::inference::feature_map::{FeatureMap, MapView};
@@ -58,8 +58,8 @@ impl Kernel for Run<'_> {
 const STRIP: usize = 4;
 
 impl Run<'_> {
-    /// Computes one row for one vector of channels in the common case, 3x3 with stride 1: the weights stay in registers, and
-    /// each pixel of the input is loaded once for the three columns of taps.
+    /// Computes one row for one vector of channels with 3x3 taps and stride 1, the common case. The weights stay in vector
+    /// registers. Each loaded input pixel is used for all three columns of taps.
     #[inline(always)]
     fn strips<L: Lanes>(&mut self, y: usize, c: usize, columns: usize, extents: &mut LaneExtents<L>) {
         let (shape, pass) = (self.shape, self.pass);

@@ -1,7 +1,7 @@
 //! Layout of the taps of a block in bytes: four rows of one column are adjacent, so that one instruction multiplies them.
 
-/// Position within a lane of each of four rows. AVX2 adds products in pairs of neighbouring positions: of three rows, the
-/// middle one, whose weight is most often the largest, is paired with the padding.
+/// Position within a lane of each of four rows. AVX2 first adds the products at positions 0 and 1, and at positions 2 and 3. So
+/// the middle one of three rows is paired with the padding; its weight is most often the largest.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The layout `[four rows][column][place][row of the four]`, where a place is a position in a block.
@@ -9,7 +9,7 @@ pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 pub(super) struct TapLayout {
     /// Rows and columns of taps.
     taps: (usize, usize),
-    /// Number of positions in a block: one for each channel of each of its pixels.
+    /// Number of positions in a block, one for each byte.
     places: usize,
 }
 
@@ -18,7 +18,7 @@ impl TapLayout {
         Self { taps, places }
     }
 
-    /// Number of taps of one position, including those that pad the rows to a multiple of four.
+    /// Number of taps of one position, including the padding of the rows to a multiple of four.
     pub(super) fn depth(self) -> usize {
         self.taps.0.div_ceil(4) * self.taps.1 * 4
     }
@@ -28,7 +28,7 @@ impl TapLayout {
         self.depth() * self.places
     }
 
-    /// Index of the tap at this row and column, among those of one position.
+    /// Index of the tap at this row and column, among the taps of one position.
     pub(super) fn tap(self, (row, column): (usize, usize)) -> usize {
         4 * (row / 4 * self.taps.1 + column) + ORDER[row % 4]
     }

@@ -1,4 +1,4 @@
-//! Instance norm on CUDA: the conditional norm, AdaIN, means and deviations as features, and affine maps.
+//! Instance norm on CUDA: conditional instance norm, AdaIN, means and deviations as features, and affine transforms.
 use super::Deviation;
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, Kernel, Launch, Map, Moments, Number, count};
@@ -15,7 +15,8 @@ const BLOCK: u32 = 256;
 /// Maximum number of channels that a block handles.
 const GROUP: usize = 64;
 
-/// An affine map `scale x + shift`, with a scale and a shift for each channel of each image, `[images][channels]` each.
+/// An affine transform `scale x + shift` for each channel of each image. The scales are `[images][channels]`, and so are the
+/// shifts.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine {
     /// The scales.
@@ -24,7 +25,7 @@ pub struct Affine {
     pub shift: At,
 }
 
-/// Values that are linear in the style vector z, such as gammas, betas and gains: a row for each image.
+/// A table with a row of values for each image. The values, such as gammas, betas and gains, are linear in the style vector z.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Address of the first row.
@@ -33,7 +34,7 @@ pub struct Table {
     pub pitch: usize,
 }
 
-/// A conditional instance norm; its gammas, followed by its betas, are in a [`Table`].
+/// A conditional instance norm. Each row of a [`Table`] contains its gammas, followed by its betas.
 #[derive(Clone, Copy, Debug)]
 pub struct StyleNorm {
     /// Offset of the gammas in a row, in values.
@@ -43,17 +44,18 @@ pub struct StyleNorm {
 }
 
 impl StyleNorm {
-    /// Creates the launch that combines the moments of a feature map with the gammas and betas in `table` to the affine map
-    /// that applies the norm, and writes it to `to`.
+    /// Creates the launch that writes the affine transform of this norm to `to`. The transform combines the moments of a
+    /// feature map with the gammas and betas in `table`.
     pub fn launch(&self, moments: &Moments, table: Table, to: Affine) -> Launch {
         let args = vec![table.at.plus(self.at).into(), to.scale.into(), to.shift.into()];
         of_moments("style_norm", moments, self.filters, vec![("STYLED", 1)], args, vec![table.pitch.into()])
     }
 }
 
-/// Creates the launch that writes the means of the first `filters` channels, followed by their deviations if `deviation` is
-/// given, as features of each image, starting at feature `at`. `to` is the address of all features, `[images][features]`, and
-/// their number for one image.
+/// Creates the launch that writes the means of the first `filters` channels as features of each image, starting at feature
+/// `at`. If `deviation` is given, the deviations of these channels follow.
+///
+/// `to` is the address of all features, `[images][features]`, and the number of features of one image.
 pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, deviation: Option<Deviation>) -> Launch {
     let defines = vec![("FEATURES", to.1), ("NAMED", filters)];
     let pixels = moments.of.pixels();
@@ -63,8 +65,10 @@ pub fn features(moments: &Moments, filters: usize, to: (At, usize), at: usize, d
     of_moments("features", moments, filters, defines, vec![to.0.into()], last)
 }
 
-/// Creates the launch of AdaIN: it writes to `to` the affine map that changes `channels` channels from their own means and
-/// deviations to those of a style. Both are `[images][2][channels]`, as written by [`features`].
+/// Creates the launch of AdaIN, which writes an affine transform of `channels` channels to `to`.
+///
+/// The transform changes the means and deviations of the channels from `own` to `style`. Both arguments are
+/// `[images][2][channels]`, as written by [`features`].
 pub fn restyle(own: At, style: At, channels: usize, images: usize, to: Affine) -> Launch {
     let defines = vec![("RESTYLED", 1), ("FILTERS", channels)];
     let kernel = Arc::new(Kernel { name: "restyle", source: &SOURCE, defines });
@@ -92,18 +96,18 @@ fn of_moments(
     }
 }
 
-/// Replaces each value x of a map by `activation(scale x + shift)`.
+/// Creates the launch that replaces each value x of a map by `activation(scale x + shift)`.
 pub fn affine(number: Number, x: &Map, by: Affine, activation: Activation) -> Launch {
     each("affine", number, x, activation, vec![x.at.into(), by.scale.into(), by.shift.into()])
 }
 
-/// Adds `scale x + shift`, or `x` if `by` is `None`, to `y`.
+/// Creates the launch that adds `scale x + shift` to `y`, or just `x` if `by` is `None`.
 pub fn affine_add(number: Number, x: &Map, by: Option<Affine>, y: &Map) -> Launch {
     let (scale, shift) = by.map_or((Arg::Null, Arg::Null), |by| (by.scale.into(), by.shift.into()));
     each("affine_add", number, x, Activation::None, vec![x.at.into(), scale, shift, y.at.into()])
 }
 
-/// Creates a launch with one thread for 4 or 8 channels of a pixel.
+/// Creates a launch in which each thread handles 4 or 8 channels of a pixel.
 fn each(name: &'static str, number: Number, x: &Map, activation: Activation, mut args: Vec<Arg>) -> Launch {
     let defines = vec![number.define(), ("CHANNELS", x.channels), ("ADDED", 1), ("ACTIVATION", activation.code())];
     let kernel = Arc::new(Kernel { name, source: &SOURCE, defines });

@@ -1,6 +1,8 @@
-//! Instance norm: `out = act(scale[c] * in + shift[c])`, where scale and shift combine the map's own mean and variance with the
-//! style's gamma and beta. This module computes the moments, and applies the affine map in two ways; style vectors are handled
-//! elsewhere.
+//! Instance norm: `out = act(scale[c] * in + shift[c])`. The scale and shift combine the map's mean and variance with the
+//! style's gamma and beta.
+//!
+//! This module computes the moments, and applies the affine transform: either with ReLU, or added to another map. The caller
+//! computes the scale and shift.
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -10,25 +12,25 @@ use crate::kernels::inference::feature_map::FeatureMap;
 use crate::kernels::inference::quantize::Grid;
 use crate::kernels::isa::{Extent, Isa};
 
-/// Moments of each channel of a map, and the resulting affine map, in reusable memory.
+/// Moments of each channel of a map, and the resulting affine transform, in reusable memory.
 #[derive(Clone, Debug, Default)]
 pub struct Norm {
     /// Means over height and width, without the padding.
     pub mean: Vec<f32>,
-    /// Biased variances of the same values as the means.
+    /// Biased variances over height and width, without the padding.
     pub variance: Vec<f32>,
     /// The minimum and the maximum of each channel.
     pub extent: Vec<[f32; 2]>,
-    /// Scale of the affine map, set by the caller.
+    /// Scales of the affine transform, set by the caller.
     pub scale: Vec<f32>,
-    /// Shift of the affine map, set by the caller.
+    /// Shifts of the affine transform, set by the caller.
     pub shift: Vec<f32>,
     sums: Sums,
     /// Scale and shift, repeated to fill whole vectors.
     repeated: [Vec<f32>; 2],
 }
 
-/// Computation of a standard deviation from a variance, kept away from 0: `sqrt(variance + within) + beyond`.
+/// Formula for a standard deviation that stays away from 0: `sqrt(variance + within) + beyond`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
     /// Whether to use the unbiased variance: the sum of squares is divided by n - 1 instead of n.
@@ -45,15 +47,15 @@ impl Deviation {
         (biased * self.correction(pixels) + self.within).sqrt() + self.beyond
     }
 
-    /// Factor that converts the biased variance of `pixels` pixels to the variance that is used.
+    /// Factor from the biased variance of `pixels` pixels to the variance in the formula.
     fn correction(self, pixels: usize) -> f32 {
         let n = pixels as f32;
         if self.unbiased { n / (n - 1.0).max(1.0) } else { 1.0 }
     }
 }
 
-/// Sums, sums of squares and extents at each position; the channels are repeated to whole vectors, so that position `i`
-/// belongs to channel `i % channels`.
+/// Sums, sums of squares, minima and maxima. To fill whole vectors, each channel has several entries: entry `i` belongs to
+/// channel `i % channels`.
 #[derive(Clone, Debug, Default)]
 struct Sums {
     sum: Vec<f64>,
@@ -75,14 +77,15 @@ impl Sums {
     }
 }
 
-/// Maximum number of pixels of maps that are summed in float64 only, because a norm over few pixels magnifies the rounding
-/// errors of the sum of squares.
+/// Maximum number of pixels of a map that is summed in float64 only. A norm over few pixels magnifies the rounding errors of
+/// the sum of squares.
 const FEW: usize = 16;
 
 impl Norm {
     /// Computes the mean, variance and extent of each channel of a map.
     ///
-    /// Rows are summed in float32 and the sums of rows in float64, in a fixed order; small maps are summed in float64 only.
+    /// Each row is summed in float32, and the sums of the rows in float64, in a fixed order. Small maps are summed in float64
+    /// only, and so are all maps with [`Isa::Scalar`].
     pub fn measure(&mut self, isa: Isa, map: &FeatureMap) {
         let channels = map.channels();
         let sums = &mut self.sums;
@@ -116,7 +119,7 @@ impl Norm {
         })
     }
 
-    /// Repeats the scale and shift of the channels up to `n` values.
+    /// Repeats the scales and shifts of the channels to `n` values each.
     fn repeat(&mut self, n: usize) -> [&[f32]; 2] {
         for (out, of_channels) in self.repeated.iter_mut().zip([&self.scale, &self.shift]) {
             out.clear();
@@ -127,8 +130,8 @@ impl Norm {
     }
 }
 
-/// Computes `out = max(scale[c] * in + shift[c], 0)` for every pixel of the map that `norm` has measured. If `out` is in bytes,
-/// it is quantized on this grid.
+/// Computes `out = max(scale[c] * in + shift[c], 0)` for every pixel. `input` is the map that `norm` measured last. If `out` is
+/// in bytes, the result is quantized with the ranges that `grid` selects.
 ///
 /// # Panics
 /// If the maps differ in height, width or channels, or the norm does not have a scale and a shift for each channel.

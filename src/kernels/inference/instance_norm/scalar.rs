@@ -1,4 +1,4 @@
-//! Moments and the affine map, one value at a time.
+//! Moments and the affine transform, one value at a time.
 use super::{FeatureMap, Norm, Sums};
 
 pub(super) fn sums(map: &FeatureMap, sums: &mut Sums) {
@@ -15,7 +15,7 @@ pub(super) fn sums(map: &FeatureMap, sums: &mut Sums) {
     }
 }
 
-/// Replaces each value of `out` by the result of `then`, which takes `scale[c] * in + shift[c]` and the old value.
+/// Replaces each value `old` of `out` by `then(scale[c] * in + shift[c], old)`.
 pub(super) fn affine(input: &FeatureMap, norm: &Norm, out: &mut FeatureMap, then: impl Fn(f32, f32) -> f32) {
     for y in 0..input.height() {
         for (i, (x, out)) in input.row(y).iter().zip(out.row_mut(y)).enumerate() {

@@ -1,5 +1,5 @@
-//! Moments and the affine map, processed row by row: a row repeats its channels, so the lanes hold the same channels again
-//! after `lcm(channels, lanes)` floats.
+//! Moments and the affine transform, row by row. Along a row, the lanes hold the same channels again after
+//! `lcm(channels, lanes)` floats.
 #![allow(unsafe_code)]
 use super::{Extent, FeatureMap, Isa, Norm, Sums};
 use crate::kernels::isa::{Kernel, LaneExtents, Lanes, MOST_LANES, period, prefetch};
@@ -13,7 +13,7 @@ struct Measure<'a> {
     sums: &'a mut Sums,
 }
 
-/// Sums and extents that a vector has accumulated over a row.
+/// Sums, sums of squares, minima and maxima of each lane over a row.
 #[derive(Clone, Copy)]
 struct Gathered<L> {
     sum: L,
@@ -47,7 +47,7 @@ impl<L: Lanes> Gathered<L> {
         }
     }
 
-    /// Adds the first `used` lanes to the sums and extents at the positions from `place` on.
+    /// Adds the first `used` lanes to the entries of `sums` from index `place` on.
     #[inline(always)]
     fn give(self, sums: &mut Sums, place: usize, used: usize) {
         let [sum, square, low, high] = [self.sum, self.square, self.low, self.high].map(|x| {

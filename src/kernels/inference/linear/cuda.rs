@@ -8,10 +8,10 @@ const BLOCK: u32 = 512;
 /// Number of images that a block handles.
 const TOGETHER: usize = 4;
 
-/// Maximum number of outputs of a block: few, so that many threads share a long sum.
+/// Maximum number of outputs of a block. It is small, so that many threads share each long sum.
 const GROUP: usize = 16;
 
-/// A linear layer, or two of the same shape, with weights on the device.
+/// A linear layer with weights on the device, or two such layers of the same shape.
 #[derive(Clone, Debug)]
 pub struct Linear {
     weight: At,
@@ -22,8 +22,8 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Creates the layer from weights `[outputs, inputs]` and a bias. `zoom` is an optional second layer, whose output
-    /// [`Linear::launch`] adds with a factor.
+    /// Creates the layer from weights `[outputs, inputs]` and a bias. `zoom` is an optional second layer: [`Linear::launch`]
+    /// multiplies its output by a factor and adds it.
     pub fn new(first: (&[f32], &[f32]), zoom: Option<(&[f32], &[f32])>, weights: &mut Weights) -> Self {
         let outputs = first.1.len();
         let inputs = first.0.len() / outputs;
@@ -46,8 +46,8 @@ impl Linear {
         self.inputs
     }
 
-    /// Creates the launch that computes `y`, `[images][outputs]`, from `x`, `[images][inputs]`; `zoom` is the factor of the
-    /// second layer.
+    /// Creates the launch that computes `y`, `[images][outputs]`, from `x`, `[images][inputs]`. `zoom` is the factor of the
+    /// second layer's output.
     pub fn launch(&self, x: At, y: At, images: usize, zoom: f32) -> Launch {
         let &Self { weight, bias, inputs, outputs, .. } = self;
         let group = outputs.min(GROUP);

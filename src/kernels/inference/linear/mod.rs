@@ -1,5 +1,5 @@
-//! `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`: a linear layer. Such layers compute scales and shifts from the
-//! style vector, and one is the last layer of the style predictor F.
+//! Linear layers: `out[o] = bias[o] + sum over i of weight[o, i] * in[i]`. They compute gammas and betas from the style vector.
+//! The last layer of the style predictor F is linear, too.
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -10,7 +10,7 @@ use crate::kernels::isa::Isa;
 #[derive(Clone, Debug)]
 pub struct Linear {
     isa: Isa,
-    /// `[inputs][outputs]`, with the outputs padded with zeros to whole vectors, so that every sum stays within a lane.
+    /// `[inputs][outputs]`, so that every sum stays within a lane. Outputs are padded with zeros to whole vectors.
     weight: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,

@@ -1,4 +1,4 @@
-//! The output of the transformer T on CUDA.
+//! The end of the transformer T on CUDA: conversion of its last map to pixels.
 use super::Squash;
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number, count};
@@ -19,13 +19,13 @@ impl DeviceEnum for Squash {
 pub struct Last {
     /// The map.
     pub map: Map,
-    /// Its norm, `[images][3]`, if any.
+    /// Affine transform of the map's norm, `[images][3]`, if there is a norm.
     pub norm: Option<Affine>,
     /// The function that maps values to [0, 1].
     pub end: Squash,
 }
 
-/// Computes `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] end(norm(last[n]))` for each map n.
+/// Creates the launch that computes `out[rows[n]] = (1 - beta[n]) images[rows[n]] + beta[n] end(norm(last[n]))` for each map n.
 pub fn interpolate(
     number: Number,
     last: &Last,
@@ -63,8 +63,8 @@ pub fn interpolate(
     Launch::each(&kernel, rows * images.width.div_ceil(4), last.map.images, args)
 }
 
-/// For images of a single colour, replaces the norm of T's last map by a constant: scale 0, and the beta in the first three
-/// columns of `betas` as the shift.
+/// Creates the launch that makes the last norm of T a constant for images of a single colour. The scale becomes 0. The shift
+/// becomes the norm's beta, which is in the first three columns of `betas`.
 pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), maps: usize) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("FLAT", 1)];
     let args = vec![
@@ -87,7 +87,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
     }
 }
 
-/// Copies `out[rows[n]] = images[rows[n]]` for `count` images.
+/// Creates the launch that copies `out[rows[n]] = images[rows[n]]` for `count` images.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: &SOURCE, defines });

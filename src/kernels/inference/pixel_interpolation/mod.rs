@@ -1,5 +1,6 @@
-//! The end of the transformer T: conversion of its last map to pixels, `out = (1 - beta) content + beta end(scale in + shift)`,
-//! cropped to the content's size; `end` is the sigmoid or clamps to [0, 1].
+//! The end of the transformer T: conversion of its last map to pixels, cropped to the size of the content image.
+//!
+//! The formula is `out = (1 - beta) content + beta end(scale in + shift)`, where `end` is the sigmoid or clamps to [0, 1].
 pub mod cuda;
 mod scalar;
 mod simd;
@@ -20,7 +21,7 @@ pub enum Squash {
 /// The last map of T, before its norm and `end`.
 #[derive(Clone, Copy, Debug)]
 pub struct Last<'a> {
-    /// 3 channels at full size, or 12 at half size: `[row phase][column phase][rgb]`.
+    /// 3 channels at full size, or 12 channels, `[row phase][column phase][rgb]`, at half size.
     pub map: &'a FeatureMap,
     /// Scale of each colour.
     pub scale: [f32; 3],
@@ -30,7 +31,7 @@ pub struct Last<'a> {
     pub end: Squash,
 }
 
-/// Row buffers, which the next image can reuse.
+/// Row buffers of [`interpolate`]; the next image can reuse them.
 #[derive(Debug, Default)]
 pub struct InterpolationScratch {
     /// A row of the last map at full size.

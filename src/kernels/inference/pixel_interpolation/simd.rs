@@ -1,5 +1,7 @@
-//! Interpolation with a vectorizable exponential: `2^x = 2^n p(f)` for `x = n + f`, with a relative error below 3e-7. The
-//! sigmoid of x is `1 / (1 + 2^(-x log2(e)))`; the factor `-log2(e)` is folded into the norm's scale and shift.
+//! Interpolation with a vectorizable exponential: `2^x = 2^n p(f)` for `x = n + f`, with an integer n and a polynomial p. The
+//! relative error is below 3e-7.
+//!
+//! The sigmoid of x is `1 / (1 + 2^(-x log2(e)))`. The factor `-log2(e)` is folded into the norm's scale and shift.
 #![allow(unsafe_code)]
 use super::{InterpolationScratch, Last, Pixels, PixelsMut, Squash};
 use crate::kernels::isa::{Kernel, Lanes, MOST_LANES};
@@ -66,7 +68,7 @@ fn logistic<L: Lanes>(x: L) -> L {
 
 #[inline(always)]
 fn two_to<L: Lanes>(x: L) -> L {
-    /// Constant whose addition leaves the nearest integer in the low bits of a float.
+    /// Adding this constant to a float leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0;
     /// Taylor coefficients of 2^f: ln(2)^k / k!, from k = 6 down to 0.
     const SERIES: [f32; 7] =

@@ -1,4 +1,4 @@
-//! The user's images as maps with a frame, on CUDA.
+//! Conversion of the user's images to maps with a one-pixel frame, on CUDA.
 use crate::kernels::cuda::interface::DeviceEnum;
 use crate::kernels::cuda::{Arg, At, DeviceImages, Kernel, Launch, Map, Number};
 use crate::kernels::inference::feature_map::Border;
@@ -16,11 +16,13 @@ pub enum Frame {
     Colour([f32; 3]),
 }
 
-/// Writes image `rows[n]`, with values in [0, 1], and the frame around it as map n of `y`. If the map is larger than image and
-/// frame, the image is extended by reflection below and to the right.
+/// Creates the launch that writes image `rows[n]` with a frame around it to map n of `y`.
+///
+/// Values are in [0, 1]. If the map is larger than the image with its frame, the image is first extended by reflection, below
+/// and to the right.
 ///
 /// # Panics
-/// If the map is smaller than image and frame, or does not have four channels in memory: three and padding.
+/// If the map is smaller than the image with its frame, or does not have four channels in memory (three colours and padding).
 pub fn framed(number: Number, images: &DeviceImages, rows: At, frame: Frame, y: &Map) -> Launch {
     assert!(y.height >= images.height + 2 && y.width >= images.width + 2 && y.channels == 4, "a frame in {y:?}");
     let (border, colour) = match frame {

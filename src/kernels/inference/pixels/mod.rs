@@ -1,4 +1,4 @@
-//! The pixels of one RGB image as input or output, in bytes or float32; both represent values in [0, 1].
+//! The pixels of one RGB image, as input or output. Bytes and float32 pixels both represent values in [0, 1].
 #![allow(unsafe_code)]
 pub mod cuda;
 
@@ -27,10 +27,10 @@ pub enum PixelsMut<'a> {
 }
 
 impl<'a> Pixels<'a> {
-    /// Converts the image to a map of values in [0, 1], in float32 or bytes; `out` determines height, width and padding.
+    /// Converts the image to a map of values in [0, 1]. `out` determines the height, the width and the type, float32 or bytes.
     ///
     /// # Panics
-    /// If `out` has another size, or does not have three channels.
+    /// If the sizes of `out` and of the image differ, or `out` does not have three channels.
     pub fn unpack(self, isa: Isa, out: &mut AnyMap) {
         let (height, width, channels) = out.shape();
         assert_eq!((self.len(), channels), (3 * width * height, 3));
@@ -99,7 +99,7 @@ impl<'a> Pixels<'a> {
     /// Loads `used` values starting at `at`, converted to [0, 1].
     ///
     /// # Safety
-    /// These values exist.
+    /// `at + used` is at most [`Pixels::len`].
     #[inline(always)]
     pub(super) unsafe fn load<L: Lanes>(self, at: usize, used: usize) -> L {
         // SAFETY: guaranteed by the caller.
@@ -113,7 +113,7 @@ impl<'a> Pixels<'a> {
     /// Loads `used` values starting at `at`, unconverted.
     ///
     /// # Safety
-    /// These values exist.
+    /// `at + used` is at most [`Pixels::len`].
     #[inline(always)]
     pub(super) unsafe fn load_steps<L: Lanes>(self, at: usize, used: usize) -> L {
         // SAFETY: guaranteed by the caller.
@@ -145,8 +145,8 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// Returns a row of `width` pixels for writing. If the image consists of colour planes, the row is in the buffer `bytes`,
-    /// from which [`PixelsMut::finish_row`] copies it.
+    /// Returns row `y`, of `width` pixels, for writing. If the image consists of colour planes, this row is in the buffer
+    /// `bytes`, and [`PixelsMut::finish_row`] copies it to the planes.
     #[inline(always)]
     pub(super) fn row<'a>(&'a mut self, y: usize, width: usize, bytes: &'a mut Vec<u8>) -> RowMut<'a> {
         let range = 3 * width * y..3 * width * (y + 1);
@@ -160,8 +160,8 @@ impl PixelsMut<'_> {
         }
     }
 
-    /// If the image consists of colour planes, copies row `y` to them from the buffer `bytes`; otherwise does nothing, because
-    /// [`PixelsMut::row`] returned the row of the image itself.
+    /// Copies row `y` from the buffer `bytes` to the colour planes. Does nothing if there are no colour planes, because
+    /// [`PixelsMut::row`] then returned the row of the image itself.
     #[inline(always)]
     pub(super) fn finish_row(&mut self, y: usize, width: usize, bytes: &[u8]) {
         if let Self::Planes(colors) = self {
@@ -214,7 +214,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// The summand that turns truncation into rounding to the nearest integer.
+    /// The summand that turns truncation to bytes into rounding; 0 for float32.
     #[inline(always)]
     pub(super) fn half(&self) -> f32 {
         match self {
@@ -223,7 +223,7 @@ impl RowMut<'_> {
         }
     }
 
-    /// Writes values that have been divided by `step` and to which `half` has been added; NaN becomes the byte 0.
+    /// Writes values that were divided by [`RowMut::step`] and then increased by [`RowMut::half`]. NaN becomes the byte 0.
     ///
     /// # Safety
     /// `used` values from `at` on are within the row.

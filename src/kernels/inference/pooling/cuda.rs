@@ -24,7 +24,7 @@ impl MaxPool {
     }
 }
 
-/// The mean over 3x3 windows as in [`super::AveragePool`], with the bias on the device.
+/// Average pooling as in [`super::AveragePool`], with the bias on the device.
 #[derive(Clone, Debug)]
 pub struct AveragePool {
     counts_zeros: bool,
@@ -52,11 +52,12 @@ impl AveragePool {
     }
 }
 
-/// Number of threads in a block of `global_mean`, and number of channels that a block handles, in vectors of 4 or 8.
+/// Number of threads in a block of `global_mean`.
 const BLOCK: u32 = 256;
+/// Number of vectors of 4 or 8 channels that a block of `global_mean` handles.
 const GROUP: usize = 32;
 
-/// Writes the mean of each of the first `features` channels of a map into `[images][features]`.
+/// Creates the launch that writes the mean of each of the first `features` channels of a map to `to`, `[images][features]`.
 pub fn global_mean(number: Number, x: &Map, features: usize, to: At) -> Launch {
     let wide = if x.channels.is_multiple_of(8) { 8 } else { 4 };
     let defines = vec![number.define(), ("CHANNELS", x.channels), ("FEATURES", features), ("GROUP", GROUP)];

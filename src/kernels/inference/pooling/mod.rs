@@ -5,8 +5,8 @@
 //! average:  out[y, x, c] = act(bias[c] + sum over the window of in[.., .., c] / n)
 //! ```
 //!
-//! The loops are plain, because pooling takes only a hundredth of a network's time; the compiler vectorizes them for each
-//! instruction set.
+//! The loops are plain, and vectorized by the compiler for each instruction set. Pooling takes only a hundredth of a network's
+//! time.
 pub mod cuda;
 
 use crate::kernels::inference::any_map::{AnyMap, Input};
@@ -22,7 +22,7 @@ pub struct MaxPool {
     pub side: usize,
     /// Stride between windows.
     pub stride: usize,
-    /// Whether to include a last window that extends beyond the edge (PyTorch's `ceil_mode`); positions outside the map are
+    /// Whether to include a last window that extends beyond the edge (PyTorch's `ceil_mode`). Positions outside the map are
     /// ignored.
     pub ceil: bool,
 }
@@ -37,7 +37,7 @@ impl MaxPool {
         1 + if self.ceil { beyond.div_ceil(self.stride) } else { beyond / self.stride }
     }
 
-    /// Height and width of the output for this input, whose padding is ignored.
+    /// Height and width of the output for this input. Padding of the input is ignored.
     pub fn output_size(self, input: Input) -> (usize, usize) {
         let (height, width, _) = input.shape();
         (self.windows(height), self.windows(width))
@@ -47,7 +47,7 @@ impl MaxPool {
     /// have the same range.
     ///
     /// # Panics
-    /// If the shapes of the maps do not match, one is in bytes and the other in float32, or the ranges of bytes differ.
+    /// If the shapes or the types of the maps do not match, or two maps in bytes have different ranges.
     pub fn run(self, isa: Isa, input: Input, out: &mut AnyMap, channel: usize) {
         let (height, width) = self.output_size(input);
         let (rows, columns, channels) = out.shape();
@@ -116,7 +116,7 @@ impl AveragePool {
         isa.dispatch(Average { pool: self, input: input.view(), out, channel });
     }
 
-    /// Factor of the sum over a window with `pixels` pixels inside the map.
+    /// Factor that converts the sum over a window to the mean; `pixels` is the number of the window's pixels inside the map.
     fn weight(&self, pixels: usize) -> f32 {
         1.0 / if self.counts_zeros { 9.0 } else { pixels as f32 }
     }

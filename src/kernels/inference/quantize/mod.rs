@@ -1,6 +1,7 @@
-//! Quantization from float32 to bytes, `q = round(x / scale) + zero`. `scale` and `zero` (the zero point) map the range of the
-//! values, extended to include 0, to the bytes 0 to 255, so that 0 itself is representable. The range is that of a map or, for
-//! a finer grid, of each channel.
+//! Quantization from float32 to bytes: `q = round(x / scale) + zero`, where `zero` is the zero point.
+//!
+//! `scale` and `zero` map the range of the values to the bytes 0 to 255. This range always includes 0, so that 0 is exactly
+//! representable. The range covers the whole map or, for smaller errors, each channel has its own range.
 mod scalar;
 mod simd;
 
@@ -16,11 +17,11 @@ pub struct Quantized {
     /// The byte that represents 0 (the zero point), for each scale.
     pub(super) zero: Vec<u8>,
     ends: Vec<Extent>,
-    /// Factors and summands of the quantization, repeated to fill whole vectors.
+    /// Factors and summands of the quantization, repeated to fill whole blocks of four vectors.
     affine: [Vec<f32>; 2],
 }
 
-/// A view of a map in bytes for reading, with all or part of its padding.
+/// A read-only view of a map in bytes, with all or part of the padding.
 #[derive(Clone, Copy, Debug)]
 pub struct QuantizedView<'a> {
     /// The bytes.
@@ -31,7 +32,7 @@ pub struct QuantizedView<'a> {
     pub zero: &'a [u8],
 }
 
-/// The range over which bytes are quantized.
+/// The ranges for quantizing a map: one for the whole map, or one for each channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grid {
     /// One range for the whole map. Every kind of convolution can read such a map.
@@ -57,8 +58,8 @@ impl Quantized {
         }
     }
 
-    /// Quantizes the rows of a float32 map without padding into the rows of this map, and leaves its padding as it is. The
-    /// range must have been set.
+    /// Quantizes `rows`, float32 values without padding, into the rows of this map. The range must have been set. The padding
+    /// of this map is not changed.
     pub(super) fn fill_rows(&mut self, isa: Isa, rows: &[f32]) {
         self.repeat_steps(isa);
         let Self { map, affine: [by, plus], .. } = self;
@@ -97,8 +98,8 @@ impl Quantized {
         }
     }
 
-    /// Quantizes `max(by[c] x + plus[c], 0)` for each value x of a map, without the padding, into this map, whose byte for 0
-    /// must be 0.
+    /// Quantizes `max(by[c] x + plus[c], 0)` for each value x of `map`, without the padding. The zero points of this map must
+    /// be 0.
     pub(super) fn fill_affine(&mut self, isa: Isa, map: &FeatureMap, by: &[f32], plus: &[f32]) {
         let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
         let inverse = || scale.iter().map(|scale| 1.0 / scale).cycle();
@@ -124,7 +125,7 @@ pub struct QuantizeScratch {
 }
 
 impl QuantizeScratch {
-    /// Quantizes the map to bytes on this grid.
+    /// Quantizes the map to bytes, with the ranges that `grid` selects.
     pub(super) fn bytes(&mut self, isa: Isa, map: MapView, grid: Grid) -> QuantizedView<'_> {
         self.bytes.fill(isa, map, grid);
         self.bytes.view()
@@ -137,7 +138,7 @@ impl QuantizeScratch {
     }
 }
 
-/// Returns the range of a map, including its padding; computes it if it is not known.
+/// Returns the range of a map, including its padding. The range is computed unless it is recorded in the map.
 pub(super) fn range(isa: Isa, map: MapView) -> Extent {
     if let Some(range) = map.range {
         return range;
@@ -160,13 +161,16 @@ fn extents(isa: Isa, map: MapView, out: &mut Vec<Extent>) {
     }
 }
 
-/// Quantizes the weights of one output to bytes, and returns them with their scale. Weights whose products a kernel path adds
-/// first must be adjacent.
+/// Quantizes the weights of one output to bytes, and returns the bytes with their scale.
 ///
-/// Of several candidate scales, the one with the smallest squared error is used. Where inputs are similar, like neighbours in a
-/// smooth image, the error of the sum of the weights matters too, and its square is added with the factor `smooth`. Without
-/// this term, weights from a file that stores them as bytes, with steps that may lie halfway between those used here, would all
-/// be rounded in the same direction.
+/// Some instruction sets add products in pairs (see [`Isa::largest_weight`]). The two weights of such a pair must be adjacent.
+///
+/// Of several candidate scales, the scale with the smallest squared error is used. If neighbouring inputs are similar, as in a
+/// smooth image, the error of the sum of the weights matters too. The square of this error is therefore added, with the factor
+/// `smooth`.
+///
+/// This term also matters for weights that a file stores as bytes. Their values may lie halfway between the values used here,
+/// and without the term all of them would be rounded in the same direction.
 pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) {
     const STEPS: u8 = 127;
     const SCALES: u8 = 16;
@@ -189,14 +193,14 @@ pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) 
     (weights.iter().map(|w| (w * inverse).round_ties_even() as i8).collect(), step)
 }
 
-/// The largest word, for map values and for weights.
+/// The largest absolute value of a word, for map values and for weights.
 const LARGEST_WORD: f32 = 1023.0;
 
 /// Maximum number of products of two words whose sum is guaranteed to fit in 32 bits.
 pub(super) const MOST_WORDS: usize = 2048;
 
-/// A feature map in 16-bit words, of which ten bits and a sign are used: `q = round(x / scale)`, with a scale for the whole
-/// map.
+/// A feature map in 16-bit words: `q = round(x / scale)`, with one scale for the whole map. Ten bits and the sign of each word
+/// are used.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     pub(super) map: FeatureMap<i16>,
@@ -216,7 +220,7 @@ impl Words {
     }
 }
 
-/// Quantizes the weights of one output to words, and returns them with their scale.
+/// Quantizes the weights of one output to words, and returns the words with their scale.
 pub(super) fn weights_in_words(weights: &[f32]) -> (Vec<i16>, f32) {
     let largest = weights.iter().fold(1e-30, |all: f32, w| all.max(w.abs()));
     let words: Vec<i16> = weights.iter().map(|w| (w * (LARGEST_WORD / largest)).round_ties_even() as i16).collect();

@@ -1,4 +1,4 @@
-//! Ranges and rounding, processed row by row: a row repeats its channels, so the lanes hold the same channels again after
+//! Ranges and rounding, row by row. Along a row, the lanes hold the same channels again after a period of
 //! `lcm(channels, lanes)` values.
 #![allow(unsafe_code)]
 use super::{Extent, Isa};
@@ -27,7 +27,7 @@ pub(super) fn extent(isa: Isa, map: MapView) -> Extent {
 
 struct Ranges<'a> {
     map: MapView<'a>,
-    /// Range of each position of a period, which consists of whole vectors.
+    /// Range of each position in a period. A period consists of whole vectors.
     out: &'a mut [Extent],
 }
 
@@ -63,7 +63,7 @@ impl Kernel for Ranges<'_> {
     }
 }
 
-/// Repeats `n` values to fill a whole number of blocks.
+/// Repeats `n` values to fill a whole number of blocks of four vectors.
 pub(super) fn repeat(isa: Isa, n: usize, numbers: impl Iterator<Item = f32> + Clone, out: &mut Vec<f32>) {
     out.clear();
     out.extend(numbers.cycle().take(period(n, 4 * isa.lanes())));
@@ -98,7 +98,7 @@ impl ByteKernel for QuantizeWords<'_> {
     }
 }
 
-/// Converts `by * x + plus` for each value x of `row` to bytes; `by` and `plus` were filled by [`repeat`].
+/// Converts `by * x + plus` to bytes for each value x of `row`. [`repeat`] must have filled `by` and `plus`.
 pub(super) fn quantize(isa: Isa, row: &[f32], by: &[f32], plus: &[f32], out: &mut [u8]) {
     isa.dispatch_bytes(Quantize { row, by, plus, out });
 }

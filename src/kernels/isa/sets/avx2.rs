@@ -146,7 +146,8 @@ impl Lanes for Avx2 {
 }
 
 impl Avx2 {
-    /// Writes the first `used` lanes, in halves, because a masked store takes dozens of cycles on some CPUs.
+    /// Writes the first `used` lanes with up to three stores of 4, 2 and 1 floats. A masked store takes dozens of cycles on
+    /// some CPUs.
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, used: usize) {
         // SAFETY: see above; lanes from `used` on are not written.

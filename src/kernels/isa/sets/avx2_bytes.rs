@@ -1,6 +1,8 @@
-//! Eight 32-bit sums of products of bytes in a 256-bit register: products are added in pairs in 16 bits, then the pairs in 32.
+//! Products of bytes with AVX2: eight 32-bit sums in a 256-bit register. Pairs of products are first added in 16 bits, and the
+//! sums of the pairs then in 32 bits.
 //!
-//! A pair of products must fit 16 bits: the sum of two weights is at most 128 ([`super::Isa::largest_weight`]).
+//! The sum of a pair of products must fit in 16 bits. The sum of the two weights is therefore at most 128
+//! ([`super::Isa::largest_weight`]).
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx2::{Avx2, mask};
@@ -130,14 +132,14 @@ impl ByteLanes for Avx2 {
     }
 }
 
-/// Rounds to the nearest integers, at most 255; NaN becomes the minimum integer, which saturates to 0 when packed.
+/// Rounds to the nearest integers, at most 255. NaN becomes the minimum integer; packing then saturates the minimum to 0.
 #[inline(always)]
 unsafe fn integers(x: Avx2) -> __m256i {
     // SAFETY: guaranteed by the caller. A minimum returns its second operand for NaN.
     unsafe { _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(255.0), x.0)) }
 }
 
-/// Packs four vectors into bytes, clamped to [0, 255], in the order of an interleaved block.
+/// Packs four vectors into bytes, clamped to [0, 255]. The bytes of an interleaved block are packed in their original order.
 #[inline(always)]
 unsafe fn pack(block: [Avx2; 4]) -> __m256i {
     // SAFETY: guaranteed by the caller.

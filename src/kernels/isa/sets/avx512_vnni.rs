@@ -139,14 +139,14 @@ impl ByteLanes for Avx512 {
     }
 }
 
-/// Rounds to the nearest integers, at most 255; NaN becomes the minimum integer, which saturates to 0 when packed.
+/// Rounds to the nearest integers, at most 255. NaN becomes the minimum integer; packing then saturates the minimum to 0.
 #[inline(always)]
 unsafe fn integers(x: Avx512) -> __m512i {
     // SAFETY: guaranteed by the caller. A minimum returns its second operand for NaN.
     unsafe { _mm512_cvtps_epi32(_mm512_min_ps(_mm512_set1_ps(255.0), x.0)) }
 }
 
-/// Packs four vectors into bytes, clamped to [0, 255], in the order of an interleaved block.
+/// Packs four vectors into bytes, clamped to [0, 255]. The bytes of an interleaved block are packed in their original order.
 #[inline(always)]
 unsafe fn pack(block: [Avx512; 4]) -> __m512i {
     // SAFETY: guaranteed by the caller.

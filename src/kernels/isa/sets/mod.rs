@@ -1,4 +1,5 @@
-//! The table of instruction sets. To add one, add a file next to this one, and a variant of [`Isa`] with its match arms.
+//! The table of instruction sets. To add an instruction set, add a file to this folder, and a variant of [`Isa`] with its match
+//! arms.
 mod avx2;
 mod avx2_bytes;
 mod avx512;
@@ -13,9 +14,9 @@ use portable::{PortableSet, ScalarSet};
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
-    /// Plain loops without SIMD types or reordering: the reference against which the others are tested.
+    /// Plain loops without SIMD types or reordering. This is the reference in tests of the other instruction sets.
     Scalar,
-    /// Arrays of eight floats that the compiler maps to the baseline of the target (SSE2, NEON).
+    /// Arrays of eight floats, which the compiler maps to the baseline instructions of the target (SSE2 or NEON).
     Portable,
     /// AVX2 with FMA.
     #[cfg(target_arch = "x86_64")]
@@ -88,20 +89,20 @@ pub(super) struct Row {
     pub(super) name: &'static str,
     /// Whether this machine supports the instruction set.
     pub(super) is_supported: fn() -> bool,
-    /// Number of floats in a vector, for which weights are packed.
+    /// Number of floats in a vector register; weights are packed to this width.
     pub(super) lanes: usize,
     /// Whether there are 32 vector registers rather than 16.
     pub(super) many_registers: bool,
     /// Properties of the multiplication of bytes; `None` if there are no instructions for it.
     pub(super) bytes: Option<ByteProducts>,
-    /// Whether it can run code written with AVX2 intrinsics.
+    /// Whether CPUs with this instruction set can run code written with AVX2 intrinsics.
     pub(super) includes_avx2: bool,
 }
 
 /// Properties of the multiplication of bytes.
 pub(super) struct ByteProducts {
-    /// Whether two products are added in 16 bits before they are extended to 32. If so, the sum of two neighbouring weights
-    /// must not exceed the limit of a single weight.
+    /// Whether two products are added in 16 bits before the sum is extended to 32 bits. If so, the sum of two neighbouring
+    /// weights must not exceed the limit of a single weight.
     pub(super) pairs_in_16_bits: bool,
 }
 

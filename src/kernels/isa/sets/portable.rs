@@ -4,7 +4,7 @@ use super::{InstructionSet, Row};
 use crate::kernels::isa::lanes::{Kernel, Lanes};
 use std::ops::Range;
 
-/// No vectors: kernels without a scalar version run the portable one.
+/// The scalar instruction set, without vectors. Kernels without a scalar version run the portable version.
 pub(super) struct ScalarSet;
 
 impl InstructionSet for ScalarSet {
@@ -15,7 +15,7 @@ impl InstructionSet for ScalarSet {
     }
 }
 
-/// Supported by every CPU of the target.
+/// The portable instruction set, supported by every CPU of the target.
 pub(super) struct PortableSet;
 
 impl InstructionSet for PortableSet {

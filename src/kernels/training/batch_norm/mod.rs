@@ -7,9 +7,9 @@
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / n - x^ dgamma / n)
 //! ```
 //!
-//! Only x and y, which a network keeps anyway, are read; x^ is recomputed. Values are `[n][channels]`, the pixels of any NHWC
-//! map. Rows are summed in blocks, and blocks in order, so that the result depends neither on the number of threads nor on the
-//! instruction set.
+//! Only x and y are read, which a network keeps anyway; x^ is recomputed. Values are `[n][channels]`, where n counts the pixels
+//! of an NHWC batch. Rows are summed in blocks of fixed size, and the sums of the blocks are added in order. The result thus
+//! depends neither on the number of threads nor on the instruction set.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use std::ops::Range;
@@ -22,7 +22,7 @@ const BLOCK: usize = 1 << 15;
 pub struct Moments {
     /// `[channels]`.
     pub mean: Vec<f32>,
-    /// `[channels]`; the sum of squares is divided by the number of rows.
+    /// `[channels]`; the sum of squared deviations, divided by the number of rows.
     pub var: Vec<f32>,
 }
 
@@ -39,7 +39,7 @@ impl Moments {
     /// Computes the moments of the rows of `x`.
     ///
     /// # Panics
-    /// If `x` does not consist of whole rows, or is empty.
+    /// If `x` is empty, or does not consist of whole rows of `channels` values.
     pub fn new(isa: Isa, threads: usize, x: &[f32], channels: usize) -> Self {
         let n = rows(x, channels) as f64;
         // Deviations from the first row, so that squares of a large mean do not cancel.
@@ -73,7 +73,7 @@ impl Affine {
     /// Computes `y = relu(scale x + shift + residual)`, without the ReLU if `relu` is false.
     ///
     /// # Panics
-    /// If the lengths differ, or are not whole rows of `channels` values.
+    /// If the lengths differ, or are not multiples of the number of channels.
     pub fn apply(&self, isa: Isa, threads: usize, x: &[f32], residual: Option<&[f32]>, relu: bool, y: &mut [f32]) {
         let channels = self.scale.len();
         rows(x, channels);
@@ -96,11 +96,11 @@ pub struct Gradients {
     pub beta: Vec<f32>,
 }
 
-/// Returns the gradients of gamma and beta; writes the gradient of x to `dx`, and that of the residual, if there is one, to
-/// `dresidual`. `y` is `None` if no ReLU follows.
+/// Computes the gradients of a batch norm; returns the gradients of gamma and beta. The gradient of x is written to `dx`. The
+/// gradient of the residual, if there is one, is written to `dresidual`. `y` is `None` if no ReLU follows.
 ///
 /// # Panics
-/// If the lengths differ, or are not whole rows of `channels` values.
+/// If the lengths differ, or are not multiples of the number of channels.
 #[allow(clippy::too_many_arguments)]
 pub fn backward(
     isa: Isa,
@@ -158,7 +158,7 @@ fn rows(x: &[f32], channels: usize) -> usize {
     x.len() / channels
 }
 
-/// Computes two sums for each channel over all blocks; `of` computes the two sums over one block.
+/// Computes two sums for each channel over all blocks. `of` computes both sums over one block.
 fn sums(
     threads: usize,
     channels: usize,

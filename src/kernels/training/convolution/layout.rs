@@ -3,7 +3,7 @@ use super::{Isa, panel};
 use crate::kernels::threads::pool;
 use std::ops::Range;
 
-/// Layout of a map, `[images][rows][columns][channels]`, or of weights, with outputs in the place of images.
+/// Layout of a map, `[images][rows][columns][channels]`. Weights have the same layout, with outputs in the place of images.
 #[derive(Clone, Copy)]
 pub(super) struct Nhwc {
     pub(super) height: usize,
@@ -18,8 +18,8 @@ impl Nhwc {
     }
 }
 
-/// Layout of a matrix of `depth` rows in panels of columns, `[columns / panel][depth][panel]`: each panel has the width of a
-/// tile, except the last one, which is only padded to whole vectors.
+/// Layout of a matrix in panels of columns, `[columns / panel][depth][panel]`, where `depth` is the number of rows. Each panel
+/// has the width of a tile, except the last panel, which is only padded to whole vector registers.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
     depth: usize,
@@ -61,7 +61,7 @@ impl Panels {
         self.depth * self.width
     }
 
-    /// Distance between the rows of the panel that contains a column.
+    /// Distance between two rows within the panel that contains a column.
     pub(super) fn row(self, column: usize) -> usize {
         self.width.min(self.columns - self.panel(column) * self.width).next_multiple_of(self.lanes)
     }
@@ -70,8 +70,8 @@ impl Panels {
         self.panel(column) * self.panel_len() + row * self.row(column) + column % self.width
     }
 
-    /// Packs a matrix, panel by panel: `fill` gets the columns of a panel, the length of its rows, and the zeroed panel to
-    /// fill.
+    /// Packs a matrix, panel by panel. The arguments of `fill` are the columns of a panel, the length of a row of the panel,
+    /// and the zeroed panel to fill.
     pub(super) fn packed(self, threads: usize, fill: impl Fn(Range<usize>, usize, &mut [f32]) + Sync) -> Vec<f32> {
         let mut packed = vec![0.0; self.len()];
         let panels = packed.chunks_mut(self.panel_len()).enumerate();
@@ -83,7 +83,7 @@ impl Panels {
     }
 }
 
-/// Layout of the patches of some pixels in panels of values, `[values / width][pixels][width]`.
+/// Layout of the patches of some pixels, `[values / width][pixels][width]`: panels with `width` values of each patch.
 #[derive(Clone, Copy)]
 pub(super) struct PatchPanels {
     pub(super) pixels: usize,
@@ -101,7 +101,7 @@ impl PatchPanels {
 mod tests {
     use super::{Isa, Nhwc, Panels, PatchPanels};
 
-    /// Whether these are the integers from 0, each once.
+    /// Returns whether `places` are the integers from 0, each once.
     fn fills(places: impl Iterator<Item = usize>) -> bool {
         let mut places: Vec<usize> = places.collect();
         places.sort_unstable();

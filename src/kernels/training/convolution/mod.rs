@@ -2,8 +2,8 @@
 //! `out[n, y, x, o] = sum over taps and i of weight[o, ty, tx, i] * input[n, s y - p + ty, s x - p + tx, i]`, with zeros around
 //! the input.
 //!
-//! Maps are NHWC, weights OHWI. All three are matrix products over *patches*. A patch is the inputs under one output position,
-//! stored contiguously:
+//! Maps are NHWC, weights OHWI. The convolution and both gradients are matrix products over *patches*. A patch is a contiguous
+//! copy of the inputs under one output position:
 //!
 //! ```text
 //! out    [pixels, O] = patches [pixels, K] weight^T     K = taps x I
@@ -12,9 +12,11 @@
 //!                      dout with the reversed weights
 //! ```
 //!
-//! 3x3 convolutions of stride 1 use `winograd.rs` where that is faster. Patches are built for a few hundred pixels and inputs
-//! at a time, so that they stay in the L2 cache. ([`crate::kernels::inference::convolution`], for one image and prepared
-//! weights, needs no patches: its maps are stored with their padding.)
+//! 3x3 convolutions of stride 1 use `winograd.rs` where that is faster. Patches are built for a few hundred pixels and values
+//! at a time, so that they stay in the L2 cache.
+//!
+//! [`crate::kernels::inference::convolution`] is for one image and prepared weights. It needs no patches, because its maps are
+//! stored with padding.
 mod layout;
 mod patches;
 mod product;
@@ -75,13 +77,13 @@ impl Shape {
         self.kernel.0 * self.kernel.1 * self.inputs
     }
 
-    /// Number of outputs of one channel in an image.
+    /// Number of output pixels of one image.
     fn pixels(&self) -> usize {
         let (rows, columns) = self.output_size();
         rows * columns
     }
 
-    /// Returns the largest number of threads, up to `threads`, for which each share of the products is worth handing over.
+    /// Returns how many of `threads` threads are worth using: each thread should have at least 2^21 multiplications.
     pub fn useful_threads(&self, threads: usize) -> usize {
         const SHARE: usize = 1 << 21;
         let products = self.batch * self.pixels() * self.outputs * self.patch();
@@ -101,8 +103,8 @@ impl Shape {
         self.kernel == (1, 1) && self.stride == 1 && self.padding == 0
     }
 
-    /// The convolution that computes the gradient of the input, if the stride is 1, the kernel is square, and the padding is
-    /// smaller than the kernel.
+    /// Returns the shape of the convolution that computes the gradient of the input. Returns `None` unless the stride is 1, the
+    /// kernel is square, and the padding is smaller than the kernel.
     fn turned(&self) -> Option<Self> {
         let (rows, columns) = self.output_size();
         let square = self.kernel.0 == self.kernel.1 && self.padding < self.kernel.0;
@@ -121,7 +123,7 @@ impl Shape {
 const PIXELS: usize = 192;
 /// Number of values of a patch that are multiplied at once.
 const DEPTH: usize = 576;
-/// Like [`DEPTH`], for narrow panels: sixteen columns of this depth and a tile's rows stay in the L1 cache.
+/// Like [`DEPTH`], for narrow panels. With this depth, sixteen columns and the rows of a tile stay in the L1 cache.
 const SHALLOW: usize = 256;
 
 /// Computes the convolution into `out`.
@@ -142,7 +144,7 @@ pub struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    /// Packs the weights of a convolution of this shape, with any batch size and map size.
+    /// Packs the weights of a convolution. The batch size and the size of the maps in `shape` do not matter.
     ///
     /// # Panics
     /// If the length of `weight` does not match.
@@ -166,7 +168,7 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Computes the convolution with packed weights: [`Panels`] of the outputs with K rows.
+/// Computes the convolution with packed weights. They are [`Panels`] with a column for each output and K rows.
 fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     if winograd::wins(shape) {
         return winograd::convolve(isa, threads, shape, input, weight, out);
@@ -238,7 +240,7 @@ pub fn input_gradient(isa: Isa, threads: usize, shape: &Shape, grad: &[f32], wei
     });
 }
 
-/// Number of floats in a row of a panel: the width of a tile, which is several whole vectors.
+/// Number of floats in a row of a panel: the width of a tile, a multiple of the width of a vector register.
 fn panel(isa: Isa) -> usize {
     isa.lanes() * if isa.many_registers() { 4 } else { 2 }
 }

@@ -1,12 +1,12 @@
-//! Patches, the inputs under each output position, stored contiguously; and weights in the layouts that [`super::product`]
-//! reads.
+//! Patches, and weights in the layouts that [`super::product`] reads. A patch is a contiguous copy of the inputs under one
+//! output position.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels, PatchPanels};
 use super::{Kernel, Lanes, Shape};
 use std::ops::Range;
 
-/// Builds values `from..from + depth` of the patches of `pixels` pixels, starting with pixel `first`, as [`PatchPanels`] of
-/// `width` values.
+/// Builds a part of the patches of some pixels: values `from..from + depth` of each patch. The pixels are
+/// `first..first + pixels`, and the output is [`PatchPanels`] of `width` values.
 pub(super) struct Patches<'a> {
     pub(super) shape: &'a Shape,
     pub(super) input: &'a [f32],
@@ -57,7 +57,7 @@ impl Kernel for Patches<'_> {
     }
 }
 
-/// Adds the gradient of the patches, `[pixels][depth]`, to the gradient of an image.
+/// Adds the gradient of patches, `[pixels][depth]`, to the gradient of the image under the patches.
 pub(super) struct Add<'a> {
     pub(super) shape: &'a Shape,
     pub(super) first: usize,
@@ -91,8 +91,8 @@ impl Kernel for Add<'_> {
     }
 }
 
-/// Some adjacent output pixels of one row. The patch of the first pixel starts at `row` and `column`, which may be in the
-/// padding.
+/// Some adjacent output pixels of one row. The patch of the first pixel starts at (`row`, `column`) of the input, a position
+/// that may be in the padding.
 struct Segment {
     image: usize,
     row: isize,
@@ -101,14 +101,15 @@ struct Segment {
 }
 
 impl Segment {
-    /// Iterates over the indices of the pixels, and the columns where their patches start.
+    /// Iterates over the pixels. Yields the index of each pixel, and the column where its patch starts.
     #[inline(always)]
     fn pixels(&self, shape: &Shape) -> impl Iterator<Item = (usize, isize)> {
         let (column, stride) = (self.column, shape.stride);
         self.pixels.clone().enumerate().map(move |(n, pixel)| (pixel, column + (n * stride) as isize))
     }
 
-    /// The pixels, counted from the first of the segment, for which no value of the line is in the left or right padding.
+    /// The range of pixels for which no value of the line is in the left or right padding. Pixels are counted from the first
+    /// pixel of the segment.
     #[inline(always)]
     fn whole(&self, shape: &Shape, line: &Line) -> Range<usize> {
         // The first and the last column where a patch may start.
@@ -119,7 +120,7 @@ impl Segment {
         start..n(last + 1 - self.column).max(start)
     }
 
-    /// Offset in the input of the row under a line of taps; `None` if that row is padding.
+    /// Offset of the input row that is under a line of taps; `None` if the row is padding.
     #[inline(always)]
     fn source(&self, shape: &Shape, line: &Line) -> Option<isize> {
         let row = self.row + line.tap as isize;
@@ -145,7 +146,7 @@ fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = 
     })
 }
 
-/// A part of the values under one row of taps, stored in a patch from index `at` on.
+/// The values `part` under the row of taps `tap`. They are stored in a patch from index `at` on.
 struct Line {
     tap: usize,
     part: Range<usize>,
@@ -153,8 +154,8 @@ struct Line {
 }
 
 impl Line {
-    /// The part of the line that is not padding, for a patch that starts at this column. It is empty if `inside` is false, that
-    /// is, if the row is padding.
+    /// The part of the line that is not padding, for a patch that starts at this column. `inside` is false if the whole row is
+    /// padding; the part is then empty.
     #[inline(always)]
     fn inner(&self, shape: &Shape, inside: bool, column: isize) -> Range<usize> {
         let Range { start, end } = self.part;
@@ -167,7 +168,7 @@ impl Line {
     }
 }
 
-/// The lines that contain values `from..from + depth` of a patch, each split at the ends of panels of `width` values.
+/// Splits values `from..from + depth` of a patch into lines. Lines are also split at the ends of panels of `width` values.
 #[inline(always)]
 fn lines(shape: &Shape, from: usize, depth: usize, width: usize) -> impl Iterator<Item = Line> {
     let line = shape.kernel.1 * shape.inputs;
@@ -210,7 +211,7 @@ pub(super) fn pack(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
     })
 }
 
-/// Packs `[outputs][k]` as panels of its rows, that is, of the columns of the transposed matrix.
+/// Packs the transpose of `[outputs][k]` as panels of its columns, which are the rows of `[outputs][k]`.
 pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<f32> {
     /// Number of values of a row that are moved at once: a cache line.
     const LINE: usize = 16;
@@ -228,8 +229,8 @@ pub(super) fn transposed(threads: usize, weight: &[f32], panels: Panels) -> Vec<
     })
 }
 
-/// Packs weights with reversed taps and with inputs and outputs swapped, as panels of the inputs with a row for each tap and
-/// output.
+/// Packs weights for the gradient of the input, with reversed taps, and with inputs and outputs swapped. The panels have a
+/// column for each input, and a row for each pair of a tap and an output.
 pub(super) fn turned(threads: usize, shape: &Shape, weight: &[f32], panels: Panels) -> Vec<f32> {
     let (taps, outputs) = (shape.kernel.0 * shape.kernel.1, shape.outputs);
     let from = Nhwc { height: 1, width: taps, channels: shape.inputs };

@@ -1,4 +1,4 @@
-//! The product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`. A tile of c stays in registers.
+//! The product of small matrices, `c[m, n] (+)= sum over k of a[m, k] b[k, n]`. A tile of c stays in vector registers.
 #![allow(unsafe_code)]
 use super::{Isa, Kernel, Lanes};
 use crate::kernels::isa::{Left, Right, add_products};
@@ -21,8 +21,8 @@ impl Matrix<'_> {
     }
 }
 
-/// Writes the product to the rows of `c`, which are `c_row` values apart, or adds it to them if `add` is set. `size` is (m, k,
-/// n). Rows of `b` are contiguous, and padded to whole vectors.
+/// Computes a matrix product. The product is written to `c`, or added to `c` if `add` is set; the rows of `c` are `c_row`
+/// values apart. `size` is (m, k, n). Rows of `b` are contiguous, and padded to whole vector registers.
 ///
 /// # Panics
 /// If a matrix is too short for the size, or n is larger than the width of a tile.
@@ -114,7 +114,7 @@ impl Product<'_> {
     }
 }
 
-/// Number of lanes of vector `v` among the first `n` values.
+/// Number of lanes of vector register `v` that belong to the first `n` values.
 #[inline(always)]
 fn lanes<L: Lanes>(n: usize, v: usize) -> usize {
     n.saturating_sub(v * L::N).min(L::N)

@@ -1,5 +1,5 @@
-//! Buffers that the threads of one call leave for the threads of the next. The system would have to clear the pages of new
-//! memory for each call, which takes longer than a small product.
+//! Scratch buffers that are reused by later calls. New memory would have to be cleared by the system in each call, which takes
+//! longer than a small product.
 use crate::kernels::threads::idle::{Idle, Lent, Reusable};
 
 /// A buffer of arbitrary values.
@@ -22,13 +22,13 @@ impl Room {
     }
 }
 
-/// A buffer for patches, and for packed factors.
+/// Borrows a buffer for patches or for packed factors.
 pub(super) fn patches() -> Lent<'static, Room> {
     static PATCHES: Idle<Room> = Idle::new();
     PATCHES.take()
 }
 
-/// A buffer for the sums of a whole call.
+/// Borrows a buffer for the sums of a whole call.
 pub(super) fn sums() -> Lent<'static, Room> {
     static SUMS: Idle<Room> = Idle::new();
     SUMS.take()

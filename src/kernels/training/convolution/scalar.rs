@@ -17,7 +17,7 @@ pub(super) fn weight_gradient(shape: &Shape, input: &[f32], grad: &[f32], out: &
     each(shape, |at_input, at_weight, at_out| out[at_weight] += grad[at_out] * input[at_input]);
 }
 
-/// Calls `product` for each product, with its indices in the input, in the weights and in the output.
+/// Calls `product` for each multiplication, with the index of the input, of the weight and of the output.
 fn each(shape: &Shape, mut product: impl FnMut(usize, usize, usize)) {
     let &Shape { batch, height, width, inputs, outputs, kernel, stride, padding } = shape;
     let (rows, columns) = shape.output_size();

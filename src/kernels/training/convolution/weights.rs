@@ -1,5 +1,5 @@
-//! The gradient of the weights, `dout^T patches`: both factors are packed for [`PIXELS`] pixels at a time. One of them becomes
-//! the rows of the tiles, the other the columns.
+//! The gradient of the weights, `dout^T patches`. Both factors are packed for [`PIXELS`] pixels at a time. One factor becomes
+//! the rows of the tiles, the other one the columns.
 use super::layout::PatchPanels;
 use super::patches::Patches;
 use super::product::{Matrix, ROWS, product};
@@ -7,12 +7,12 @@ use super::room::{self, Room};
 use super::{DEPTH, Isa, PIXELS, Shape, check, panel, scalar};
 use crate::kernels::threads::pool;
 
-/// Maximum number of partial sums of the gradient, which is the number of threads that can share the work.
+/// Maximum number of parts of the batch. The gradient is the sum of one partial gradient per part.
 const PARTS: usize = 16;
-/// Number of values of a pixel that are stored together for the rows of tiles: a multiple of the tile height and of the
-/// vector length.
+/// Number of values of a pixel in a panel of the factor that becomes the rows of tiles. It is a multiple of the height of a
+/// tile and of the width of a vector register.
 const SHARE: usize = 8 * ROWS;
-/// Maximum number of values of a pixel that are read without packing: such short rows do not compete for a few cache sets.
+/// Maximum number of values of a pixel that are read without packing. Longer rows could all map to the same few cache sets.
 const DIRECT: usize = 64;
 
 /// Computes the gradient of the weights into `out`, from the gradient of the output.
@@ -80,8 +80,8 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Returns values `from..from + depth` of some pixels, in panels of `width`: packed into `room`, or the input itself if it
-    /// already has this layout.
+    /// Returns values `from..from + depth` of some pixels, in panels of `width` values. The values are packed into `room`. If
+    /// the input already has this layout, the input itself is returned.
     fn panels<'b>(
         &self,
         isa: Isa,
@@ -112,7 +112,7 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// Returns a matrix with a row for each pixel, starting at value `at`.
+    /// Returns the values of each pixel from index `at` on, as a matrix with one row per pixel.
     fn from(&self, at: usize) -> Matrix<'a> {
         Matrix { numbers: &self.numbers[self.panels.at(0, at)..], row: self.panels.width, step: 1 }
     }

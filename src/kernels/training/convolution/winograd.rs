@@ -1,8 +1,8 @@
-//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to
-//! all outputs of their tile.
+//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3); `isa/winograd.rs` has the transforms. A non-finite value spreads to
+//! all outputs of its tile.
 //!
-//! For each place, that is, each element of the transformed tiles, the products are a matrix product over channels. A batch of
-//! tiles and channels is transformed at a time, so that they stay in the L2 cache.
+//! A *place* is the position of an element in a transformed tile. For each place, there is one matrix product over channels.
+//! Tiles and channels are transformed in batches that stay in the L2 cache.
 #![allow(unsafe_code)]
 use super::layout::{Nhwc, Panels};
 use super::product::{Matrix, product};
@@ -13,15 +13,15 @@ use std::ops::Range;
 
 /// Number of tiles that are transformed at once.
 const TILES: usize = 24;
-/// Number of channels that are transformed at once, of the input and of the output.
+/// Number of channels that are transformed at once. This applies to input and output channels.
 const CHANNELS: usize = 128;
-/// Padding between two places: a cache line, so that the places do not all map to the same cache set.
+/// Padding between two places: a cache line. Without padding, all places would map to the same cache set.
 const LINE: usize = 16;
 /// Approximate number of tiles in one thread's share.
 const SHARE: usize = 2 * TILES;
 
-/// Returns whether this method is faster according to measurements: it needs enough tiles for each transformed weight, tiles
-/// that are not mostly beyond the edge of the map, and enough channels for each transformed value.
+/// Returns whether this method is faster, according to measurements. It needs at least 16 input and 16 output channels, at
+/// least 24 tiles, and tiles that are not mostly beyond the edge of the map.
 pub(super) fn wins(shape: &Shape) -> bool {
     let fits = shape.kernel == (3, 3) && shape.stride == 1 && shape.inputs.min(shape.outputs) >= 16;
     let (down, across) = tiles(shape);
@@ -40,8 +40,8 @@ impl Transformed {
     }
 }
 
-/// The transformed weights of some outputs: a sequence of panels, each `[places][inputs][panel]` with a line of padding after
-/// each place. The part for one place is [`Panels`] with a row for each input.
+/// Layout of the transformed weights: a sequence of panels of outputs. Each panel is `[places][inputs][panel]`, with a line of
+/// padding after each place. The part for one place is [`Panels`] with a row for each input.
 #[derive(Clone, Copy)]
 struct TransformedWeights(Panels);
 
@@ -63,7 +63,8 @@ impl TransformedWeights {
     }
 }
 
-/// Computes the convolution with packed weights: [`Panels`] of the outputs with a row for each tap and input.
+/// Computes the convolution with packed weights. They are [`Panels`] with a column for each output, and a row for each pair of
+/// a tap and an input.
 pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], weight: &[f32], out: &mut [f32]) {
     let (i, o, width) = (shape.inputs, shape.outputs, panel(isa));
     let panels = Panels::new(isa, 9 * i, o);
@@ -106,8 +107,8 @@ pub(super) fn convolve(isa: Isa, threads: usize, shape: &Shape, input: &[f32], w
     }
 }
 
-/// A part of the output: whole images, or whole rows of tiles of one image. `first` is the index of the first pixel row in the
-/// batch.
+/// A part of the output: whole images, or whole rows of tiles of one image. `first` is the index of its first row of pixels,
+/// counted over the whole batch.
 struct Share<'a> {
     first: usize,
     tiles: usize,
@@ -145,7 +146,7 @@ fn shares<'a>(shape: &Shape, out: &'a mut [f32]) -> impl Iterator<Item = Share<'
     })
 }
 
-/// Transforms a panel of weights, `[9][inputs][panel]`, to `[places][inputs][panel]`: `G g G^T`.
+/// Transforms a panel of weights by `G g G^T`, from `[9][inputs][panel]` to `[places][inputs][panel]`.
 struct Weights<'a> {
     panel: &'a [f32],
     out: &'a mut [f32],
@@ -177,7 +178,8 @@ impl Kernel for Weights<'_> {
     }
 }
 
-/// Computes `B^T d B` for some channels of the input tile under the output tile with this corner.
+/// Computes `B^T d B` for some channels of an input tile. `corner` is the image, row and column of the first output of this
+/// tile.
 struct Inputs<'a> {
     shape: &'a Shape,
     input: &'a [f32],
@@ -234,7 +236,7 @@ struct Outputs<'a> {
     sums: &'a [f32],
     corner: (usize, usize, usize),
     channels: Range<usize>,
-    /// The row of the batch with which `out` starts.
+    /// Index of the first row of `out`, counted over the whole batch.
     first: usize,
     out: &'a mut [f32],
 }

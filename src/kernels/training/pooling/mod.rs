@@ -1,4 +1,5 @@
-//! Pooling of a batch in NHWC, and its gradients: max pooling of windows, as in a ResNet's stem, and global average pooling.
+//! Pooling of an NHWC batch, and its gradients. There is max pooling of windows, as in a ResNet's stem, and global average
+//! pooling.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool::each;
 
@@ -9,11 +10,11 @@ pub struct Window {
     pub size: (usize, usize),
     /// Channels.
     pub channels: usize,
-    /// Side of the window; at most 15.
+    /// Side of the window, from 1 to 15.
     pub kernel: usize,
-    /// Stride between windows.
+    /// Stride between windows, at least 1.
     pub stride: usize,
-    /// Padding around the input, which is never the maximum; at most half of the window.
+    /// Padding on each side of the input, at most half of the window. Padding is never the maximum.
     pub padding: usize,
 }
 
@@ -37,7 +38,8 @@ impl Window {
         (self.size.0 * self.size.1 * self.channels, rows * columns * self.channels)
     }
 
-    /// Iterates over the window of output (y, x): the index of each tap, and the index of the input pixel under it.
+    /// Iterates over the taps of the window of output (y, x). Yields the index of each tap, and the index of the input pixel
+    /// under the tap.
     #[inline(always)]
     fn taps(&self, y: usize, x: usize) -> impl Iterator<Item = (u8, usize)> {
         let Self { size: (height, width), kernel, stride, padding, .. } = *self;
@@ -50,8 +52,8 @@ impl Window {
     }
 }
 
-/// Writes the maximum of each window to `out`, and the index of its tap in the window to `which`. NaN counts as the largest
-/// value; of equal values, the first is chosen, and of several NaN, the last.
+/// Computes max pooling. Writes the maximum of each window to `out`, and the index of its tap in the window to `which`. NaN
+/// counts as the largest value. Among equal values, the first is chosen; among several NaN, the last.
 ///
 /// # Panics
 /// If a length does not match.
@@ -62,7 +64,8 @@ pub fn max_pool(isa: Isa, threads: usize, window: &Window, input: &[f32], out: &
     each(threads, images, |(input, (out, which))| isa.dispatch(Max { window, input, out, which }));
 }
 
-/// Computes the gradient of the input into `dinput`, from the gradient of the output.
+/// Computes the gradient of max pooling: the gradient of the input, `dinput`, from the gradient of the output and the indices
+/// `which`.
 ///
 /// # Panics
 /// If a length does not match.
@@ -73,7 +76,7 @@ pub fn max_pool_gradient(isa: Isa, threads: usize, window: &Window, which: &[u8]
     each(threads, images, |(dinput, (dout, which))| isa.dispatch(MaxBack { window, dinput, dout, which }));
 }
 
-/// Computes the mean of each channel of each image, from `[n][pixels][channels]` to `[n][channels]`.
+/// Computes global average pooling: the mean of each channel of each image, from `[n][pixels][channels]` to `[n][channels]`.
 ///
 /// # Panics
 /// If a length does not match.
@@ -83,7 +86,7 @@ pub fn average_pool(isa: Isa, threads: usize, (pixels, channels): (usize, usize)
     each(threads, images, |(input, out)| isa.dispatch(Mean { input, out, by: 1.0 / pixels as f32 }));
 }
 
-/// Computes the gradient of the input into `dinput`, from the gradient of the output.
+/// Computes the gradient of global average pooling: the gradient of the input, `dinput`, from the gradient of the output.
 ///
 /// # Panics
 /// If a length does not match.

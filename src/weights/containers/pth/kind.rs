@@ -8,7 +8,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Returns the form; the error for another kind of file describes that kind and the remedy.
+    /// Returns the form of a `.pth` file. For another kind of file, the error describes that kind and the remedy.
     pub(super) fn find(bytes: &[u8]) -> Result<Self, String> {
         if bytes.starts_with(zip::MAGIC) {
             return Ok(Self::Zip);

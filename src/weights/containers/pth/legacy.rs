@@ -1,7 +1,8 @@
 //! The legacy form of a `.pth` file, written by torch before 1.6: five pickles, followed by the values.
 //!
-//! The pickles are a magic number, the version, a dict with the byte order, the object, and the list of the storages' keys. For
-//! each key, in the order of that list, there is an int64 count and that many values, whose type is known only from the object.
+//! The pickles are a magic number, the version, a dict with the byte order, the object, and the list of the storages' keys. The
+//! values follow in the order of the list of keys: for each storage, an int64 count, then this number of values. Only the
+//! object shows the type of the values.
 use super::Storages;
 use super::pickle::Pickle;
 use super::value::Value;
@@ -14,7 +15,7 @@ pub(super) const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\x
 /// The version of the format, which is the second pickle.
 const VERSION: i64 = 1001;
 
-/// Reads the object, and the location of each storage's values; the error states the reason for a failure.
+/// Reads the object, and the location of each storage's values. The error states the reason for a failure.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     let version = Pickle::read(bytes.get(MAGIC.len()..).unwrap_or_default())?;
     if version.root != Value::Int(VERSION) {
@@ -33,7 +34,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     Ok((object, storages))
 }
 
-/// Returns the location of each storage's values: after the keys, in their order.
+/// Returns the location of each storage's values. The values follow the list of keys, in the order of the list.
 fn places<'a>(bytes: &[u8], object: &Pickle<'a>, keys: &Pickle<'a>) -> Result<Storages<'a>> {
     let mut known = BTreeMap::new();
     for storage in object.objects.storages() {

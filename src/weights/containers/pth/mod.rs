@@ -1,8 +1,8 @@
-//! A reader of PyTorch's `.pth` files, zip and legacy: returns their floating-point tensors by name, without running any code
-//! in them.
+//! A reader of PyTorch's `.pth` files, zip and legacy. It returns the floating-point tensors in a file by name, without running
+//! any code in the file.
 //!
 //! <https://github.com/pytorch/pytorch/blob/main/torch/serialization.py>. The names are the keys of the saved dict; the keys of
-//! nested dicts are joined by dots. Files are read into memory, so later changes to them have no effect.
+//! nested dicts are joined by dots. Files are read into memory, so later changes on disk have no effect.
 mod kind;
 mod legacy;
 mod opcode;
@@ -28,17 +28,17 @@ use value::{Object, Value};
 
 pub use state_dict::StateDict;
 
-/// Limit of the file size in bytes; VGG-19 in float32 takes 80 MB.
+/// Maximum file size in bytes; VGG-19 in float32 takes 80 MB.
 const MAX_SIZE: u64 = 256 << 20;
-/// Limit of the number of entries of all dicts together.
+/// Maximum number of entries of all dicts together.
 const MAX_ENTRIES: usize = 1 << 16;
-/// Limit of the length of a tensor's name in bytes, including dots.
+/// Maximum length of a tensor's name in bytes, including dots.
 const MAX_NAME: usize = 256;
 
 /// The byte range of each storage in the file, by the storage's key.
 type Storages<'a> = BTreeMap<&'a str, Range<usize>>;
 
-/// A `.pth` file in memory. Its object has been checked, and its tensors have been located.
+/// A `.pth` file in memory. The pickled object has been checked, and the tensors have been located.
 #[derive(Debug)]
 pub struct PthFile {
     origin: PathBuf,
@@ -46,7 +46,7 @@ pub struct PthFile {
     tensors: BTreeMap<String, Placed>,
 }
 
-/// Reads the floating-point tensors for whose names `wanted` returns `true`, as float32.
+/// Reads floating-point tensors as float32. A tensor is read if `wanted` returns `true` for its name.
 ///
 /// # Errors
 /// The file cannot be read, is not a `.pth` file, holds code, or is damaged.
@@ -65,7 +65,7 @@ impl PthFile {
         Self::from_bytes(whole(path)?, path)
     }
 
-    /// Parses bytes in memory; errors name their `origin`.
+    /// Parses bytes in memory. `origin` is the name of the bytes in errors.
     ///
     /// # Errors
     /// The bytes are not a `.pth` file, hold code, or are damaged.
@@ -74,7 +74,7 @@ impl PthFile {
         Ok(Self { origin: origin.into(), bytes, tensors })
     }
 
-    /// Returns the file's path, or another name of the bytes.
+    /// Returns the file's path, or the name given to bytes in memory.
     pub fn origin(&self) -> &Path {
         &self.origin
     }
@@ -117,7 +117,8 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// Returns the floating-point tensors of a file with the location of their values; the error states the reason for a failure.
+/// Returns the floating-point tensors of a file, with the location of the tensors' values. The error states the reason for a
+/// failure.
 fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String> {
     let (pickle, storages) = match Form::find(bytes)? {
         Form::Zip => zip::read(bytes)?,
@@ -151,8 +152,8 @@ fn tensors(bytes: &[u8]) -> std::result::Result<BTreeMap<String, Placed>, String
     }
 }
 
-/// Returns the tensors in the dicts of a pickle, by their keys, joined with dots. Tensors in lists are left out, because they
-/// have no name.
+/// Returns the tensors in the nested dicts of a pickle. The name of a tensor consists of the keys on the path to the tensor,
+/// joined by dots. Tensors in lists are left out, because they have no name.
 fn named<'a>(pickle: &Pickle<'a>) -> std::result::Result<Vec<(String, Value<'a>)>, String> {
     if pickle.objects.items(pickle.root).is_none() {
         return Err("does not hold a dict; save one with torch.save(model.state_dict(), path)".into());

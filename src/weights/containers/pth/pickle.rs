@@ -1,8 +1,9 @@
-//! A reader of Python's pickle, protocol 2, as far as state dicts need it: a stack machine that creates tuples, lists, dicts
-//! and tensors, and runs no code.
+//! A reader of Python's pickle, protocol 2, for the features that state dicts use. It is a stack machine that creates tuples,
+//! lists, dicts and tensors, and runs no code.
 //!
 //! <https://github.com/python/cpython/blob/main/Lib/pickletools.py>. An instruction creates at most one object, and the number
-//! of instructions is bounded, so memory is bounded. An unsupported instruction or global is refused by name, never skipped.
+//! of instructions is bounded. Memory is therefore bounded too. An unsupported instruction or global is refused by name, never
+//! skipped.
 use super::opcode::{self, name};
 use super::rebuild::{self, Callable};
 use super::value::{Object, Objects, Value};
@@ -10,9 +11,9 @@ use std::collections::BTreeMap;
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Limit of the number of instructions of a pickle; a state dict takes about 30 per tensor.
+/// Maximum number of instructions of a pickle; a state dict takes about 30 per tensor.
 const MAX_STEPS: usize = 1 << 18;
-/// Limit of the length in bytes of the name of a module or of a global.
+/// Maximum length in bytes of the name of a module or of a global.
 const MAX_NAME: usize = 256;
 
 /// A parsed pickle.
@@ -20,7 +21,7 @@ const MAX_NAME: usize = 256;
 pub(super) struct Pickle<'a> {
     /// The value of the pickle.
     pub(super) root: Value<'a>,
-    /// All objects created while reading it.
+    /// All objects created while the pickle was read.
     pub(super) objects: Objects<'a>,
     /// The bytes that follow the pickle.
     pub(super) rest: &'a [u8],

@@ -1,4 +1,5 @@
-//! The few functions that a state dict's pickle calls, and their results; all others are refused as code.
+//! The few functions that the pickle of a state dict calls, and the results of the calls. All other functions are refused as
+//! code.
 //!
 //! Source: torch/_utils.py, torch/serialization.py.
 use super::strided::{ScalarType, Storage, Strided};
@@ -6,7 +7,7 @@ use super::value::{Object, Objects, Value};
 
 type Result<T> = std::result::Result<T, String>;
 
-/// Maximum length in bytes of a storage's name; torch's are shorter, the digits of an address or of a counter.
+/// Maximum length in bytes of a storage's key. torch's keys are shorter: the digits of an address or of a counter.
 const MAX_KEY: usize = 64;
 
 /// A supported global of a pickle: a function or a class.
@@ -85,8 +86,8 @@ impl Callable {
     }
 }
 
-/// Returns the storage that a persistent id refers to. The id is `("storage", class, key, location, count)`; in legacy files, a
-/// view into the storage follows, `None` or `(key, offset, size)`.
+/// Returns the storage that a persistent id refers to. The id is `("storage", class, key, location, count)`. In legacy files,
+/// the id has one more element, a view into the storage: `None` or `(key, offset, size)`.
 pub(super) fn storage<'a>(id: Value, objects: &Objects<'a>) -> Result<Storage<'a>> {
     let id = objects.elements(id).unwrap_or_default();
     if let [Value::Text(kind), ..] = id

@@ -1,5 +1,5 @@
-//! The state dict of a model in a `.pth` file: its tensors by the model's own keys, whatever dicts or wrappers they were saved
-//! in.
+//! The state dict of a model in a `.pth` file. Tensors are found by the model's own keys, even if the state dict was saved
+//! inside other dicts or wrappers.
 use super::PthFile;
 use crate::error::{Error, Result};
 use crate::weights::Tensor;
@@ -22,7 +22,7 @@ impl StateDict {
     /// Reads a file.
     ///
     /// # Errors
-    /// Those of [`PthFile::open`]; or two tensors have the same key after the wrappers are stripped.
+    /// The errors of [`PthFile::open`]; or two tensors have the same key after the wrappers are stripped.
     pub fn open(path: &Path) -> Result<Self> {
         Self::new(PthFile::open(path)?)
     }
@@ -46,7 +46,7 @@ impl StateDict {
         Ok(Self { file, names })
     }
 
-    /// Returns the file's path, or another name of the bytes.
+    /// Returns the file's path, or the name given to bytes in memory.
     pub fn origin(&self) -> &Path {
         self.file.origin()
     }

@@ -1,5 +1,5 @@
-//! Tensors as torch stores them: a storage, i.e. a flat array of values of one type, and the offset and strides of the tensor
-//! in it.
+//! Tensors as torch stores them. A storage is a flat array of values of one type. A tensor is a view of a storage, given by an
+//! offset, a shape and strides.
 //!
 //! The element with index (i, j, ..) is value `offset + i stride_0 + j stride_1 + ..` of the storage.
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl ScalarType {
     }
 }
 
-/// A storage, or a view of one in a legacy file.
+/// A storage, or a view of a storage in a legacy file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Storage<'a> {
     /// The name under which the file holds the bytes of the storage.
@@ -108,8 +108,8 @@ impl<'a> Strided<'a> {
         Ok(Self { storage, offset: if numbers == 0 { 0 } else { offset }, shape, stride, numbers })
     }
 
-    /// Locates the tensor in a file that holds its storage at `place`; the error states why the bytes there do not match the
-    /// storage.
+    /// Locates the tensor in a file. `place` is the byte range of the tensor's storage. The error states why this range does
+    /// not match the storage.
     pub(super) fn placed(&self, place: &Range<usize>) -> std::result::Result<Placed, String> {
         let Self { storage: Storage { key, scalar, count, from, .. }, offset, ref shape, ref stride, numbers } = *self;
         if count.checked_mul(scalar.size()) != Some(place.len()) {
@@ -137,7 +137,7 @@ pub(super) struct Placed {
 }
 
 impl Placed {
-    /// Reads the elements in row-major order from the bytes of the file; errors name the file's `origin`.
+    /// Reads the elements in row-major order from the bytes of the file. `origin` is the name of the file in errors.
     pub(super) fn read(&self, bytes: &[u8], origin: &Path) -> Result<Vec<f32>> {
         let mut numbers = memory::room(&origin.display().to_string(), self.numbers)?;
         let mut index = vec![0; self.shape.len()];

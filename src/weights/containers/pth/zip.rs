@@ -1,8 +1,8 @@
 //! The zip form of a `.pth` file, written by torch 1.6 and later: uncompressed entries in a single folder of any name.
 //!
 //! `data.pkl` is the object, `data/KEY` holds the bytes of each storage, `byteorder` is the byte order ("little"; absent before
-//! torch 2.1). The start of an entry's bytes is computed from its local header, which is padded so that they are aligned to 64
-//! bytes.
+//! torch 2.1). The start of an entry's bytes is computed from the entry's local header. torch pads this header so that the
+//! entry's bytes start at a multiple of 64.
 use super::Storages;
 use super::pickle::Pickle;
 use crate::interrupt::poll;
@@ -20,7 +20,7 @@ const DIRECTORY_MARK: &[u8; 4] = b"PK\x01\x02";
 /// Maximum number of entries; torch's archives have fewer. In memory, the directory takes about ten times its size in the file.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// Reads the object, and the location of each storage's values; the error states the reason for a failure.
+/// Reads the object, and the location of each storage's values. The error states the reason for a failure.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickle<'_>, Storages<'_>)> {
     let marks = bytes.windows(DIRECTORY_MARK.len()).filter(|bytes| bytes == DIRECTORY_MARK).count();
     if marks > MAX_ENTRIES {
@@ -79,7 +79,7 @@ fn folder(entries: &ZipArchive<Cursor<&[u8]>>) -> Result<String> {
 struct Archive<'a> {
     entries: ZipArchive<Cursor<&'a [u8]>>,
     bytes: &'a [u8],
-    /// The number of bytes that entries may still have together: in valid archives, entries do not overlap.
+    /// The number of bytes that further entries may have together. In valid archives, entries do not overlap.
     unread: usize,
 }
 

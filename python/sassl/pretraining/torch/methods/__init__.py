@@ -1,4 +1,4 @@
-"""The methods as torch modules, one per file. Each file here is imported; methods of other packages call `register`."""
+"""The methods as torch modules, one per file. All files of this folder are imported; other packages call `register`."""
 
 from __future__ import annotations
 

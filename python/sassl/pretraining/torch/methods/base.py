@@ -1,9 +1,11 @@
-"""Methods of the torch engine: the base class, a module that computes a loss from two views, and the registry.
+"""Methods of the torch engine: the registry, and the base class, a module that computes a loss from two views.
 
-The networks of a method are its child modules; in checkpoints, they have the names of the attributes. Those whose parameters
-require gradients are trained. All values refer to the global batch: the loss that `forward` returns is this rank's *share*,
-which the engine sums over ranks. For a mean over rows, divide the sum over this rank's rows by `batch(rows)`; `world.gather`
-returns the rows of all ranks.
+The networks of a method are its child modules. A network's name in checkpoints is the name of its attribute. A network is
+trained if any of its parameters requires gradients.
+
+Losses and metrics refer to the global batch: `forward` returns this rank's *share* of the loss, and the engine sums the shares
+over ranks. For a mean over rows, divide the sum over this rank's rows by `batch(rows)`. `world.gather` returns the rows of all
+ranks.
 
     @register("mine")
     class Mine(Method):
@@ -41,14 +43,14 @@ class Forward(NamedTuple):
     loss: Tensor
     #: The features of this rank's left views.
     features: Tensor | None = None
-    #: The projections of this rank's left views, by the trained network.
+    #: The trained network's projections of this rank's left views.
     projections: Tensor | None = None
     #: This rank's shares of other metrics, by name.
     watched: dict[str, Tensor] = {}  # noqa: RUF012 - of a NamedTuple
 
     @classmethod
     def of(cls, made: Forward | Tensor) -> Forward:
-        """Wrap the result of a method's `forward` or `loss`, which may be only the loss."""
+        """Convert the result of a method's `forward` or `loss`: a `Forward`, or only the loss."""
         return made if isinstance(made, Forward) else cls(made)
 
     def detached(self) -> Forward:
@@ -59,7 +61,7 @@ class Forward(NamedTuple):
 
 
 class Method(nn.Module):
-    """The base class of methods: a module that has the networks, and computes the loss.
+    """The base class of methods: a module that holds the networks and computes the loss.
 
     Args:
         config: the settings of the run.
@@ -70,37 +72,41 @@ class Method(nn.Module):
     fixed_lr: frozenset[str] = frozenset()
     #: Whether the native engine has the method too, with the same tensor names.
     is_native = False
-    #: The number of pieces in which the engine processes a step's rows, one after another.
+    #: The number of pieces into which a step's rows are divided; the engine processes one piece after another.
     pieces = 1
-    #: Whether the loss is a sum of independent terms per row, so that it can be computed piece by piece.
+    #: Whether the loss is a sum of independent terms, one per row. Such a loss can be computed piece by piece.
     by_rows = False
 
     def __init__(self, config: Config, world: World) -> None:
         super().__init__()
         self.settings: Any = config.method
         self.seed, self.world = config.seed, world
-        #: The number of parts of the global batch with separate norm statistics.
+        #: The number of parts of the global batch; each part has its own batch-norm statistics.
         self.parts: int = getattr(config.method, "splits", 1)
         self.features = config.backbone.features
         self.backbone = build(config.backbone)
         #: Whether the native engine can resume the run.
         self.has_native = self.is_native and config.backbone.name in backbone_names()
-        #: The draws of random layers, which third-party networks may have; None if the native engine can resume the run.
+        #: The draws of random layers in third-party networks; None if the native engine can resume the run.
         self.draws = None if self.has_native else Draws(config.seed, world)
 
     def batch(self, rows: Tensor) -> int:
-        """The number of rows of the global batch, given this rank's rows, or those of one piece if `by_rows`."""
+        """The number of rows of the global batch.
+
+        Args:
+            rows: this rank's rows; if `by_rows`, the rows of one piece.
+        """
         return len(rows) * self.world.size * (self.pieces if self.by_rows else 1)
 
     def forward(self, left: Tensor, right: Tensor) -> Forward | Tensor:
-        """Compute the loss of two views of this rank's rows, (N, 3, H, W) each."""
+        """Compute the loss from the left and right views of a batch or piece, (N, 3, H, W) each."""
         return self.loss(*self.represent(left, right))
 
     def represent(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """Compute the inputs of `loss`: tensors with a row for each pair of views.
+        """Compute the inputs of `loss`: tensors with one row per pair of views.
 
-        A method whose loss couples rows overrides this and `loss` instead of `forward`, so that steps can be divided into
-        pieces.
+        A method whose loss couples rows overrides `represent` and `loss` instead of `forward`. The engine can then divide
+        steps into pieces.
         """
         raise NotImplementedError
 
@@ -111,7 +117,7 @@ class Method(nn.Module):
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """Compute targets, without gradients, for all of this rank's rows at once.
 
-        With several pieces, `forward` receives the piece's rows of the targets as further arguments.
+        With several pieces, `forward` receives the targets of one piece as further arguments.
         """
         return ()
 
@@ -122,11 +128,14 @@ class Method(nn.Module):
         """Called after the optimizer has updated the trained networks; `momentum` is as in `before_step`."""
 
     def first_state(self, config: Config) -> State | None:
-        """The native engine's initial state, if it has the method and the backbone; None: keep the module's initial weights."""
+        """The native engine's initial state; None if that engine lacks the method or the backbone.
+
+        With None, the module's initial weights are kept.
+        """
         return initial_state(config.core()) if self.has_native else None
 
     def check_batch(self, batch: int) -> None:
-        """Raise a ValueError if this batch size, over all ranks, is not supported."""
+        """Raise a ValueError if the method does not support this global batch size."""
         if self.parts > 1:
             Parts(self.parts, self.world.rank, self.world.size).check(batch)
         if batch < 2:
@@ -143,7 +152,7 @@ class Method(nn.Module):
         return {}
 
     def load_own_state(self, state: dict[str, Tensor]) -> None:
-        """Load the method's own state, whose names and shapes are already checked.
+        """Load the method's own state; names and shapes are already checked.
 
         Raises:
             ValueError: a value is invalid; nothing has changed in that case.
@@ -170,7 +179,7 @@ METHODS: dict[str, Maker] = {}
 
 
 def register(name: str) -> Callable[[type[Method]], type[Method]]:
-    """Return a decorator that registers a method, of this or another package, under a name."""
+    """Return a decorator that registers a method class under a name."""
 
     def add(kind: type[Method]) -> type[Method]:
         METHODS[name] = kind

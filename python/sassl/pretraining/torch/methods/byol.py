@@ -14,7 +14,10 @@ from .base import Forward, Method, follow, follower, register
 
 @register("byol")
 class BYOL(Method):
-    """Predicts from each view the target network's projection of the other; the target is an EMA of the online network."""
+    """Predicts, from each view, the target network's projection of the other view.
+
+    The target network is an exponential moving average of the online network.
+    """
 
     is_native = True
     by_rows = True
@@ -39,7 +42,7 @@ class BYOL(Method):
         return Forward((one + other) * self.settings.loss_scale, features, z)
 
     def _loss(self, z: Tensor, view: Tensor) -> Tensor:
-        """This rank's share of the mean of 2 - 2 cos(p, z'), where z' is the target's projection of `view`."""
+        """This rank's share of the mean of 2 - 2 cos(p, z'): p is predicted from `z`, z' is the target's output for `view`."""
         p = self.predictor(z)
         with torch.no_grad():
             target = self.target_projector(self.target_backbone(view))

@@ -1,7 +1,8 @@
 """MoCo v2 in torch (`src/methods/moco.rs` has the formulas).
 
-All ranks have the same queue, in which keys follow the row order of the global batch. Keys are computed in a shuffled order,
-the same as the native engine draws, so that norms do not leak which key belongs to which query.
+All ranks have the same queue; its keys follow the row order of the global batch. If the global batch has several parts, the
+keys are computed in a shuffled order, so that batch norm does not leak which key belongs to which query. The permutation is the
+one that the native engine draws.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..backbones import head
 from ..losses import info_nce, normalized
 from .base import Forward, Method, follow, follower, register
 
-#: The base in which two floats store the number of steps: one float32 is exact only up to 2^24.
+#: The base for splitting the number of steps into two float32 digits; one float32 is exact only up to 2^24.
 _STEPS = 1 << 20
 
 
@@ -41,11 +42,11 @@ class MoCoV2(Method):
         self._new: list[Tensor] = []
 
     def before_step(self, momentum: float | None) -> None:
-        """Update the key network, the momentum encoder."""
+        """Update the momentum encoder, which computes the keys."""
         follow((self.key_backbone, self.key_projector), (self.backbone, self.projector), momentum)
 
     def targets(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """The keys of all rows: of the right views, and of the left views if the loss is symmetric."""
+        """The keys of all right views and, if the loss is symmetric, of all left views."""
         keys = [self._keys(right, 1)]
         if self.settings.symmetric:
             keys.append(self._keys(left, 0))
@@ -53,7 +54,7 @@ class MoCoV2(Method):
         return tuple(keys)
 
     def forward(self, left: Tensor, right: Tensor, *keys: Tensor) -> Forward:
-        """Compute the loss; if symmetric, the sum of both directions."""
+        """Compute the loss; a symmetric loss is the sum of both directions."""
         keys = keys or self.targets(left, right)
         features, q = self._queries(left)
         loss, accuracy = self._loss(q, keys[0])
@@ -69,7 +70,7 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def _keys(self, view: Tensor, number: int) -> Tensor:
-        """The keys of this rank's rows, with norms over parts of the shuffled global batch."""
+        """The keys of this rank's rows. With several parts, batch norm runs on parts of the shuffled global batch."""
         if self.parts == 1:
             return self._encoded(view)
         rows = len(view) * self.world.size
@@ -90,7 +91,7 @@ class MoCoV2(Method):
 
     @torch.no_grad()
     def after_step(self, momentum: float | None) -> None:
-        """Replace the oldest keys in the circular queue by the new ones; the backward pass no longer needs the queue."""
+        """Replace the oldest keys in the circular queue by the new keys. The backward pass no longer needs the old keys."""
         for keys in self._new:
             # Only the newest keys if there are more than the queue holds.
             rows = self.world.gather(keys)

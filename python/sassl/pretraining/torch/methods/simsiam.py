@@ -13,7 +13,7 @@ from .base import Forward, Method, register
 
 @register("simsiam")
 class SimSiam(Method):
-    """Predicts from each view the projection of the other view, through which no gradient flows."""
+    """Predicts, from each view, the projection of the other view. That projection is a target without a gradient."""
 
     is_native = True
     by_rows = True

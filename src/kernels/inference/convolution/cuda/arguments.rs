@@ -18,21 +18,21 @@ pub(super) static SOURCE: LazyLock<String> = LazyLock::new(|| {
 #[derive(Clone, Copy, Debug, Zeroable, Pod)]
 #[repr(C)]
 pub(super) struct ConvolutionArgs {
-    /// The map, and the scale and shift of the norm applied to it, `[images][channels]` each.
+    /// The map, and the scale and shift of its norm. Scale and shift are `[images][channels]` each.
     x: In<MapValue>,
     scale: In<f32>,
     shift: In<f32>,
-    /// The user's images, and the indices of those that are read.
+    /// The user's images, their strides, and the indices of the images to read.
     images: In<AnyPixel>,
     strides: Strides,
     rows: In<i32>,
     /// Weights `[tap][channel]` and bias `[channel]` of the depthwise convolution.
     depthwise: In<MapValue>,
     depthwise_bias: In<f32>,
-    /// Weights of the convolution, in the order of [`super::layout`], and its bias.
+    /// Weights, in the order of [`super::layout`], and bias of the convolution.
     weight: In<MapValue>,
     bias: In<f32>,
-    /// Weights of the convolution of the images that is added to the output, and its gains.
+    /// Weights and gains of the skip convolution. It reads the images, and is added to the output.
     skip: In<MapValue>,
     gain: In<f32>,
     out: Out<MapValue>,
@@ -45,11 +45,11 @@ pub(super) struct ConvolutionArgs {
     image_width: i32,
     out_height: i32,
     out_width: i32,
-    /// Padding above and to the left; `skip_before` is the padding of the convolution that is added.
+    /// Padding above and to the left; `skip_before` is that of the skip convolution.
     top: i32,
     left: i32,
     skip_before: i32,
-    /// Number of values from the gains of one image to those of the next.
+    /// Number of values from the gains of one image to the gains of the next image.
     gain_pitch: i32,
 }
 
@@ -121,7 +121,7 @@ impl ConvolutionArgs {
     }
 }
 
-/// Returns the table of all defines; `outputs` is the number of outputs of a block, in units of eight.
+/// Returns the table of all defines. `outputs` is the number of outputs of a block, in units of eight.
 pub(super) fn defines(
     conv: &Conv,
     input: &Input,

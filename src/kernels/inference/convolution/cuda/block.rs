@@ -6,13 +6,13 @@ use crate::kernels::inference::layer_shape::Shape;
 /// Number of threads in a block.
 pub(super) const THREADS: usize = TILE.0 * TILE.1;
 
-/// Maximum number of outputs of a block, in units of eight, limited by the registers for a thread's sums. After a depthwise
-/// convolution, the limit is higher, because each block computes that convolution again.
+/// Maximum number of outputs of a block, in units of eight. The registers for a thread's sums limit this number.
 const EIGHTS: usize = 8;
+/// Like [`EIGHTS`], after a depthwise convolution. The limit is higher, because each block repeats the depthwise convolution.
 const EIGHTS_BEHIND: usize = 12;
 
-/// Number of blocks that keep a GPU busy. If there would be fewer, each block gets fewer outputs, except after a depthwise
-/// convolution.
+/// Number of blocks that keep a GPU busy. If there would be fewer blocks, each block gets fewer outputs, except after a
+/// depthwise convolution.
 const BUSY: usize = 512;
 
 /// Maximum number of input channels in shared memory.
@@ -21,20 +21,20 @@ const CHUNK: usize = 64;
 /// Maximum number of unrolled products of a lane.
 const UNROLLED: usize = 160;
 
-/// Preferred limit of shared memory in bytes, so that more blocks run concurrently; chunks of channels are made smaller to stay
-/// within it, if possible.
+/// Preferred limit of a block's shared memory in bytes, so that more blocks run concurrently. If possible, the chunks of
+/// channels are small enough to stay within this limit.
 const MODEST: usize = 36 << 10;
 
-/// Returns the number of outputs in memory and in the largest block, both in units of eight; the first is a multiple of the
-/// second.
+/// Returns the number of outputs in memory and the number in the largest block, in units of eight. The first is a multiple of
+/// the second.
 pub(super) fn eights(outputs: usize, behind_depthwise: bool) -> (usize, usize) {
     let (used, most) = (outputs.div_ceil(8), if behind_depthwise { EIGHTS_BEHIND } else { EIGHTS });
     let largest = used.div_ceil(used.div_ceil(most));
     (used.next_multiple_of(largest), largest)
 }
 
-/// Returns the number of input channels per chunk, given their total number `inputs` and the layer `first` that reads the
-/// input.
+/// Returns the number of input channels per chunk. `inputs` is the number of all input channels, and `first` is the layer that
+/// reads the input.
 pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, inputs: usize) -> usize {
     let inputs = stored(inputs);
     let fits = |bytes: usize| {
@@ -48,7 +48,8 @@ pub(super) fn chunk(number: Number, first: &Shape, behind_depthwise: bool, input
     fits(MODEST).or_else(|| fits(SHARED)).unwrap_or(4)
 }
 
-/// Number of values in the window of the input that a block's pixels need and, after a depthwise convolution, in its output.
+/// Number of values in a block's window of the input. After a depthwise convolution, this includes the output of that
+/// convolution.
 fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -> usize {
     let side = |n: usize, kernel: usize| match first.upsample {
         true => (n + kernel - 2) / 2 + 2,
@@ -65,7 +66,7 @@ fn window(number: Number, first: &Shape, behind_depthwise: bool, chunk: usize) -
     }
 }
 
-/// Distance between two pixels in shared memory, in values, chosen to avoid bank conflicts between the lanes of a warp.
+/// Distance between two pixels in shared memory, in values. The distance avoids bank conflicts between the lanes of a warp.
 pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     match number {
         Number::F32 if chunk > 4 => chunk + 4,
@@ -74,8 +75,8 @@ pub(super) fn pitch(number: Number, chunk: usize) -> usize {
     }
 }
 
-/// Number of blocks that should run concurrently on a multiprocessor, limited by the registers of their sums. `outputs` is the
-/// number of outputs of a block, in units of eight.
+/// Number of blocks that should run concurrently on a multiprocessor. The registers for sums limit this number. `outputs` is
+/// the number of outputs of a block, in units of eight.
 pub(super) fn beside(outputs: usize) -> usize {
     match outputs {
         0..=4 => 6,
@@ -101,8 +102,8 @@ impl Conv {
         sizes().rev().find(busy).or_else(|| sizes().find(|&n| n > 1)).unwrap_or(1)
     }
 
-    /// Shared memory in bytes of a block with this many outputs, used in turn for the window, the moments (two values for each
-    /// output and warp, and one more for each output), and the outputs.
+    /// Shared memory of a block with this many outputs, in bytes. The same memory is used in turn for the window, the moments
+    /// and, in float16, the outputs. Moments are two values for each output and warp, and one more value for each output.
     pub(super) fn shared(&self, outputs: usize) -> usize {
         let window = window(self.number, self.first(), self.depthwise.is_some(), self.layout.chunk);
         let moments = (THREADS / 32 * 2 + 1) * outputs * 4;

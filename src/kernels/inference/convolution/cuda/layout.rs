@@ -1,12 +1,13 @@
 //! Layout of the weights of a convolution on the device: the order in which `multiply` in `convolution.cu` reads them.
 //!
-//! Fast (float16): the four values that a lane of a warp contributes to a tensor core product are contiguous,
-//! `[chunk][step][output / 8][lane][4]`. A step is 16 terms of the sum, two groups of eight. Exact (float32):
-//! `[chunk][tap][channel][output]`.
+//! - Exact (float32): `[chunk][tap][channel][output]`.
+//! - Fast (float16): `[chunk][step][output / 8][lane][4]`. The four values that a lane of a warp contributes to a Tensor Core
+//!   product are contiguous. A step is 16 terms of the sum, in two groups of eight.
 use crate::kernels::cuda::{Number, stored};
 
-/// Number of terms of the sum in a step, and in a group.
+/// Number of terms of the sum in a step.
 const STEP: usize = 16;
+/// Number of terms of the sum in a group.
 const GROUP: usize = 8;
 
 /// The position of every weight in memory.
@@ -15,16 +16,17 @@ pub(super) struct WeightLayout {
     pub(super) number: Number,
     /// Rows and columns of the kernel.
     pub(super) kernel: (usize, usize),
-    /// Input channels of a chunk, four or a multiple of eight, and number of chunks.
+    /// Number of input channels in a chunk: four, or a multiple of eight.
     pub(super) chunk: usize,
+    /// Number of chunks.
     pub(super) chunks: usize,
     /// Number of outputs in units of eight.
     pub(super) eights: usize,
 }
 
 impl WeightLayout {
-    /// Creates the layout of a kernel (rows, columns) over `inputs` input channels, `chunk` of them at a time, and `8 * eights`
-    /// outputs.
+    /// Creates the layout for `inputs` input channels, in chunks of `chunk` channels, and `8 * eights` outputs. `kernel` is
+    /// (rows, columns).
     pub(super) fn new(number: Number, kernel: (usize, usize), inputs: usize, chunk: usize, eights: usize) -> Self {
         Self { number, kernel, chunk, chunks: stored(inputs) / chunk, eights }
     }
@@ -62,8 +64,10 @@ impl WeightLayout {
         }
     }
 
-    /// Index, within a chunk, of the term for a channel and a tap. A group is eight channels of a tap, or four channels of two
-    /// adjacent taps, of which the second may be missing at the end of a row.
+    /// Index within a chunk of the term for a channel and a tap.
+    ///
+    /// A group is eight channels of a tap. With four channels in a chunk, a group is four channels of two adjacent taps; at the
+    /// end of a row, the second tap may be missing.
     fn term(&self, channel: usize, tap: usize) -> usize {
         if self.chunk == 4 {
             let (row, column) = (tap / self.kernel.1, tap % self.kernel.1);
@@ -73,8 +77,8 @@ impl WeightLayout {
         }
     }
 
-    /// Index of the weight of a term for the Tensor Cores. In PTX's `mma.m16n8k16`, a lane has the terms `2 (lane % 4)` and
-    /// `2 (lane % 4) + 1` of both groups, for output `lane / 4`.
+    /// Index of the weight of a term for the Tensor Cores. In PTX's `mma.m16n8k16`, a lane holds the weights of output
+    /// `lane / 4` for the terms `2 (lane % 4)` and `2 (lane % 4) + 1` of both groups.
     fn lane_at(&self, output: usize, chunk: usize, term: usize) -> usize {
         let (step, group, pair, odd) = (term / STEP, term / GROUP % 2, term % GROUP / 2, term % 2);
         let (eight, lane) = (output / GROUP, output % GROUP * 4 + pair);
@@ -87,8 +91,8 @@ mod tests {
     use super::{STEP, WeightLayout};
     use crate::kernels::cuda::Number;
 
-    /// Kernels of every kind: four channels with an even and an odd row of taps, and with one tap; multiples of eight, one or
-    /// more chunks.
+    /// Layouts of every kind: chunks of four channels with one tap, and with rows of an even and an odd number of taps; one or
+    /// more chunks of multiples of eight channels.
     fn layouts(number: Number) -> impl Iterator<Item = WeightLayout> {
         let of = move |(kernel, inputs, chunk, eights)| WeightLayout::new(number, kernel, inputs, chunk, eights);
         [
@@ -109,7 +113,8 @@ mod tests {
         .map(of)
     }
 
-    /// Checks that each position is read once, in the kernel's own order; -1 where there is no weight.
+    /// Checks that the layout has every weight where the kernel reads it. `read` is [output, channel, tap] at each position, or
+    /// -1 without a weight.
     fn check(layout: WeightLayout, read: Vec<[i64; 3]>) {
         let taps = layout.taps();
         let mut found = vec![[-1; 3]; layout.len()];

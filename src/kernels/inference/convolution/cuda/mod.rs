@@ -1,4 +1,5 @@
-//! Convolution on CUDA: the packed weights and the launch, with the operations that `convolution.cu` fuses before and after it.
+//! Convolution on CUDA: the packed weights and the launch. The kernel in `convolution.cu` fuses operations before and after the
+//! convolution.
 mod arguments;
 mod block;
 mod layout;
@@ -18,15 +19,15 @@ use std::sync::Arc;
 /// A convolution whose weights are stored on the device.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    /// Shape of the convolution that is computed. An upsampling one becomes a convolution over the cells of the small map, with
-    /// the outputs of all four phases (see `upsampling.rs`).
+    /// Shape of the convolution that the kernel computes. For an upsampling convolution, this is a convolution over the cells
+    /// of the small map, with the outputs of all four phases (see `upsampling.rs`).
     shape: Shape,
     number: Number,
     weight: At,
     bias: At,
     biased: bool,
     depthwise: Option<Depthwise>,
-    /// Side of the kernel that was folded or shifted into four phases, and number of outputs stored for one phase.
+    /// If the outputs are in four phases: side of the original kernel, and number of outputs stored for one phase.
     folded: Option<(usize, usize)>,
     layout: WeightLayout,
     /// Number of outputs of the largest block, in units of eight.
@@ -36,14 +37,14 @@ pub struct Conv {
 /// Input of a convolution.
 #[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
-    /// A feature map; with an [`Affine`], `relu(scale x + shift)` is applied to each value x of it.
+    /// A feature map. If there is an [`Affine`], each value x of the map is replaced by `relu(scale x + shift)`.
     Map(&'a Map, Option<Affine>),
     /// The user's images, the address of the list of image indices to read, and the length of the list.
     Images(&'a DeviceImages, At, usize),
 }
 
-/// Input of a launch: a map with an optional norm, or the user's images with the list of those to read, or both if a
-/// convolution of the images is added.
+/// Input of a launch: a map with an optional norm, or the user's images with the list of indices to read. With a [`Skip`], both
+/// are present.
 #[derive(Default)]
 struct Input<'a> {
     map: Option<&'a Map>,
@@ -51,12 +52,12 @@ struct Input<'a> {
     images: Option<(&'a DeviceImages, At)>,
 }
 
-/// Destination of the sums, and operations on them.
+/// Output of a launch, and operations that are fused after the convolution.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
     /// The output map.
     pub map: &'a Map,
-    /// First channel to write, if the output is only a part of the channels of a concatenated map.
+    /// First channel to write, if the output is a slice of the channels of a concatenated map.
     pub slice: Option<usize>,
     /// Convolution added to the sums.
     pub skip: Option<Skip<'a>>,
@@ -64,22 +65,23 @@ pub struct Target<'a> {
     pub moments: Option<&'a Moments>,
 }
 
-/// A convolution of the images listed in `rows`, without bias, with reflected borders and padded on each side so that its
-/// output has the size of the sums to which it is added.
+/// A convolution of the user's images that is added to the sums of another convolution.
+///
+/// The borders are reflected, and the padding gives the output the size of the sums. There is no bias.
 #[derive(Clone, Copy, Debug)]
 pub struct Skip<'a> {
     /// The convolution.
     pub conv: &'a Conv,
-    /// Its input images.
+    /// The input images.
     pub images: &'a DeviceImages,
-    /// List of the indices of the images.
+    /// Address of the list of indices of the images to read.
     pub rows: At,
     /// Factor for each colour: the first three values of an image's row in the table.
     pub gain: Table,
 }
 
 impl Skip<'_> {
-    /// Padding above and to the left. The kernel of a phase has the same padding there as the original kernel.
+    /// Padding above and to the left. A kernel shifted into four phases has the same padding there as the original kernel.
     fn before(&self) -> usize {
         (self.conv.shape.side() - self.conv.shape.stride) / 2
     }
@@ -100,7 +102,7 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (None, None), weights)
     }
 
-    /// Creates a pointwise convolution that follows a depthwise one and is computed together with it.
+    /// Creates a pointwise convolution that follows `depthwise`. One launch computes both.
     pub fn behind(
         number: Number,
         depthwise: Depthwise,
@@ -112,8 +114,7 @@ impl Conv {
         Self::packed(number, shape, weight, bias, (Some(depthwise), None), weights)
     }
 
-    /// Creates an upsampling convolution, as a convolution over cells of the small map, with `room` outputs stored for each
-    /// phase.
+    /// Creates an upsampling convolution, computed over the cells of the small map. `room` outputs are stored for each phase.
     pub fn upsampling(
         number: Number,
         shape: Shape,
@@ -135,8 +136,9 @@ impl Conv {
         Self::packed(number, shape, &roomy, biases.as_deref(), (None, Some((kernel, room))), weights)
     }
 
-    /// Creates a convolution without bias that computes 2x2 pixels at a time, for a map with even sides, as a convolution of
-    /// stride 2 with the outputs of all four phases.
+    /// Creates a convolution without bias that computes 2x2 output pixels at a time, for maps with even sides.
+    ///
+    /// It becomes a convolution of stride 2 with the outputs of all four phases.
     pub fn of_fours(number: Number, shape: Shape, weight: &[f32], weights: &mut Weights) -> Self {
         let (Shape { inputs, outputs, .. }, kernel) = (shape, shape.side());
         let (side, weight) = shifted_weight(outputs, inputs, kernel, weight);
@@ -176,7 +178,7 @@ impl Conv {
         }
     }
 
-    /// Shape of the layer that reads the input: the depthwise convolution, or this one.
+    /// Shape of the layer that reads the input: the depthwise convolution if there is one, otherwise this convolution.
     fn first(&self) -> &Shape {
         self.depthwise.as_ref().map_or(&self.shape, Depthwise::shape)
     }
@@ -199,8 +201,8 @@ impl Conv {
         self.shape.outputs
     }
 
-    /// Allocates a map for the output with `channels` channels in memory. If there are phases, `channels` is ignored, and the
-    /// map has as many channels as are stored for one phase.
+    /// Allocates a map for the output with `channels` channels in memory. If there are phases, `channels` is ignored: the map
+    /// has the channels that are stored for one phase.
     pub fn output(&self, x: Source, pad: Pad, channels: usize, room: &mut Room) -> Map {
         let images = match x {
             Source::Map(x, _) => x.images,
@@ -215,7 +217,7 @@ impl Conv {
         }
     }
 
-    /// Number of channels of each pixel that a launch writes.
+    /// Number of channels that a launch writes to each pixel.
     fn written(&self, y: &Target) -> usize {
         if y.slice.is_some() { stored(self.shape.outputs) } else { y.map.cells().2 }
     }

@@ -8,7 +8,7 @@ use crate::kernels::isa::{Extent, Kernel, Lanes, Left, MOST_LANES, Right, add_pr
 use crate::kernels::threads::idle::Idle;
 use std::ops::Range;
 
-/// Transformed weights, for each place in the order of `layout`.
+/// Transformed weights: a matrix for each place, in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Floats {
     pub(super) layout: PanelLayout,
@@ -30,7 +30,7 @@ impl Winograd<Floats> {
         Self::of_blocks(shape, bias, |outputs, inputs| Floats::new(isa, shape, weight, outputs, inputs))
     }
 
-    /// Computes the convolution; returns the range of the outputs if the activation is a ReLU.
+    /// Computes the convolution. Returns the range of the outputs if the activation is ReLU, otherwise [0, 0].
     pub(in super::super) fn run(
         &self,
         isa: Isa,

@@ -1,10 +1,13 @@
-//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3); `isa/winograd.rs` has the transforms. Non-finite values spread to
-//! all outputs of their tile.
+//! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3), with the transforms of `isa/winograd.rs`. A non-finite input affects
+//! all outputs of its tile.
 //!
-//! For a batch of tiles, the inputs are transformed to `[place][tile][input]`, where a place is one element of a transformed
-//! tile, multiplied with the weights of each place to `[place][tile][output]`, and transformed back to 4x4 pixels of each tile,
-//! with bias and activation. The transforms are in float32. The products are too, except on byte paths, where they are in
-//! 16-bit words.
+//! A *place* is the position of an element in a transformed tile. A batch of tiles is computed in three steps:
+//!
+//! - Transform the inputs to `[place][tile][input]`.
+//! - Multiply with the weights of each place to `[place][tile][output]`.
+//! - Transform back to 4x4 pixels of each tile, with bias and activation.
+//!
+//! The transforms are in float32. The products are in 16-bit words on byte paths, otherwise in float32.
 #![allow(unsafe_code)]
 mod floats;
 mod words;
@@ -20,11 +23,11 @@ pub(super) use words::Words;
 
 /// Maximum number of tiles in the buffers.
 const TILES: usize = 32;
-/// Number of channels that are transformed at once, of the input and of the output.
+/// Maximum number of input channels, and of output channels, that are transformed at once.
 const CHANNELS: usize = 128;
-/// Padding between two places: a cache line, so that the places do not all map to the same cache set.
+/// Number of padding values between two places, a cache line. Without padding, all places would map to the same cache set.
 const LINE: usize = 16;
-/// Minimum number of tiles of a map for which this method is faster.
+/// Minimum number of tiles of a map for which this method is faster than a direct convolution.
 const FEWEST: usize = 32;
 
 /// The transformed weights of a convolution.
@@ -43,14 +46,14 @@ struct Block<W> {
     weights: W,
 }
 
-/// Returns whether this method can compute a convolution of this shape, and whether there are enough channels to outweigh the
-/// cost of the transforms.
+/// Returns whether this method suits convolutions of this shape: 3x3, stride 1, no upsampling, and at least 32 inputs and 64
+/// outputs to outweigh the cost of the transforms.
 pub(super) fn suits(shape: &Shape) -> bool {
     shape.kernel == (3, 3) && shape.stride == 1 && !shape.upsample && shape.inputs >= 32 && shape.outputs >= 64
 }
 
-/// Returns whether this method is faster for an output of this height and width: it needs enough tiles for each weight, and
-/// tiles that are not mostly beyond the edge of the map.
+/// Returns whether this method is faster for an output of this height and width. There must be at least `FEWEST` tiles, and at
+/// least 3/8 of their pixels must be inside the map.
 pub(super) fn wins((height, width): (usize, usize)) -> bool {
     let tiles = height.div_ceil(OUT) * width.div_ceil(OUT);
     tiles >= FEWEST && 6 * tiles <= height * width
@@ -71,23 +74,23 @@ impl<W> Winograd<W> {
     }
 }
 
-/// The transformed weights of a block, in the type that is multiplied.
+/// The transformed weights of a block, in float32 or in words.
 trait Factors<L: Lanes> {
     /// Type of a transformed input.
     type Number: Copy + Default;
 
-    /// Writes a vector of transformed inputs, which are first multiplied by `by` if the type is an integer.
+    /// Writes a vector of transformed inputs. If the type is an integer, the inputs are first multiplied by `by`.
     ///
     /// # Safety
     /// `to` is valid for writes of a vector.
     unsafe fn store(x: L, by: f32, to: *mut Self::Number);
 
-    /// Multiplies M rows of inputs, [`CHANNELS`] values apart, with the weights of V vectors of outputs starting at `first`,
-    /// into rows of `to` that are the same distance apart.
+    /// Multiplies M rows of inputs with the weights of V vectors of outputs starting at `first`, and writes M rows of `to`.
+    /// Rows are [`CHANNELS`] values apart, in the inputs and in `to`.
     fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
 }
 
-/// The inputs of one product of a tile.
+/// The arguments of one product of M tiles at one place.
 #[derive(Clone, Copy)]
 struct Product<'a, N> {
     place: usize,
@@ -97,14 +100,14 @@ struct Product<'a, N> {
     step: f32,
     /// Whether the products are added to the sums in memory.
     adds: bool,
-    /// Index of this product among those with the same weights, and their number; each of them prefetches its share of the next
-    /// weights.
+    /// Index of this product among the products with the same weights, and the number of these products. Each product
+    /// prefetches its share of the next weights.
     share: (usize, usize),
 }
 
 /// Type of the values of the input map.
 trait Value: Copy {
-    /// Loads the next `lanes` values as floats; `zero` is subtracted from bytes.
+    /// Loads the next `lanes` values as floats. From bytes, `zero` is subtracted.
     ///
     /// # Safety
     /// `from` is valid for reads of `lanes` values.
@@ -132,7 +135,7 @@ impl Value for u8 {
 #[derive(Clone, Copy)]
 struct Source<'a, V> {
     view: MapView<'a, V>,
-    /// The byte that represents 0; not used for a float32 map.
+    /// The byte that represents 0; unused for a float32 map.
     zero: f32,
     /// Factor by which the transformed inputs of each place are multiplied.
     by: [f32; PLACES],
@@ -180,8 +183,8 @@ struct Run<'a, W, V, N: Copy + Default> {
 }
 
 impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
-    /// Computes the convolution, transforming `at_once` tiles at a time and multiplying M of them at a time. Returns the range
-    /// of the outputs if the activation is a ReLU.
+    /// Computes the convolution. Tiles are transformed `at_once` at a time, and multiplied M at a time. Returns the range of
+    /// the outputs if the activation is ReLU, otherwise [0, 0].
     #[inline(always)]
     fn run<L: Lanes, const M: usize>(mut self, at_once: usize) -> Extent
     where
@@ -210,7 +213,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         extents.of_lanes()
     }
 
-    /// Computes `B^T d B` for some channels of the tile with this top-left corner; values beyond the padding are zeros.
+    /// Computes `B^T d B` for some channels of the tile with this top-left corner. Values beyond the padding are zeros.
     #[inline(always)]
     fn transform_input<L: Lanes>(&mut self, (y, x): (usize, usize), channels: Range<usize>, tile: usize)
     where
@@ -236,11 +239,11 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Transforms some lanes of `rows` x `columns` values, starting at value `from` of the map, into element `to` of each
-    /// place.
+    /// Transforms `lanes` channels of `rows` x `columns` values. `from` is the index of the first value in the map; `to` is the
+    /// index of the first result, within each place.
     ///
     /// # Safety
-    /// All of these elements exist.
+    /// All elements to read and to write are in bounds.
     #[inline(always)]
     unsafe fn transform_inputs<L: Lanes>(
         &mut self,
@@ -277,8 +280,8 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Computes the products of each place, and adds them to those of the preceding blocks of inputs. The number of tiles is
-    /// rounded up to a multiple of M.
+    /// Computes the products of each place, and adds them to the sums over the preceding blocks of inputs. The number of tiles
+    /// is rounded up to a multiple of M.
     #[inline(always)]
     fn multiply<L: Lanes, const M: usize>(&mut self, block: &Block<W>, tiles: usize)
     where
@@ -337,11 +340,11 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Transforms some lanes, starting at sum `from` of each place, into `rows` x `columns` values starting at value `to` of
-    /// the map, and adds the bias of output `output`.
+    /// Transforms `lanes` channels of sums back to `rows` x `columns` values, with bias and activation. `from` is the index of
+    /// the first sum within each place, `to` the index of the first value in the map, and `output` the first output channel.
     ///
     /// # Safety
-    /// All of these elements exist.
+    /// All elements to read and to write are in bounds.
     #[inline(always)]
     unsafe fn transform_back<L: Lanes>(
         &mut self,

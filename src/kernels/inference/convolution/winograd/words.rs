@@ -1,8 +1,8 @@
-//! Winograd products in 16-bit words. There are a quarter as many products as in a convolution in bytes, each at half the
-//! speed, and they are more exact.
+//! Winograd products in 16-bit words. Compared with a convolution in bytes, there are a quarter as many products, each takes
+//! twice as long, and results are more exact.
 //!
-//! At each place, transformed inputs are scaled to fifteen bits including the sign, so that they fit for any inputs in the
-//! range of the map. The weights of an output are scaled as high as the 32-bit sum of all products allows.
+//! At each place, transformed inputs are scaled to fifteen bits including the sign. No input within the range of the map can
+//! overflow. The weights of an output are scaled as high as possible without overflow of the 32-bit sum of all products.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
@@ -16,7 +16,7 @@ use crate::kernels::threads::idle::Idle;
 /// The largest absolute value of a transformed input.
 const LARGEST: f32 = 16383.0;
 
-/// Transformed weights of pairs of inputs, for each place in the order of `layout`.
+/// Transformed weights of pairs of inputs: a matrix for each place, in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Words {
     layout: PanelLayout,
@@ -49,7 +49,8 @@ impl Words {
     }
 }
 
-/// Returns the factor for each place that scales the transforms of inputs in this range to words.
+/// Returns a factor for each place, which scales transformed inputs to words. `range` is the range of the inputs before the
+/// transform.
 fn scales(range: Extent) -> [f32; PLACES] {
     let largest = |place| largest_input(place / IN, place % IN, range.low, range.high);
     std::array::from_fn(|place| LARGEST / largest(place).clamp(1e-30, f32::MAX))
@@ -62,7 +63,7 @@ impl Winograd<Words> {
         })
     }
 
-    /// Computes the convolution; returns the range of the outputs if the activation is a ReLU.
+    /// Computes the convolution. Returns the range of the outputs if the activation is ReLU, otherwise [0, 0].
     pub(in super::super) fn run(
         &self,
         isa: Isa,
