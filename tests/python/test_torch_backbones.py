@@ -197,7 +197,8 @@ def test_random_layers_draw_by_seed_step_and_rank():
     with pytest.raises(ValueError, match=r"draws.steps must be integers, got \[0.0, 0.5\]"):
         engine.load_state({**engine.state(), "draws.steps": np.array([0, 0.5], np.float32)})
     # Nor has a queue changed that would have been loaded with it.
-    engine = sassl.MoCoV2("timm:vit_tiny_patch16_224", arch_settings=VIT, engine="torch", queue_size=16, **SMALL).engine
+    own = {name: value for name, value in SMALL.items() if name != "hidden_dim"}
+    engine = sassl.MoCoV2("timm:vit_tiny_patch16_224", arch_settings=VIT, engine="torch", queue_size=16, **own).engine
     before = {name: np.array(values) for name, values in engine.state().items()}
     others = {name: values + 1 if name == "method.queue" else values for name, values in before.items()}
     with pytest.raises(ValueError, match=r"draws.steps must be integers"):
