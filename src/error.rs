@@ -63,7 +63,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// An image cannot be decoded.
+    /// An image cannot be read or decoded.
     #[error("{}: {reason}", path.display())]
     Image {
         /// The path of the file, or a name for bytes in memory.
@@ -99,7 +99,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The system cannot provide the memory.
+    /// The system cannot provide enough memory.
     #[error("{what}: not enough memory: {bytes} bytes are needed")]
     Memory {
         /// The argument or the file that needs the memory.
@@ -153,8 +153,8 @@ impl Error {
         Self::Image { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
 
-    /// Returns `true` if the error has another cause than the image that was being read, e.g. exhausted memory. A loader must
-    /// then report the error, not substitute another image.
+    /// Returns `true` if the error is known to have a cause other than the image that was being read, e.g. exhausted memory. A
+    /// loader must then report the error, not substitute another image.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Foreign { fatal, .. } => *fatal,

@@ -64,7 +64,7 @@ pub fn poll() {
     }
 }
 
-/// Returns an error without a reason: the thread that made the call reports the reason.
+/// Returns a placeholder error. The actual reason is reported by the thread that made the call.
 fn is_over() -> Result<(), Box<dyn Any + Send>> {
     Err(Box::new("the call is over"))
 }

@@ -1,5 +1,5 @@
-//! Random generators. Each stream is keyed by `(seed, epoch, index, view)` and the name of an operation. All random results of
-//! this crate are drawn from these streams.
+//! Random generators. Each stream is keyed by `(seed, epoch, index, view)` and, optionally, the name of an operation. All
+//! random results of this crate are drawn from these streams.
 //!
 //! The ChaCha8 key of a stream consists of the four integers themselves, so two keys never share a stream. No draw depends on
 //! the order in which images are visited, and there is no global state. Each operation of a view has its own stream. Adding or
@@ -19,7 +19,7 @@ pub struct Key {
     pub epoch: u64,
     /// The image's index in its dataset or batch.
     pub index: u64,
-    /// The index of the view; 0 is the left view.
+    /// The index of the view; 0 is the image's first view, also called the left view.
     pub view: u64,
 }
 

@@ -50,7 +50,7 @@ class Kernels:
     Args:
         stylizer: the model and its precision.
         device: a `torch.device` of type "cuda".
-        styles: a bank's vectors (n, dim) float32; None: other images of the batch are the styles.
+        styles: a bank's vectors (n, dim) float32; None: the styles are other images of the batch, or vectors in the draws.
 
     Raises:
         RuntimeError: no driver, no NVRTC, or an unsupported GPU; this process was forked from a process that uses the GPU.
@@ -210,7 +210,7 @@ class DeviceFinish(_ViewsOn):
     """Kernels for the second half of computing views: from crops or decoded images to views (see `sassl.data.HalfViews`).
 
     Args:
-        transform, device: as in `DeviceViews`, including the errors.
+        transform, device: as in `DeviceViews`, which raises the same errors.
         images: start from decoded images instead of crops.
     """
 

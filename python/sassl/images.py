@@ -41,7 +41,7 @@ def unpack(image: Any, name: str = "image") -> tuple[Array, Restore]:
     Args:
         image: a PIL image (L, LA, RGB, RGBA, P, CMYK, I;16, ...), a numpy array (..., H, W, C), or a torch tensor
             (..., C, H, W). Arrays and tensors are uint8 or floats in [0, 1], and C is 1 or 3. A batch may be empty. Floats
-            outside [0, 1] by at most a rounding error are clipped: 1e-5, or the eps of float16 or bfloat16. The EXIF
+            outside [0, 1] by at most a rounding error (1e-5, or the eps of float16 or bfloat16) are clipped. The EXIF
             orientation of a PIL image is ignored. PIL images in modes I;16 and I are scaled from 16 to 8 bits and rounded; in
             mode F, white is 1.
         name: name of the argument in error messages.
@@ -140,7 +140,7 @@ def uncompiled(function: Callable[..., Any], *args: Any) -> Any:
 def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, Any], Any]]:
     """Convert images on a GPU like `unpack`; the images stay on the GPU.
 
-    CuPy and JAX arrays (..., H, W, C) are exchanged by DLPack, without copying the input. DLPack synchronizes the streams of
+    CuPy and JAX arrays (..., H, W, C) are exchanged via DLPack, without copying the input. DLPack synchronizes the streams of
     the two libraries.
 
     Returns:

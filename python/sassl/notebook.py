@@ -127,7 +127,7 @@ class ModelReport(NamedTuple):
     dim: int
     #: "fast" or "exact".
     precision: str
-    #: Median time of Algorithm 1 on an image of 224x224 on one thread, in milliseconds.
+    #: Median time of Algorithm 1 for a 224x224 image on one thread, in milliseconds.
     milliseconds: float
     #: Mean absolute difference between view and content, in 8-bit levels.
     distance: float
@@ -208,8 +208,8 @@ def draws(transform: SASSL, image: Any, n: int = 5, *, height: int = 224, gain: 
 def two_views(transform: Views, image: Any, n: int = 4, *, height: int = 224, gain: float = GAIN) -> Image:
     """Show several draws of a recipe's views of an image, left views above and right views below.
 
-    Below views with style are their amplified differences from the same views without style, and the same draws at full
-    strength.
+    Under each row of styled views, two further rows show their amplified differences from the same views without style, and
+    the same draws at full strength.
 
     Args:
         transform: a recipe of `sassl.transforms`.

@@ -17,7 +17,7 @@ from . import terminal
 #: the amount done, and the total (None if unknown).
 Shown = bool | Callable[[str, int, int | None], object]
 
-#: Metrics that a bar shows.
+#: Metrics that a bar or a line shows after a step.
 _SHOWN = ("loss", "lr", "encoder_momentum")
 
 #: In seconds: time until the first line, longest pause between lines, interval of a bar's updates. Each pause between lines is

@@ -104,7 +104,7 @@ def _parts(split: str | None, known: tuple[str, ...]) -> list[str]:
 
 
 def _base(root: Root, places: tuple[str, ...], patterns: list[str], archive: str) -> Path:
-    """Return the first folder of `places` in `root` that contains a file matching one of `patterns`."""
+    """Return the first folder of `places` in `root` that contains a file or folder matching one of `patterns`."""
     bases = [Path(root, place) for place in places]
     for base in bases:
         if any(next(base.glob(pattern), None) for pattern in patterns):

@@ -1,4 +1,4 @@
-//! Calls of Python functions from a thread that may outlive the interpreter.
+//! Calls to Python functions from a thread that may outlive the interpreter.
 #![allow(unsafe_code)]
 use pyo3::ffi;
 use pyo3::prelude::*;

@@ -61,9 +61,9 @@ impl Loader {
     /// Args:
     ///     source: the dataset.
     ///     views: the views to compute from each image.
-    ///     on_error: "raise" an error for an unreadable image, or "report": replace the image with another and list it in
-    ///         `report`.
-    ///     on_damage: for an image that can only partly be decoded: "use" the decoded pixels, "replace" the image, or "raise"
+    ///     on_error: "raise" an error for an unreadable image, or "report": list the image in `report`, and replace it with
+    ///         another.
+    ///     on_damage: for an image that can be only partly decoded: "use" the decoded pixels, "replace" the image, or "raise"
     ///         an error.
     ///     makes: the contents of a batch: "views", "crops" or "regions". `Views.finish` turns crops and regions into views.
     ///         Regions are the parts of the decoded images that the views need.

@@ -18,7 +18,7 @@ pub(super) fn run<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Se
     run_on(py, Location::caller(), work)
 }
 
-/// Like [`run`], but the error after a panic names `what`: the file or the argument that is processed.
+/// Like [`run`], but the error after a panic names `what`: the file or the argument that is being processed.
 pub(super) fn run_on<T: Send>(
     py: Python<'_>,
     what: impl Display + Send,
@@ -29,8 +29,8 @@ pub(super) fn run_on<T: Send>(
     Ok(done)
 }
 
-/// Runs `work` on this thread and converts a panic to an error that names `what`. In contrast to [`run`], the GIL is not
-/// released.
+/// Runs `work` on this thread, and converts a panic to an error that names `what`. Unlike [`run`], this does not release the
+/// GIL.
 pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let payload = match payload.downcast::<PyErr>() {
@@ -44,7 +44,8 @@ pub(super) fn caught<T>(what: impl Display, work: impl FnOnce() -> PyResult<T>) 
     })
 }
 
-/// Runs the signal handlers of Python. They only run on Python's main thread. An exception in a handler ends the call.
+/// Runs Python's signal handlers if this is Python's main thread. An exception raised by a handler is returned as an error,
+/// which cancels the current call (see [`interrupt::watched`]).
 fn signals() -> std::result::Result<(), Box<dyn Any + Send>> {
     match Python::try_attach(|py| py.check_signals()) {
         Some(Err(raised)) => Err(Box::new(raised)),
@@ -82,7 +83,8 @@ pub(super) fn threads(py: Python<'_>, wanted: Option<usize>) -> PyResult<usize> 
     Ok(cores())
 }
 
-/// The largest accepted number of threads. It exceeds the cores of common machines, but so few threads can still be started.
+/// The largest accepted number of threads. It exceeds the number of cores of common machines, but a process can still start
+/// that many threads.
 const MOST_THREADS: isize = 1024;
 
 /// Checks the argument `threads` passed by the user.

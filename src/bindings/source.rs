@@ -81,7 +81,7 @@ impl Source {
 
     /// Create a source from WebDataset tar files.
     ///
-    /// If a shard is unreadable from some point, it is an error; with `keep_going`, the images before that point are used.
+    /// A shard that is unreadable from some point on is an error; with `keep_going`, its images before that point are used.
     #[staticmethod]
     #[pyo3(signature = (paths: "list[str | os.PathLike[str]]", keep_going = false, exif = true))]
     fn shards(py: Python<'_>, paths: Vec<PathBuf>, keep_going: bool, exif: bool) -> PyResult<Self> {
@@ -319,8 +319,8 @@ impl Objects {
     }
 }
 
-/// Converts an exception of the user's dataset to an error that names the image. The name is not repeated if the exception's
-/// message already starts with it.
+/// Converts an exception raised by the user's dataset to an error that names the image. The name is not repeated if the
+/// exception's message already starts with it.
 fn raised(py: Python<'_>, name: &OsString, error: PyErr) -> Error {
     let name = Path::new(name);
     let said = error.value(py).to_string();

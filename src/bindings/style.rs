@@ -208,7 +208,7 @@ impl Block {
         caught("n", || Ok(StyleParams(memory::fallible(draw)?)))
     }
 
-    /// Return the style vector z_s of each image, (n, dim) float32.
+    /// Return the style vector drawn for each image, (n, dim) float32.
     ///
     /// Args:
     ///     params: the drawn parameters.

@@ -21,9 +21,9 @@ use std::sync::Arc;
 ///     threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a DataLoader
 ///         worker, else all cores. The number has no effect on the results.
 ///     precision: "exact" computes convolutions in float32. "fast" computes them in integers of 8 and 16 bits if the CPU has
-///         AVX2 or AVX-512 VNNI. For views of `lite` on photographs with alpha = beta = 0.3, the PSNR between the two is 61 dB
-///         on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of "fast" on
-///         InceptionV3 and VGG-19 has not been measured with trained weights.
+///         AVX2 or AVX-512 VNNI. For photographs stylized by "lite" with alpha = beta = 0.3, the PSNR between the two results
+///         is 61 dB on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of
+///         "fast" on InceptionV3 and VGG-19 has not been measured with trained weights.
 ///     space: the id of the style space that the model must have; None accepts any.
 ///
 /// Raises:

@@ -27,8 +27,8 @@ impl Trainer {
     ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
     ///     accumulate: number of pieces into which a step divides a batch, to process one after another (gradient
-    ///         accumulation). The number must divide the method's `splits`; the batch-norm statistics are then the same as
-    ///         without accumulation.
+    ///         accumulation). The number must divide the method's setting `splits`, the number of parts of a batch with
+    ///         separate batch-norm statistics; these statistics are then the same as without accumulation.
     ///
     /// Raises:
     ///     ValueError: an invalid setting.
@@ -60,8 +60,8 @@ impl Trainer {
     /// Take one step on two views of a batch.
     ///
     /// Args:
-    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32. If the method treats the views differently, the left views are
-    ///         the input of the query or online network.
+    ///     left, right: (N, H, W, 3) or (N, 3, H, W) float32. MoCo's asymmetric loss takes its queries from the left views and
+    ///         its keys from the right ones; all other losses are symmetric.
     ///     lr: the learning rate.
     ///     momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
     ///     fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
@@ -150,7 +150,7 @@ impl Trainer {
     ///
     /// Raises:
     ///     OSError: the file cannot be read.
-    ///     ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method. The
+    ///     ValueError: the file is not a checkpoint, is damaged, or belongs to a run with other networks or another method. The
     ///         current state is then left unchanged.
     #[pyo3(signature = (path: "str | os.PathLike[str]"))]
     fn load(&self, py: Python<'_>, path: PathBuf) -> PyResult<Metadata> {

@@ -135,7 +135,7 @@ impl Draws {
 }
 
 impl Draws {
-    /// Checks the size of the pixels that the draws belong to, in bytes.
+    /// Checks the size, in bytes, of the pixels that the draws belong to.
     ///
     /// # Errors
     /// The pixels have a different size.

@@ -236,7 +236,8 @@ impl Views {
     /// With `images`, check also that the loader can return regions of decoded images.
     ///
     /// Raises:
-    ///     ValueError: a step with in-batch styles, or a style before the crop, makes this impossible.
+    ///     ValueError: in-batch styles after a crop, if `world_size` is not 1 or in-batch styles also precede a crop; or, with
+    ///         `images`, any style before a crop.
     fn check_halves(&self, world_size: usize, images: bool) -> Result<()> {
         self.0.check_halves(world_size)?;
         if images { self.0.check_regions() } else { Ok(()) }
@@ -252,8 +253,8 @@ impl Views {
     ///     threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
     ///
     /// Raises:
-    ///     ValueError: an invalid number of threads, pixels with a size other than the draws require, or draws that do not
-    ///         match the views' steps.
+    ///     ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
+    ///         views' steps.
     #[pyo3(signature = (
         pixels: "numpy.typing.NDArray[numpy.uint8]", draws, threads = None
     ) -> "list[numpy.typing.NDArray[typing.Any]]")]

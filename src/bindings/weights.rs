@@ -18,8 +18,8 @@ use std::path::PathBuf;
 ///     paths: files, folders or archives that hold F and T, together or separately.
 ///     out: the file to write.
 ///     name: the model's name, stored in the file.
-///     as_is: for Magenta's InceptionV3 only. True encodes styles at their original size, with sides of at least 43 pixels.
-///         False resizes them to a shorter side of 256.
+///     as_is: for Magenta's InceptionV3 only. True encodes style images at their original size; their sides must then have at
+///         least 43 pixels. False resizes them to a shorter side of 256.
 ///     any_pair: True accepts F and T that were not trained together.
 ///
 /// Raises:

@@ -17,13 +17,13 @@ const MOST: usize = 1 << 30;
 type DeviceStyle<'a> = (&'a DeviceStylizer, StyleSource);
 
 impl Views {
-    /// Plans the computation of all views of a batch of images of bytes.
+    /// Plans the computation of all views of a batch of uint8 images.
     ///
     /// `out` holds the location of each view in the output. `params` holds the draws of each image. `style` is required if a
     /// view is stylized.
     ///
     /// # Errors
-    /// - The images are not bytes, too large, or too many for a launch.
+    /// - The images are too large or too many for a launch, or their type is not uint8.
     /// - The parameters do not match the views' steps.
     /// - An operation has no CUDA kernels.
     /// - `style` is missing, or more than one style step has in-batch styles.
@@ -252,7 +252,7 @@ fn crops_of(step: &Step, images: &DeviceImages, params: &[ViewParams]) -> Result
     params.iter().enumerate().map(crop).collect()
 }
 
-/// Returns the crop of each image for a step, in coordinates of the image's region.
+/// Returns the crop of each image for a step, located in the pixels of the image's region.
 fn crops_of_regions(step: &Step, regions: &[Region], params: &[ViewParams]) -> Result<Vec<DeviceCrop>> {
     let crop = |(region, params): (&Region, &ViewParams)| {
         let crop = region.within(View::crop_of(step, params)?)?;

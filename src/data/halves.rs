@@ -1,5 +1,5 @@
 //! Computation of views in two halves. The first half consists of the steps up to the crop, which need the source image. The
-//! second half consists of all other steps. The second half starts from bytes at the size of the view.
+//! second half consists of all other steps. The second half starts from the crops, which are bytes.
 //!
 //! ```text
 //! image -- [style], crop --> crops, bytes of [3][height][width] -- all other steps --> view
@@ -15,7 +15,7 @@ use crate::kernels::threads::lock::locked;
 use crate::kernels::threads::pool;
 use std::sync::{Mutex, PoisonError};
 
-/// Alignment of each view's crops in bytes, as in the caching allocators of deep learning frameworks.
+/// Alignment of each view's crops in bytes, the same as that of CUDA's own allocations.
 const ALIGN: usize = 256;
 
 impl Views {
@@ -32,7 +32,7 @@ impl Views {
         (self.views().iter().map(begin).collect(), end)
     }
 
-    /// Returns `true` if the first half needs the other images of the batch, because whole images have in-batch styles.
+    /// Returns `true` if the first half needs the other images of the batch, i.e. if whole images get in-batch styles.
     pub fn crops_need_batch(&self) -> bool {
         self.encoded().is_some_and(|(_, step)| step == 0)
     }

@@ -36,7 +36,7 @@ pub use webdataset::WebDataset;
 /// Suffixes of image files in folders and shards. They equal torchvision's `IMG_EXTENSIONS`, so that torchvision finds the same
 /// files.
 ///
-/// GIF is not included. A GIF file is read, up to its first frame, only if its path is listed explicitly.
+/// GIF is not included. A GIF file is read only if its path is listed explicitly; only its first frame is used.
 pub const SUFFIXES: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "ppm", "pgm"];
 
 /// An image of a source, with its class.

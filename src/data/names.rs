@@ -13,7 +13,7 @@ pub(super) fn root<'a>(paths: impl IntoIterator<Item = &'a Path>) -> PathBuf {
     root
 }
 
-/// Returns a path relative to a root. Paths outside the root are returned unchanged.
+/// Returns a path relative to a root, with forward slashes. Paths outside the root are not shortened.
 pub(super) fn relative(path: &Path, root: &Path) -> OsString {
     let within = path.strip_prefix(root).unwrap_or(path);
     match MAIN_SEPARATOR {

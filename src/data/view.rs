@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub enum Action {
     /// A crop, resized to the size of the view.
     Crop(RandomResizedCrop, Interpolation),
-    /// Algorithm 1.
+    /// A stylization by SASSL (Algorithm 1 of the paper).
     Style(Styling),
     /// Any other operation, with this probability.
     Image(Arc<dyn Operation>, Probability),
@@ -23,7 +23,7 @@ pub enum Action {
 /// SASSL as a step.
 #[derive(Clone, Debug)]
 pub struct Styling {
-    /// The networks F and T.
+    /// The style predictor F and the transformer T.
     pub stylizer: Arc<Stylizer>,
     /// Algorithm 1 with its settings.
     pub sassl: Sassl,
@@ -109,7 +109,7 @@ impl ViewParams {
 }
 
 impl View {
-    /// Creates a view of `size`, (height, width).
+    /// Creates a view. `size` is its (height, width).
     ///
     /// # Errors
     /// - The size is invalid, or too small for a step.

@@ -1,4 +1,4 @@
-//! Applies the steps of the views to an image: the only place where `image` and `style` meet.
+//! Applies the steps of the views to an image: operations of the module `image`, and stylizations of the module `style`.
 use super::view::{Action, Drawn, Step, Styling, View, ViewParams};
 use crate::error::{Error, Result};
 use crate::image::{Crop, Interpolation, Planes, ResampleScratch, Resampled, RgbView, Room, resized_crop};
@@ -15,11 +15,11 @@ use std::ops::Range;
 pub struct BatchStyles<'a> {
     /// The output of [`Views::encode`] for each image of the batch, concatenated.
     pub z: &'a [f32],
-    /// The index in the batch of the image that is stylized.
+    /// The index of the stylized image in the batch.
     pub place: usize,
 }
 
-/// Views with their settings; the first is the left one.
+/// Views with their settings. Of a pair of views, the first is called the left view.
 #[derive(Debug)]
 pub struct Views {
     isa: Isa,
@@ -157,7 +157,7 @@ impl Views {
     /// The parameters do not match the views' steps, or the image is too small to be stylized.
     ///
     /// # Panics
-    /// If `out` does not have one item per view.
+    /// If `out` does not have one item per view, each of the right size.
     pub fn apply(
         &self,
         image: RgbView,

@@ -68,10 +68,11 @@ struct Sample {
 impl WebDataset {
     /// Indexes shards.
     ///
-    /// A shard with an unreadable part is an error. With `keep_going`, its samples before that part are used instead, and the
-    /// shard is listed in [`WebDataset::damaged`].
+    /// With `keep_going`, a faulty shard is not an error. Its samples before the fault are used, and the shard is listed in
+    /// [`WebDataset::damaged`].
     ///
     /// # Errors
+    /// Without `keep_going`:
     /// - A shard cannot be read to its end, or has no images.
     /// - A class is not an integer, or has no image.
     /// - A sample has two images or two classes.

@@ -44,8 +44,8 @@ struct ResNetSettings {
     /// Whether gamma of the last norm of each block is initialized to 0. A block is then initially the same as its shortcut
     /// (Goyal et al. 2017).
     zero_init_residual: bool,
-    /// Factor by which all channel counts are multiplied. It is 2 or 4 in SimCLR (Chen et al. 2020, section 5.1), and below 1
-    /// for small images and short runs.
+    /// Factor by which all channel counts are multiplied. It is 1, 2 or 4 in SimCLR (Chen et al. 2020, section 6). Values below
+    /// 1 are for small images and short runs.
     width: f64,
 }
 

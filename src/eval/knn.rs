@@ -25,8 +25,8 @@ const NONE: i64 = -1;
 const QUERIES: usize = 16384;
 /// The maximum size, in bytes, of the candidate neighbours of all queries in a pass.
 const FOUND: usize = 1 << 27;
-/// Number of rows in a tile. A tile is the part of the bank that is normalized at a time. It stays in the cache while all
-/// queries of the pass are compared with it.
+/// Number of rows in a tile. The bank is normalized one tile at a time. A tile stays in the cache while all queries of the pass
+/// are compared with it.
 const TILE: usize = 512;
 /// Number of queries that a thread compares with a tile at a time.
 const BLOCK: usize = 192;
@@ -39,8 +39,8 @@ const PASSED: usize = 16;
 /// is limited to the number of classes in the bank. If the neighbours of a query have fewer than `top` classes, its list is
 /// padded with -1. Equal scores are ordered by label.
 ///
-/// In addition to bank, queries and results, this needs memory for a tile of the bank and for the neighbours of several
-/// thousand queries.
+/// In addition to bank, queries and results, this needs memory for a tile of the bank, and for the normalized features and the
+/// neighbours of up to 16384 queries.
 ///
 /// # Errors
 /// `k` is 0 or exceeds the size of the bank, the temperature is not positive and finite, the bank has only one class, or the
@@ -73,9 +73,9 @@ pub fn knn(engine: Engine, settings: Knn, bank: &Features, queries: &Features, t
     Ok(ranked)
 }
 
-/// A row of the bank and its cosine similarity to a query, packed into an integer. The upper half is the bits of the cosine, in
-/// descending order; the lower half is the index of the row. A smaller integer is a nearer row. Equally near rows are ordered
-/// by index.
+/// A row of the bank and its cosine similarity to a query, packed into an integer. The upper half encodes the cosine, such that
+/// a larger cosine has a smaller code; the lower half is the index of the row. A smaller integer is therefore a nearer row.
+/// Equally near rows are ordered by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Neighbour(u64);
 
@@ -98,11 +98,11 @@ impl Neighbour {
     }
 }
 
-/// The rows nearest to a query so far. They include some rows that no longer belong to the k nearest.
+/// Candidates for the k nearest rows of a query. Some of them may no longer belong to the k nearest rows found so far.
 #[derive(Clone, Debug)]
 struct Nearest {
     found: Vec<Neighbour>,
-    /// The cosine of the k-th nearest row at the last selection. Later rows are only added if their cosine is larger.
+    /// The cosine of the k-th nearest row when `forget` last dropped rows. Later rows are only added if their cosine is larger.
     least: f32,
 }
 
@@ -113,7 +113,7 @@ impl Default for Nearest {
 }
 
 impl Nearest {
-    /// The capacity of `found`. It leaves room for at least k new candidates between two selections.
+    /// The capacity of `found`. It leaves room for at least k new candidates between two calls of `forget`.
     fn room(k: usize) -> usize {
         2 * k.max(PASSED)
     }

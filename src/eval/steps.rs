@@ -1,5 +1,6 @@
 //! Steps of softmax regression, divided among threads by features (columns). Each part of the features has its own weights,
-//! gradient and optimizer state. One thread works on a part at a time. Parts exchange only scores.
+//! gradient and optimizer state. Only one thread at a time works on a given part. Parts exchange only scores and the gradient
+//! with respect to the scores.
 //!
 //! ```text
 //! scores  = W f + b, summed over the parts             one part at a time

@@ -60,7 +60,8 @@ pub struct ColorJitter {
 impl ColorJitter {
     /// Creates the operation from strengths as in torchvision.
     ///
-    /// With strength x, the hue shift is drawn from -x to x, and any other factor from `max(0, 1 - x)` to `1 + x`.
+    /// With strength x, the hue shift is drawn from -x to x, and any other factor from `max(0, 1 - x)` to `1 + x`. BYOL's
+    /// brightness shift is the drawn brightness factor minus 1.
     ///
     /// # Errors
     /// A strength is negative or not finite, or `hue` is above 0.5.
@@ -151,7 +152,7 @@ impl Factor {
     /// Returns the factor with this name and strength.
     ///
     /// # Errors
-    /// An unknown name.
+    /// The name is unknown.
     pub fn named(name: &str, x: f32) -> Result<Self> {
         let all = [
             Self::Brightness(x),

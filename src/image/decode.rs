@@ -32,7 +32,7 @@ const CONVERT: &str = "convert it to PNG or JPEG, or leave it out";
 /// Options of decoding.
 #[derive(Clone, Copy)]
 pub struct DecodeOptions<'a> {
-    /// The shortest acceptable side of a JPEG in pixels.
+    /// The minimum length, in pixels, of the shorter side of a reduced JPEG.
     ///
     /// The image is reduced by 8, 4 or 2: by the largest of these factors with `factor * least` <= the shorter side. If no
     /// factor qualifies, the image is decoded at full size. To reduce an image, only the lower frequencies of each 8x8 block
@@ -50,7 +50,7 @@ pub struct DecodeOptions<'a> {
 }
 
 impl Default for DecodeOptions<'_> {
-    /// The whole image is decoded in full size and rotated upright.
+    /// The whole image is decoded at full size and rotated upright.
     fn default() -> Self {
         Self { least: None, exif: true, region: None }
     }

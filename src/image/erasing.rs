@@ -36,8 +36,8 @@ impl Operation for Erasing {
         Stage::Numbers
     }
 
-    /// Draws a rectangle. A rectangle that is not smaller than the view in both directions is drawn again. After ten attempts,
-    /// nothing is filled.
+    /// Draws a rectangle. It is drawn again unless it is smaller than the view in both directions. After ten attempts, nothing
+    /// is filled.
     fn sample(&self, generator: &mut Generator, (rows, columns): Size) -> Values {
         let (low, high) = (f64::from(self.ratio.0).ln(), f64::from(self.ratio.1).ln());
         let mut found = [0; 4];

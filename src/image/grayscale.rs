@@ -9,7 +9,7 @@ use crate::random::Generator;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// The operation.
+/// The operation, which has no settings.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grayscale {}

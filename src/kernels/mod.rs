@@ -17,8 +17,8 @@
 //! - `cuda.rs`: the launch.
 //! - `<operation>.cu`: the CUDA kernels.
 //!
-//! `training` and `inference` share only the inner loop of matrix products (`isa/tile.rs`). Inference convolves one image with
-//! packed weights; training convolves batches and needs gradients.
+//! `training` and `inference` share only the inner loop of matrix products (`isa/tile.rs`) and the Winograd transforms
+//! (`isa/winograd.rs`). Inference convolves one image with packed weights; training convolves batches and needs gradients.
 pub mod cuda;
 pub mod image;
 pub mod inference;

@@ -51,14 +51,14 @@ pub struct Layout {
 }
 
 impl Default for Layout {
-    /// Creates a layout with PyTorch's default momentum of norms, 0.1.
+    /// Creates a layout with PyTorch's default batch-norm momentum, 0.1.
     fn default() -> Self {
         Self::with_norm_momentum(0.1)
     }
 }
 
 impl Layout {
-    /// Creates an empty layout with this momentum of norms. In each training step, norms replace the fraction `norm_momentum`
+    /// Creates an empty layout with this batch-norm momentum. In each training step, norms replace the fraction `norm_momentum`
     /// of their running statistics with the statistics of the batch. This is PyTorch's `momentum`, which is 1 minus
     /// TensorFlow's.
     pub fn with_norm_momentum(norm_momentum: f32) -> Self {

@@ -195,7 +195,7 @@ impl Network {
 }
 
 impl Pieces {
-    /// Returns the sums of statistics for the forward pass that begins.
+    /// Returns the sums of statistics for the next forward pass of the current piece, and advances `next`.
     fn sums(&mut self, parts: usize, len: usize) -> &mut [f32] {
         let at = self.next;
         self.next += 1;

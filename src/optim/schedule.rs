@@ -113,7 +113,7 @@ impl Momentum {
         }
     }
 
-    /// The momentum of the update after step `k`, counted from 0.
+    /// The momentum of the update in step `k`, counted from 0.
     pub fn at(&self, k: u64) -> f64 {
         match self.total {
             None => self.first,

@@ -90,8 +90,8 @@ fn tridiagonal(a: &mut [f64], n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((diagonal, beside))
 }
 
-/// The rotations of one QL step, as (cosine, sine). The first rotation acts on the rows `end - 1` and `end`, each further
-/// rotation on the pair of rows one higher.
+/// The rotations of one QL step, as (cosine, sine). The first rotation acts on the rows `end - 1` and `end`, the next one on
+/// `end - 2` and `end - 1`, and so on.
 struct Sweep {
     end: usize,
     rotations: Vec<(f64, f64)>,

@@ -1,4 +1,4 @@
-//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1). The middle column names the source of each line:
+//! SASSL's style augmentation (arXiv 2312.01187, Algorithm 1). The middle column shows where each line is implemented:
 //!
 //! ```text
 //! z_c = F(i_c), z_s = F(i_s)                     predictor.rs, bank.rs, gaussian.rs

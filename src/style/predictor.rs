@@ -25,8 +25,8 @@ pub struct Predictor {
     network: network::Predictor,
     body: Body,
     head: Linear,
-    /// A linear map for images below the largest size. Its output is multiplied by the (fractional) number of halvings from the
-    /// largest size to the image, and added to z.
+    /// A linear map for images below the largest input size of F. Its output is multiplied by the (fractional) number of
+    /// halvings from that size to the size of the image, and added to z.
     zoom: Option<Linear>,
 }
 
@@ -127,7 +127,7 @@ impl Predictor {
     /// Creates F of this model for a kernel path.
     ///
     /// # Errors
-    /// A tensor is missing.
+    /// The model is AdaIN, or a tensor is missing.
     pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         let predictor = &model.network.predictor;
         let conv = |layer: &Layer, activation| -> Result<Conv> {

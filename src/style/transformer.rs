@@ -136,7 +136,7 @@ impl Transformer {
     /// Creates T of this model for a kernel path.
     ///
     /// # Errors
-    /// A tensor is missing.
+    /// The model is AdaIN, or a tensor is missing.
     pub fn new(model: &Model, path: KernelPath) -> Result<Self> {
         let TransformerLayers { contract, contract_norm, residual, expand, head, skip } = conditional(model)?.layers();
         let site = |layer: &Layer| Site::new(model, path, layer);

@@ -24,7 +24,8 @@ pub enum ChannelOrder {
     Last,
 }
 
-/// Checks batches of the same shape, and copies them into one tensor `[n, height, width, 3]`. Each batch has a name for errors.
+/// Checks batches of the same shape, and copies them into one tensor `[n, height, width, 3]`. Each batch has a name, which
+/// appears in errors.
 pub(super) fn tensor<const N: usize>(batches: [(&str, Batch); N]) -> Result<Tensor> {
     let mut numbers = memory::room("images", batches.iter().map(|(_, batch)| batch.numbers.len()).sum())?;
     let mut images = 0;
@@ -70,7 +71,8 @@ impl Batch<'_> {
     }
 }
 
-/// Rejects NaN and infinity, which would poison the running statistics. Also rejects shapes that are not images.
+/// Rejects NaN and infinity, which would poison the running statistics. Also rejects batches without pixels, and images that do
+/// not have 3 channels.
 fn check(name: &str, batch: &Batch) -> Result<()> {
     let [n, height, width, channels] = batch.shape;
     if n * height * width == 0 || channels != 3 {

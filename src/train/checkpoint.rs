@@ -18,8 +18,8 @@ const NATIVE: &str = "native";
 /// The name of the metadata entry with the checksum over all other entries.
 const TOLD: &str = "metadata_checksum";
 
-/// Prefix of the metadata entry `format`. It is followed by the version, and only this version is supported. In version 3,
-/// optimizer entries have the axis order of PyTorch's parameters.
+/// Prefix of the value of the metadata entry `format`. The prefix is followed by the version; only [`VERSION`] is supported. In
+/// version 3, optimizer entries have the axis order of PyTorch's parameters.
 const FORMAT: &str = "sassl checkpoint ";
 const VERSION: &str = "3";
 

@@ -3,8 +3,9 @@
 //! ```text
 //! loss = -log softmax(W f(x) + b)[class], averaged over the rows        f: the backbone, with the batch's statistics
 //! ```
-//! SGD updates every parameter. Weight decay applies to all parameters, including norms and biases, as in `torch.optim.SGD`. A
-//! frozen backbone runs in eval mode, so that its running statistics do not change either.
+//! SGD updates every parameter, except those of a frozen backbone. Weight decay applies to all updated parameters, including
+//! norms and biases, as in `torch.optim.SGD`. A frozen backbone runs in eval mode, so that its running statistics do not change
+//! either.
 use super::batch::tensor;
 use super::state::{check_state, put_network, put_slots, save_network, save_slots, slot_shapes};
 use super::{Batch, OptimizerSettings, State, check_process, update};

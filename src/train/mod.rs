@@ -91,8 +91,8 @@ impl Trainer {
         Ok(Self { config, encoder, method, optimizers, pieces: 1, changing: false })
     }
 
-    /// Returns the trainer with gradient accumulation. Each step processes its rows in `pieces` pieces, one after another. Only
-    /// the activations of one piece are in memory at a time.
+    /// Returns the trainer with gradient accumulation. Each step processes its batch in `pieces` pieces, one after another.
+    /// Only the activations of one piece are in memory at a time.
     ///
     /// # Errors
     /// `pieces` is 0 or does not divide the method's `splits`. A piece must consist of whole parts of the batch, because each
@@ -259,9 +259,10 @@ impl Trainer {
     /// Loads a state returned by [`Trainer::state`].
     ///
     /// # Errors
-    /// The state belongs to a run with other settings, so that a tensor is missing, unknown or of another shape. Or a value is
-    /// invalid, such as a weight that is not finite or a count that is not a whole number. In either case, the trainer is
-    /// unchanged, or cannot be used until another state has been loaded.
+    /// - The state belongs to a run with other settings: a tensor is missing, unknown or of another shape. The trainer is then
+    ///   unchanged.
+    /// - A value is invalid, such as a weight that is not finite or a count that is not a whole number. The trainer is then
+    ///   unchanged, or cannot be used until another state has been loaded.
     pub fn load_state(&mut self, state: &State) -> Result<()> {
         check_state(&self.entries(), state)?;
         let numbers = |name: String| &state[&name].1[..];

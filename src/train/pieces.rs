@@ -5,8 +5,9 @@
 //! loss = mean over rows           the gradient of each piece's share, one after the other
 //! loss of all rows z together     z without gradients, piece by piece; d loss / d z; each piece's z again, with gradients
 //! ```
-//! Both give the gradient of the whole batch if a piece consists of whole parts for batch norms. The second is the gradient
-//! cache of Gao et al. 2021, arXiv 2101.06983. Running statistics are updated once, with the statistics of all pieces.
+//! Both give the gradient of the whole batch if each piece consists of whole parts. A part is a group of images with its own
+//! batch-norm statistics. The second method is the gradient cache of Gao et al. 2021, arXiv 2101.06983. Running statistics are
+//! updated once, with the statistics of all pieces.
 use crate::error::{Error, Result};
 use crate::methods::{Forward, Method, ViewPairs};
 use crate::nn::Network;

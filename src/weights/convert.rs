@@ -25,7 +25,7 @@ pub struct Conversion<'a> {
     pub any_pair: bool,
 }
 
-/// The kinds of files, recognized by their first bytes or their members.
+/// The kinds of files, recognized by their first bytes, their members or their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Container {
     /// TFLite or ONNX.
@@ -47,7 +47,8 @@ impl Container {
     }
 }
 
-/// The networks found so far: description, tensors, the predictor that defines the style space, and file of each.
+/// The networks found so far. For each network: its description, its tensors, the predictor that defines its style space, and
+/// its file.
 #[derive(Default)]
 struct Found {
     predictors: Vec<(Predictor, Tensors, TrainedWith, PathBuf)>,
@@ -121,7 +122,7 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(if files.is_empty() { vec![path.into()] } else { files })
 }
 
-/// Detects the kind of a file, folder or archive from its first bytes or its members.
+/// Detects the kind of a file, folder or archive from its first bytes, its members or its name.
 fn recognise(path: &Path) -> Result<Container> {
     let archive = || -> Result<Container> {
         let members = Members::open(path, |_| false)?;

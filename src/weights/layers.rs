@@ -166,7 +166,7 @@ impl Predictor {
         !matches!(self, Self::Vgg19 { .. })
     }
 
-    /// Returns `true` if z depends on the input size.
+    /// Returns `true` if z includes the zoom, a term that depends on the size of the image (see [`Predictor::Cnn`]).
     pub fn zooms(&self) -> bool {
         matches!(self, Self::Cnn { size, smallest: Some(smallest), .. } if smallest < size)
     }

@@ -57,7 +57,8 @@ impl Model {
     /// Creates a model from tensors. The id of its style space is computed from the predictor's tensors as float32.
     ///
     /// # Errors
-    /// A tensor is missing, superfluous, of the wrong shape, or not finite. The error names `origin`, the file of the tensors.
+    /// The network is inconsistent, or a tensor is missing, superfluous, of the wrong shape, or not finite. The error names
+    /// `origin`, the file of the tensors.
     pub fn new(
         origin: &Path,
         name: &str,
@@ -252,8 +253,8 @@ fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, 
 }
 
 /// Returns the id of a style space: the first 16 hexadecimal digits of a SHA-256 hash. The hash covers the name and then the
-/// bytes of each of the predictor's tensors, in the given order. Tensors of the zoom are left out, because the zoom is fitted
-/// to an existing style space.
+/// bytes of each of the predictor's tensors, in the given order. Tensors of the zoom (see [`super::network::Predictor::Cnn`])
+/// are left out, because the zoom is fitted to an existing style space.
 fn space_id<'a>(tensors: impl IntoIterator<Item = (&'a str, Cow<'a, [u8]>)>) -> String {
     let mut hash = Sha256::new();
     for (name, bytes) in tensors {

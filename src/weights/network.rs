@@ -114,9 +114,9 @@ pub enum Predictor {
     /// and zoom are the outputs of two linear maps, and n is the number of doublings from a side of the image to `size`,
     /// averaged over both axes.
     Cnn {
-        /// Side of the square to which larger images are resized.
+        /// Maximum height and width of the resized image; sides above it are reduced to it.
         size: usize,
-        /// Side to which smaller images are resized. `None` means `size`.
+        /// Minimum height and width of the resized image; sides below it are enlarged to it. `None` means `size`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         smallest: Option<usize>,
         /// Output channels of each stage.
@@ -302,7 +302,8 @@ impl AnyTransformer {
     }
 }
 
-/// A transformer T (Ghiasi et al. 2017): contracting layers, residual blocks, expanding layers, and the head.
+/// A transformer T (Ghiasi et al. 2017): contracting layers, residual blocks, expanding layers, and the head. A style norm is
+/// an instance norm whose gamma and beta are linear in z.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Transformer {
@@ -310,7 +311,8 @@ pub struct Transformer {
     pub dim: usize,
     /// Convolutions with bias and ReLU, in order.
     pub contract: Vec<Contract>,
-    /// True if layers of `contract` have an instance norm without parameters before the ReLU, instead of a bias (styleaug).
+    /// True if the layers of `contract` have an instance norm without parameters before the ReLU, instead of a bias, as in
+    /// styleaug.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub contract_norm: bool,
     /// The residual blocks.

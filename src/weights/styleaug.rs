@@ -172,9 +172,9 @@ fn blocks() -> [(&'static str, Vec<Vec<Convolution>>); 8] {
     ]
 }
 
-/// Adds a convolution with the following batch norm folded in. For the first convolution, the preceding colour transform `scale
-/// x + shift` is folded in too, which is exact because this convolution has no padding. The result is `w' = w scale factor` and
-/// `b' = beta + (sum w shift - mean) factor`, with `factor = gamma / sqrt(variance + 1e-3)`.
+/// Adds a convolution with the following batch norm folded in. For the first convolution, the preceding colour transform
+/// `scale x + shift` is folded in too, which is exact because this convolution has no padding. The result is
+/// `w' = w scale factor` and `b' = beta + (sum w shift - mean) factor`, with `factor = gamma / sqrt(variance + 1e-3)`.
 fn add_folded(
     file: &StateDict,
     scope: &str,

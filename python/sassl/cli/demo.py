@@ -1,4 +1,4 @@
-"""`sassl demo`: the contact sheet, with photographs and styles from Python packages or your own."""
+"""`sassl demo`: the contact sheet, with photographs from Python packages and generated styles, or with your own."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _square(path: Path, args: argparse.Namespace) -> Array:
 def _styles(args: argparse.Namespace, sassl: SASSL) -> list[demo.Style]:
     """Return the styles to show: by default, the demo's own patterns.
 
-    Of chosen style images, the first ones are shown. From a bank or a Gaussian, styles are drawn.
+    If --styles names images, the first few are shown. If it names a bank file or a Gaussian file, styles are drawn from it.
     """
     if args.styles == "default":
         return [demo.Style(name, sassl.stylizer.encode(image[None])[0], image) for name, image in demo.styles().items()]

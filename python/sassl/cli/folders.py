@@ -24,7 +24,7 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
     """Return the folders to train on and to evaluate on. By default, use folders recorded by a run.
 
     Raises:
-        ValueError: one of the folders is not given, or --data is given together with --train and --test.
+        ValueError: a folder is neither given nor recorded; --data is given together with both --train and --test.
         FileNotFoundError: a folder does not exist.
     """
     named = {"train": args.train, "test": args.test}
@@ -43,9 +43,9 @@ def given(args: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _recorded(args: argparse.Namespace) -> Path | None:
-    """The parent of the folders `train` and `val` on which a model was pretrained; None if there is none.
+    """The parent of the folder on which a run was pretrained, if that folder is named `train` and has a sibling `val`.
 
-    The first run among the models that has recorded such a `train` folder is used.
+    The first such run among the models is used; None if there is no such run.
     """
     for source in (*args.models, *args.model):
         data = data_of(Path(source))

@@ -185,7 +185,7 @@ def begin(args: argparse.Namespace) -> pretraining.Pretraining:
 
 
 def maker(args: argparse.Namespace) -> Any:
-    """Return the name of the engine, or a function that builds the engine with the given engine options, if any."""
+    """Return the name of the engine; if engine options are given, a function that builds the engine with them."""
     if args.views is not None and args.engine != "torch":
         raise ValueError(f"--views {args.views} is only for --engine torch, not for {args.engine}")
     if args.checkpointing and args.engine != "torch":

@@ -1,4 +1,4 @@
-"""Evaluation commands in one process, or in several that share the images. Only rank 0 evaluates, writes and prints."""
+"""Evaluation commands in one process, or in several that share the images. Only rank 0 computes results, writes and prints."""
 
 from __future__ import annotations
 

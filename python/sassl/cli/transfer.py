@@ -125,7 +125,7 @@ def _result(
 
 
 def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[tuple[str, str, int]]:
-    """Yield the set, school and seed of each measurement; only for the first seed if nothing is drawn at random."""
+    """Yield the set, school and seed of each measurement. If a measurement draws nothing at random, use only the first seed."""
     for name, school in schools.items():
         drawn = datasets.DATASETS[name].schools[school].drawn or protocol == "finetune"
         for seed in seeds if drawn else seeds[:1]:
@@ -133,7 +133,7 @@ def _runs(schools: dict[str, str], seeds: list[int], protocol: str) -> Iterator[
 
 
 def _is_result(line: dict[str, Any], key: dict[str, Any], counts: str, tuned: dict[str, Any]) -> bool:
-    """Return whether a line is a result of a measurement.
+    """Return whether a line is a result of the measurement `key` with the fine-tuning settings `tuned`.
 
     If `counts` is "published", a result on images that differ from the published set does not count.
     """

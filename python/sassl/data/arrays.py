@@ -24,7 +24,7 @@ class Arrays(Images):
 
     Raises:
         TypeError: `images` is not an array.
-        ValueError: `images` has another shape or dtype; `targets` has another length than `images`; a class is not an integer.
+        ValueError: `images` has another shape or dtype; `targets` and `images` differ in length; a class is not an integer.
     """
 
     def __init__(self, images: NDArray[np.uint8], targets: Sequence[int] | None = None) -> None:

@@ -59,8 +59,9 @@ class Images:
         """The name of an image: its path relative to the root, with forward slashes, as in lightly's `LightlyDataset`.
 
         The root is the folder passed to the source, or the folder that contains all shards or record files. An image inside a
-        shard or record file is named "file#place". A list of files has no root, and its paths are kept as given. Images without
-        names are numbered: "source[0]", "source[1]" in a dataset, "arrays[0]" in an array, "files[0]" in a list of file
+        shard or record file is named by the file and a position in it: a byte offset in a shard ("train.tar#512"), the index of
+        a record in a record file ("test_batch.bin#0"). A list of files has no root, and its paths are kept as given. Images
+        without names are numbered: "source[0]", "source[1]" in a dataset, "arrays[0]" in an array, "files[0]" in a list of file
         contents.
         """
         return self.core.name(index)

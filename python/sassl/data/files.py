@@ -55,7 +55,7 @@ class Files(Images):
         exif: rotate images upright by their EXIF orientation; False: use them as stored, like torchvision's `ImageFolder`.
 
     Raises:
-        ValueError: `targets` has another length than `files`; a class is not an integer.
+        ValueError: `targets` and `files` differ in length; a class is not an integer.
         TypeError: files that are neither paths nor bytes; a list of both paths and contents.
     """
 

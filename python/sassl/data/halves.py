@@ -20,7 +20,7 @@ class HalfViews:
     """A batch of half-finished views: pixels, and the random draws of each view.
 
     Args:
-        transform: the pipelines that have drawn the parameters, and complete the views.
+        transform: the recipe or other `Views` that drew the parameters; it completes the views.
         pixels: flat uint8 array. For "crops", it holds the crops (N, 3, height, width) of each view, one view after another.
             For "images", it holds, for each image, the region (height, width, 3) from which the image's views are cropped.
         draws: for each image, a list with the `ViewParams` of each view.

@@ -39,7 +39,7 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
     subclass may add `val_dataloader`.
 
     The loader follows the Trainer's count of epochs and batches: the order and draws of an epoch are a function of `seed` and
-    `trainer.current_epoch`. Epochs therefore differ from each other, also with `reload_dataloaders_every_n_epochs`.
+    `trainer.current_epoch`. Epochs therefore differ from each other, even with `reload_dataloaders_every_n_epochs`.
 
     The checkpoint contains the loader's state. A run resumes where the checkpoint was saved, within an epoch or at the end of
     one, on any number of ranks with the same global batch size. (Do not pass a `TwoViewLoader` directly to `Trainer.fit`. The
@@ -83,7 +83,7 @@ class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
 
 
 class _Batches:
-    """A loader's batches. The first batch is at the position of the Trainer when the Trainer takes that batch."""
+    """A loader's batches, starting at the position that the Trainer has reached when it takes the first batch."""
 
     def __init__(self, loader: TwoViewLoader, trainer: Any) -> None:
         self._loader, self._trainer = loader, trainer

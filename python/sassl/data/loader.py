@@ -45,9 +45,9 @@ class TwoViewLoader:
             image as far as it can be decoded, as Pillow does, and count it in `report`; an epoch that finds new damaged images
             ends with one warning. "replace": use the next readable image instead, as for `on_error`. "raise": raise an error.
         collate: "lightly": ([left, right], targets, names); "solo-learn": [indices, [left, right], targets].
-        output: type of the views, "torch" or "numpy", without a copy; None: the type that the transform specifies. "crops" or
-            "images": half-finished views (`HalfViews`), to be finished on a GPU from crops or from decoded images. The draws
-            and the loader's state do not depend on `output`.
+        output: type of the views, "torch" or "numpy" (neither copies the views); None: the type that the transform specifies.
+            "crops" or "images": half-finished views (`HalfViews`), to be finished on a GPU from crops or from decoded images.
+            The draws and the loader's state do not depend on `output`.
         pin_memory: put batches into torch's page-locked memory.
 
     Raises:
@@ -178,7 +178,7 @@ class TwoViewLoader:
         """The position in the epoch, after the last batch that was returned; a dict of JSON values.
 
         The state is the same on every rank and independent of the number of ranks: `batch_size` is the size of the global
-        batch, and `batch` counts global batches. A run may therefore resume on another number of ranks. The state also
+        batch, and `batch` counts global batches. A run may therefore resume on a different number of ranks. The state also
         identifies the data (`Images.identity`), the recipe, and the kernels that computed the views.
         """
         place = {"kernels": info()["isa"], "epoch": self._epoch, "batch": self._batch}
@@ -255,9 +255,9 @@ class TwoViewLoader:
         return batches
 
     def _check_share(self) -> None:
-        """Raise a ValueError if the process group has another rank or world size than this loader.
+        """Raise a ValueError if the rank or the world size in the process group differs from this loader's.
 
-        A loader created before the process group has rank 0 of 1, so that all ranks would see the same images.
+        A loader that was created before the process group may be rank 0 of 1, so that all ranks would see the same images.
         """
         found = ranks.group() if self._settings["rank"] is None else None
         if found not in (None, (self._rank, self._world_size)):

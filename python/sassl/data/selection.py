@@ -18,7 +18,7 @@ class Selection(Images):
         classes: names of the classes, indexed by class.
 
     Raises:
-        ValueError: sources with different `exif` settings; a number of classes that differs from the number of rows; an index
+        ValueError: sources with different `exif` settings; a number of targets that differs from the number of rows; an index
             outside the sources.
     """
 

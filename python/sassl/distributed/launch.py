@@ -97,7 +97,8 @@ def device_of(given: str | None, own: Place | None) -> torch.device:
         own: this process's place.
 
     Raises:
-        ValueError: there is no GPU, or several but none for the local rank. A single GPU serves any local rank.
+        ValueError: `given` is "cuda", but there is no GPU; there are several GPUs, but none for the local rank. A single GPU
+            serves any local rank.
     """
     if given is not None and given != "cuda":
         return torch.device(given)

@@ -24,8 +24,8 @@ ImageNet:
     print(evaluation.finetune(model, "photos/train", "photos/test", val="photos/val", lr=0.01, weight_decay=1e-5))
 
 `evaluation.robustness` measures shape bias, and accuracy on corrupted images, sketches and newly collected images;
-`evaluation.strength` measures how far views move in feature space as alpha and beta increase; `evaluation.compare` compares the
-results of several arms.
+`evaluation.strength` measures how far views move in feature space as the style strengths alpha and beta increase;
+`evaluation.compare` compares the results of several arms, such as pretraining with style and without.
 """
 
 from . import comparison, datasets, finetuning, logistic, metrics, robustness, transfer

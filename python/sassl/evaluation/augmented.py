@@ -88,8 +88,8 @@ def augmented_probe(
             at most 10,000 images, drawn with `seed`; these images are not trained on.
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         preprocessing: preprocessing of the images of val and test. Training crops use its size, interpolation and
-            normalization. None: `Preprocessing.of(model)` with the recipe's interpolation. Required for a model without a
-            preprocessing of its own.
+            normalization. None: `Preprocessing.of(model)` with the recipe's interpolation. Required for a model without its own
+            preprocessing.
         seed: seed of the order of images, the crops, the initial weights of the heads, and the draw of held-out images.
         threads: threads for the crops; None: the model's.
         on_error: "raise": an unreadable image is an error; "report": unreadable images of train are replaced by others,

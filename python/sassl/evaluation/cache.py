@@ -209,6 +209,6 @@ def _tag(images: Images, i: int) -> tuple[int, int]:
     else:
         path, target = file
         about = os.stat(path)
-        # Copies and archives preserve at least the second.
+        # Archives and copies that keep the modification time keep at least its whole seconds.
         known = f"{os.path.abspath(path)}\0{about.st_size}\0{int(about.st_mtime)}".encode(errors="surrogateescape")
     return int.from_bytes(blake2b(known, digest_size=8).digest(), "little") or 1, target

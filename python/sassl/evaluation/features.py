@@ -61,7 +61,7 @@ class Features(_Rows):
         return self
 
     def _replace(self, **fields: Any) -> Self:
-        """Return a copy with other fields; the names of classes and `left_out` stay the same unless given."""
+        """Return a copy with some fields replaced; `classes` and `left_out` stay the same unless given."""
         known = {"classes": self.classes, "left_out": self.left_out}
         return type(self)(**{**self._asdict(), **known, **fields})
 
@@ -91,7 +91,7 @@ def extract(
         data: images, in any form that a `TwoViewLoader` takes. Class names are those of class folders, of the attribute
             `classes` of a torch or torchvision dataset, or of the `ClassLabel` of a Hugging Face dataset.
         preprocessing: how to preprocess images; None: the model's own, `Preprocessing.of(model)`. Required for a model without
-            a preprocessing of its own, and for a model whose normalization is "not known".
+            its own preprocessing, and for a model whose normalization is "not known".
         batch_size: images in a batch.
         classes: class names in the order of the wanted class indices, such as `ImageFolder.classes` of the training images;
             None: class indices are those of `data`. `knn` and the probes match names in either case.
@@ -110,7 +110,7 @@ def extract(
     Raises:
         OSError, ValueError: there is no image; an image cannot be read; a class is not among `classes`; `classes` is given for
             data without class names; the model returns a shape other than (N, dim).
-        TypeError: not a model; a model that needs `preprocessing` without one.
+        TypeError: not a model; no `preprocessing` for a model that requires it.
     """
     how = choice("on_error", on_error, ("raise", "report"))
     found = read(

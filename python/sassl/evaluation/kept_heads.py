@@ -15,7 +15,7 @@ from .._sassl import load_checkpoint, save_checkpoint
 from ..data.ranks import Ranks, by_first
 from .linear_heads import Heads
 
-#: Largest relative difference between features of one model that are computed on different machines.
+#: Largest accepted relative difference between features of the same model that are computed on different machines.
 _ROUNDING = 1e-2
 
 
@@ -26,7 +26,7 @@ class KeptHeads:
 
     Args:
         folder: the folder, which is created if it is missing.
-        settings: JSON values by name. If the folder contains a run, its settings must be equal.
+        settings: JSON values by name. If the folder contains a run, its settings must be equal to these.
         sample: (n, dim) features of fixed images, which identify the model.
         ranks: the processes of the run.
     """

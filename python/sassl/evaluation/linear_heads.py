@@ -2,7 +2,7 @@
 
 p = softmax(W f + b);  loss = -log p[class], averaged over the batch
 g_W = (p - onehot)^T f / B;  g_b = sum(p - onehot) / B
-v = mu v + g;  W = W - lr v, with Nesterov's momentum W = W - lr (g + mu v)
+v = mu v + g;  W = W - lr v, or W = W - lr (g + mu v) with Nesterov's momentum
 """
 
 from __future__ import annotations
@@ -98,6 +98,6 @@ class Heads:
         return {"weights": self.weights, "bias": self.bias, **velocities}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Restore a state returned by `state`; the count, number of classes and feature dimension must be equal."""
+        """Restore a state returned by `state`, of heads with the same count, classes and feature dimension."""
         for name, own in self.state().items():
             own[...] = state[name]

@@ -32,7 +32,7 @@ MOST_PASSES = 5000
 _Floats = NDArray[np.float64]
 #: Maximum number of feature values converted to float64 at a time, and maximum number of scores in memory at a time.
 _BLOCK = 1 << 24
-#: Features of at most this many values are also stored in float64. Larger features are converted in every pass.
+#: Feature matrices of at most this many values are also stored in float64. Larger matrices are converted in every pass.
 _KEPT = 1 << 27
 #: Relative residual at which conjugate gradients stop solving Newton's equation.
 _FORCING = 0.3

@@ -138,7 +138,10 @@ def interval(
 
 
 def ranked(scores: NDArray[Any], top: int = 5) -> _Labels:
-    """Return the column indices of the largest scores (n, K), best first: (n, min(top, K)). Ties go to the lower column."""
+    """Return the column indices of the largest scores in each row, best first: (n, min(top, K)) for scores (n, K).
+
+    Ties go to the lower column.
+    """
     left, best = scores.copy(), []
     for _ in range(min(top, scores.shape[1])):
         best.append(left.argmax(1))

@@ -17,7 +17,7 @@ from ..transforms.views import UNKNOWN
 
 #: Ratio of ImageNet's usual sizes, 256 and 224.
 _MARGIN = 256 / 224
-#: For views up to this side in pixels, such as CIFAR's, images are cropped to the centre square only.
+#: For views with sides of at most this many pixels, such as CIFAR's, the usual rule has no `resize`.
 _SMALL = 64
 #: Largest aspect ratio of an image. A longer image is cropped to this ratio first, as resizing it could need much memory.
 _LONGEST = 32

@@ -36,7 +36,7 @@ def knn(
     Args:
         train: the neighbours.
         test: images to classify.
-        k: number of neighbours; at most the number of training images.
+        k: number of neighbours; all training images, if there are fewer.
         temperature: T in the weight of each neighbour, exp(cosine / T).
         metric: the metric to report along with top-1 and top-5: one of `metrics.NAMES` except "auc", which needs probabilities.
         progress: see `extract`.

@@ -73,7 +73,7 @@ def strength(
         - "n", "size" (side in pixels), "style", "seed": the settings.
 
     Raises:
-        ValueError: a strength outside [0, 1], fewer than two images, a size that is not square or below 8, images that all
+        ValueError: a strength outside [0, 1], fewer than two images, a size that is below 8 or not square, images that all
             have the same features.
         OSError, TypeError: as raised by `extract`.
     """

@@ -59,7 +59,7 @@ def evaluate(
     finetuning: Mapping[str, Any] | None = None,
     checkpoints: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Return the result of a model on a data set, in plain values.
+    """Return the result of a model on a data set, as plain Python values.
 
     Args:
         model: see `sassl.evaluation.extract`.

@@ -2,7 +2,7 @@
 
     import sassl
 
-    model = sassl.open_model("run")  # the newest checkpoint of a run's folder, or a checkpoint
+    model = sassl.open_model("run")  # a run's folder (its newest checkpoint), or a checkpoint file
     model = sassl.open_model("timm:resnet50.a1_in1k")  # with timm's weights, normalization and image size
     model = sassl.open_model("torchvision:resnet50:IMAGENET1K_V2")
     model = sassl.open_model("moco_v2_800ep.pth.tar", arch="resnet50")
@@ -11,7 +11,7 @@
     train, test = (sassl.evaluation.extract(model, folder) for folder in ("photos/train", "photos/val"))
     print(model, sassl.evaluation.knn(train, test)["top1"])
 
-Images need no settings: a model carries its own preprocessing.
+Preprocessing needs no settings: a model carries its own.
 """
 
 from .opened import OpenModel

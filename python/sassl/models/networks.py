@@ -15,7 +15,7 @@ from ..pretraining.state_dicts import backbone_of
 from ..terminal import tell
 from .rules import Known
 
-#: Packages that provide models by name. A bare name is searched in this order.
+#: Packages that provide models by name. A bare name is looked up in this order.
 PUBLISHERS = ("torchvision", "timm")
 #: The seed of random weights.
 _SEED = 0

@@ -20,7 +20,7 @@ class OpenModel:
     Attributes:
         name: the model's name in results and tables, such as "timm:resnet50.a1_in1k" or a path.
         arch: the name of the network, such as "resnet50".
-        encoder: one of sassl's models, or a torch module without a classifier that maps images (N, 3, H, W) to (N, dim).
+        encoder: one of sassl's models, or a torch module that maps images (N, 3, H, W) to features (N, dim).
         preprocessing: how images are resized, cropped and normalized for the model.
         weights: a checksum of the weights, 32 hexadecimal digits; it identifies the model in caches and results.
         threads: the number of images preprocessed in parallel.

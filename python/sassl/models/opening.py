@@ -43,7 +43,7 @@ def open_model(
             - a file of weights (.pth, .pt, .tar, .bin, .safetensors), with `arch`: a state dict with torchvision's or timm's
               names, in any form that `load_backbone` takes. No code in the file is executed;
             - `untrained:` followed by any source above or by the name of a network, such as "untrained:resnet50": the same
-              network with random weights. The seed of these weights is fixed, or for a run, the run's seed.
+              network with random weights. For a run, the seed of these weights is the run's seed; otherwise, it is fixed.
         arch: the name of the network in sassl, torchvision or timm; only for a file that does not record its network.
         size: side of the images in pixels; None: the model's own size. For a state dict, this is the size of the published
             weights of `arch`; the state dict of a ResNet with a 3x3 stem requires `size`.

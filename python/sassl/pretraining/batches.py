@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..data import HalfViews, TwoViewLoader
 from ..transforms.views import UNKNOWN, Views
 
-#: The tolerance for values outside the expected range, as a fraction of the range's width. Resampling and blurring overshoot.
+#: The tolerance for values outside the expected range, as a fraction of the range's width. Bicubic resampling overshoots.
 _SLACK = 0.25
 
 
@@ -129,8 +129,8 @@ def check_first(batch: Any, transform: Views, normalize: Any, size: int) -> None
         size: the settings' batch size.
 
     Raises:
-        ValueError: the batch has more images than `size`. Or its views have a channel count other than 3, have another height
-            or width than `transform` gives, or have values far outside the range that `normalize` gives.
+        ValueError: the batch has more images than `size`. Or its views have a channel count other than 3, have a height or
+            width other than that of `transform`, or have values far outside the range that `normalize` gives.
     """
     for view in views(batch):
         if len(view) > size:

@@ -39,7 +39,7 @@ def stem_warning(config: Config) -> str | None:
 
 
 def warmup(config: Config) -> int:
-    """The number of epochs in which the learning rate rises; it never includes the last epoch."""
+    """The number of epochs in which the learning rate rises; the last epoch is never one of them."""
     return min(config.schedule.warmup_epochs, config.schedule.epochs - 1)
 
 

@@ -1,6 +1,6 @@
 """The settings of a run, and the table of methods.
 
-The settings are nested by the component that reads them.
+The settings are grouped by the component that reads them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Config:
     """The settings of a run. They are printed, saved with the run, and compared when the run resumes.
 
     The engine reads `method`, `backbone`, `optimizer` and `seed`; the training loop reads `schedule` and `data`. In JSON,
-    `method`, `backbone` and `optimizer` are objects of a "name" and settings: `{"method": {"name": "byol", "dim": 256, ...}}`.
+    `method`, `backbone` and `optimizer` are objects with "name" and settings: `{"method": {"name": "byol", "dim": 256, ...}}`.
 
     Attributes:
         init: the source of the backbone's initial weights. None: drawn from `seed`. Else a dict with two entries: "source", the
@@ -95,7 +95,7 @@ class Config:
     def with_module(self, arch: Any) -> Config:
         """Return a copy with the module `arch`; if `arch` is None, return `self`.
 
-        Settings record only the class of a module, so that settings from a file lack the module.
+        Settings record only the class of a module, so settings from a file lack the module.
 
         Raises:
             ValueError: the backbone of the settings is built by name, rather than given as a module.

@@ -11,7 +11,7 @@ from typing import Any
 
 #: The suffixes of YAML and TOML; files with any other suffix are JSON.
 _YAML, _TOML = (".yaml", ".yml"), (".toml",)
-#: The core schema of YAML 1.2, which agrees with JSON: 1e-4 is a number, and `off` a string. PyYAML itself follows YAML 1.1.
+#: A subset of YAML 1.2's core schema. As in JSON, 1e-4 is a number; `off` is a string. PyYAML itself follows YAML 1.1.
 _SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -115,7 +115,7 @@ def _construct_map(loader: Any, node: Any) -> dict[Any, Any]:
 
 
 def _represent_list(dumper: Any, items: list[Any]) -> Any:
-    """Write a list on one line, unless it contains lists or dicts."""
+    """Write a list on one line, unless it contains non-empty lists or dicts."""
     flow = not any(isinstance(one, (dict, list)) and one for one in items)
     return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=flow)
 

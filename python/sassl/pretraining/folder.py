@@ -173,7 +173,7 @@ def _recorded(path: Path) -> dict[str, Any]:
 
 
 def metadata(config: Config, history: History, epoch: int, batch: int = 0, **parts: Any) -> dict[str, str]:
-    """The metadata of a checkpoint after `epoch` epochs and `batch` batches of the next epoch; `parts` are more entries."""
+    """The metadata of a checkpoint after `epoch` epochs and `batch` batches of the next epoch; `parts` are further entries."""
     told = {"epoch": epoch, "batch": batch, "config": config.nested(), "history": history, **parts}
     return {name: json.dumps(value) for name, value in told.items()}
 

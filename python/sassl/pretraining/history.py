@@ -32,8 +32,8 @@ class History(list[dict[str, float]]):
     `pandas.DataFrame(history)` converts the history to a table. The timings are:
 
     - `images_per_second`: the throughput of all ranks.
-    - `data_wait`: the fraction of the epoch's time spent waiting for batches. An engine that works ahead may still compute the
-      previous step during that wait; then this is an upper bound on the fraction of time that the device is idle.
+    - `data_wait`: the fraction of the epoch's time spent waiting for batches. An engine that works ahead may still be computing
+      the previous step during that wait; then this is an upper bound on the fraction of time that the device is idle.
     - `views_seconds`: the engine's mean time for completing the views of a batch.
     - `step_seconds`: the engine's mean time for a step.
     """

@@ -211,8 +211,8 @@ class Loop:
     def _learn(self, batch: Any, epoch: int, done: int) -> tuple[int, dict[str, float]]:
         """Take a step on the batch with index `done`; return the number of images over all ranks, and the values of a step.
 
-        With an engine that works ahead, these are the previous step's values, or {} if there are none. With other engines, in
-        the last step of an epoch, and if there is an `on_step`, these are the values of the step just taken.
+        These are the values of the step just taken. One exception: with an engine that works ahead, they are the previous
+        step's values, or {} if there are none, unless the step is the last of its epoch or there is an `on_step`.
         """
         with self.so_far.views():
             left, right = self._model.engine.views(batch)
@@ -333,7 +333,7 @@ class Loop:
         self._tell_rows()
 
     def _tell_rows(self) -> None:
-        """Pass the waiting rows of epochs to the loggers; in a run with a folder, called once a checkpoint has the rows."""
+        """Pass the waiting rows of epochs to the loggers; in a run with a folder, called after a checkpoint with the rows."""
         rows, self._rows = self._rows, []
         for row in rows:
             self._loggers.epoch(int(row["epoch"]), row)

@@ -16,16 +16,16 @@ from ..data.classes import numbered
 from ..data.ranks import Ranks
 
 #: The default minimum ratio of training images to encoded images. This keeps monitoring cheap: encoding an image takes one
-#: forward pass, whereas a training step takes forward and backward passes of two views.
+#: forward pass, whereas training on it takes forward and backward passes of two views.
 _RATIO = 10
 
 
 class Monitor:
     """Measures the accuracy of the features, in per cent, on held-out labelled images during a run.
 
-    Nearest neighbours and linear probe are trained on features of left views that pretraining has computed in the epoch. Only
-    the images of `data` have to be encoded, as in solo-learn. An epoch that was resumed midway is not measured, since a part of
-    these features is missing. The monitor only indicates whether a run makes progress. For results to publish, use
+    The kNN classifier and the linear probe are fitted to features that pretraining has computed from left views in the epoch.
+    Only the images of `data` have to be encoded, as in solo-learn. An epoch that was resumed midway is not measured, since
+    a part of these features is missing. The monitor only indicates whether a run makes progress. For results to publish, use
     `sassl.evaluation`.
 
     Args:
@@ -92,7 +92,7 @@ class Monitor:
         numbered(self.data, self.classes)
 
     def labels(self, targets: Any, n: int) -> NDArray[np.int64] | None:
-        """The class indices of a batch of n images; None if the batch has no classes, but an earlier batch had.
+        """The class indices of a batch of n images; None if the batch has no classes, but an earlier batch did.
 
         Raises:
             ValueError: the first batch of the run has no classes.

@@ -57,7 +57,7 @@ class MethodSettings(Checked):
 
     @property
     def views_learnt(self) -> int:
-        """The number of views per image with activations in memory for the backward pass at the same time."""
+        """The number of views per image whose activations are in memory at the same time, for the backward pass."""
         return 2
 
     def similarities(self, rows: int) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Prefixes of a backbone's tensor names, in the order of their sources: none; lightly and solo-learn; MoCo; MoCo v3; SimSiam
+#: Prefixes of a backbone's tensor names. Their sources, in the same order: none; lightly and solo-learn; MoCo; MoCo v3; SimSiam
 #: and Lightning Bolts; lucidrains/byol-pytorch; BYOL in Bolts. DistributedDataParallel's "module." may precede each prefix.
 _BEFORE = ("", "backbone.", "encoder_q.", "base_encoder.", "encoder.", "online_encoder.net.", "online_network.encoder.")
 PREFIXES = tuple(f"{outer}{inner}" for inner in _BEFORE for outer in ("", "module."))

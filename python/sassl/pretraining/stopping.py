@@ -56,7 +56,7 @@ class Stopping:
         """Within the block, defer signals that end a run until the current step is done.
 
         Ctrl-C after another signal, such as a first Ctrl-C, interrupts the step at once. Ignored signals (nohup) stay ignored.
-        Handlers of the caller or a library are not replaced.
+        Handlers that the caller or a library has installed are not replaced.
         """
 
         def ask(number: int, _: Any) -> None:
@@ -119,7 +119,7 @@ class Stopping:
 
 
 def seconds_of(limit: Any) -> float | None:
-    """Convert a time limit to seconds: a `timedelta`, a string in Slurm's format, or None (no limit), which stays None.
+    """Convert a time limit, a `timedelta` or a string in Slurm's format, to seconds; None (no limit) stays None.
 
     Raises:
         ValueError: the limit has another format, or is not positive.

@@ -28,7 +28,7 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
         config: the settings of the run.
         style: a `SASSL` for the recipe; None: the style that the settings describe, if any.
         styles: the styles, or the path of a styles file, such as `styles.safetensors` in the run's folder. Required if the
-            settings name no style source, or if the named file no longer exists; else None.
+            settings describe a style without naming its source, or if the named file no longer exists; else None.
         bare: whether to leave out style and unregistered operations, such as functions. The deterministic part of the views is
             complete without them.
 
@@ -110,7 +110,7 @@ def first_apart(here: dict[str, Any], there: dict[str, Any]) -> tuple[str, str, 
     """Find the first operation in which two descriptions of views differ.
 
     Returns:
-        The operation's position, such as "views[0][2]", and the operation in either description, as text. None if all
+        The operation's position, such as "views[0][2]", and the operation in each description, as text. None if all
         operations agree, or if either description has no lists of operations.
     """
     if LISTS not in here or LISTS not in there:

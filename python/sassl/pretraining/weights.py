@@ -69,7 +69,7 @@ class Weights:
         """Write the backbone's tensors with torchvision's names to a .safetensors or .pth file.
 
         `torchvision.models.resnet18().load_state_dict(..., strict=False)` then reports only fc.weight and fc.bias as missing.
-        With `small_stem`, first replace the stem of the torchvision model `net` by these two lines:
+        With `small_stem`, first replace the stem of the torchvision model `net`:
 
             net.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
             net.maxpool = torch.nn.Identity()
@@ -184,7 +184,7 @@ def about(model: Any) -> dict[str, str]:
 
 
 def usage(model: Any, file: Path) -> list[str]:
-    """Lines for the user of an exported file: which images the backbone takes, and how other networks load the file."""
+    """Lines for the user of an exported file: which images the backbone takes, and how to load the file into other models."""
     told = {name: json.loads(value) for name, value in about(model).items() if name not in ("arch", "stem")}
     family, _, name = model.config.backbone.name.partition(":")
     normalize, size = told["normalize"], told["input_size"]

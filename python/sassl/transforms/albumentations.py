@@ -19,7 +19,7 @@ class SASSL(A.ImageOnlyTransform):
 
     Args:
         alpha, beta, styles, model: as in `sassl.transforms.SASSL`; styles="batch" is not supported.
-        p: probability for each call, drawn by albumentations.
+        p: probability of stylizing the images of a call; albumentations makes this draw.
 
     Targets: image, images, volume, volumes. Image types: uint8, float32 in [0, 1]. Channels: 1 or 3.
 

@@ -33,7 +33,8 @@ def draw_seed(generator: Any) -> int:
     return int(np.random.SeedSequence([seed, *apart], spawn_key=place).generate_state(1, np.uint64)[0])
 
 
-#: The rank of the process that spawned this process; None if the parent has no rank. A forked process inherits the group.
+#: The rank of the process that spawned this process; None if the parent has no rank. A forked process inherits the
+#: process group instead.
 _parents_rank: int | None = None
 
 

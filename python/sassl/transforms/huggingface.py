@@ -18,7 +18,7 @@ class Columns:
         output: name of the resulting column; None: the name of the input column.
 
     Use it as `dataset.set_transform(Columns(SASSL(p=0.8)))` or `dataset.map(Columns(...), batched=True)`. The fingerprint under
-    which `map` caches a result depends only on the settings of the transform.
+    which `map` caches a result depends only on the settings of `Columns` and of the transform.
 
     Raises:
         TypeError: a transform that is not callable; a column that is not a list of images.

@@ -79,12 +79,13 @@ def _styled_maker(maker: Any, style: Any) -> Any:
 
 
 class LeftStyled:
-    """A function that computes views with an object, but the first view with a different pipeline.
+    """A function that calls an object to compute views, but uses a different pipeline for the first view.
 
-    The object calls one of its attributes several times for each image. `LeftStyled` replaces the first of these calls.
+    For each image, the object calls a pipeline in one of its attributes several times. `LeftStyled` replaces the first of these
+    calls.
 
     Args:
-        views: the object.
+        views: the object that computes the views.
         name: name of the attribute.
         left: the pipeline for the first call.
     """
@@ -150,7 +151,7 @@ def _is_pipeline(value: Any) -> bool:
 
 
 def _transforms(pipeline: Any) -> Any:
-    """Return the transforms of a `Compose` or of several views; None for any other object.
+    """Return the `transforms` of a `Compose` or of a transform with several views; None for any other object.
 
     torchvision's random choices give None, and so do albumentations pipelines, which take no third-party transforms.
     """

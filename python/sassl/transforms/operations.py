@@ -355,7 +355,7 @@ class Function(Operation):
 
     Args:
         function: maps an image (H, W, 3) uint8 to an image of the same shape and dtype.
-        seeded: pass a seed as second argument, an integer below 2^53 drawn from the operation's random stream. A random
+        seeded: pass a seed as the second argument: an integer below 2^53, drawn from the operation's random stream. A random
             function without a seed cannot be replayed.
     """
 
@@ -389,5 +389,5 @@ _KINDS: tuple[type[Any], ...] = (
     VerticalFlip,
 )
 
-#: The class of each kind of operation, for rebuilding configurations. Applications may add classes of their own.
+#: The class of each kind, for rebuilding operations from configurations. Applications may add classes of their own.
 OPERATIONS: dict[str, type[Any]] = {kind.kind: kind for kind in _KINDS}

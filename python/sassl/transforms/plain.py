@@ -38,15 +38,15 @@ class SASSL:
     I;16 become I;16.
 
     Tensors on an NVIDIA GPU are stylized on that GPU by `sassl.cuda`. This happens on torch's current stream and without
-    synchronizing; therefore the range of floats is not checked. CuPy and JAX arrays (..., H, W, C) on a GPU are exchanged by
+    synchronizing; therefore the range of floats is not checked. CuPy and JAX arrays (..., H, W, C) on a GPU are exchanged via
     DLPack. Tensors in a list are stylized on the CPU, whatever their device. The result has no gradient: a tensor that requires
     a gradient causes a warning. torch.compile calls the transform outside the graph. torch.vmap, torch.export, and sparse,
     nested, quantized, complex and meta tensors raise an error.
 
     Seeds in several processes:
 
-    - In a torch.distributed process group, the rank is mixed into the seed of each draw, so ranks with equal seeds differ. A
-      forked or spawned worker has the rank of the process that started it.
+    - In a torch.distributed process group, the rank is mixed into the seed of each draw, so ranks with equal seeds draw
+      different values. A forked or spawned worker has the rank of the process that started it.
     - DataLoader workers: see `generator`.
     - In any other process started by multiprocessing (`Pool`, Hugging Face's `map(num_proc=)`), the index of the process among
       its parent's children is mixed in. Children that inherit one generator therefore differ. The pool decides which child
@@ -258,8 +258,8 @@ class SASSL:
             generator: as in the constructor.
 
         Raises:
-            ValueError: styles that are neither named nor passed; styles with another checksum than described; a model of
-                another style space.
+            ValueError: styles that are neither named nor passed; styles whose checksum differs from the description's; a model
+                of another style space.
             OSError: a missing file or folder.
             TypeError: an unknown setting.
         """

@@ -84,7 +84,7 @@ class TwoViewTransform(Views):
         cj_prob: probability of the colour jitter.
         cj_strength: factor by which the four strengths of the jitter are multiplied.
         cj_bright, cj_contrast, cj_sat, cj_hue: strengths of the jitter, as in torchvision's `ColorJitter`.
-        cj_form: "torchvision", or "byol": brightness is additive, contrast is per channel, saturation is HSV's.
+        cj_form: "torchvision", or "byol": brightness is additive, contrast is per channel, saturation is changed in HSV.
         min_scale: smallest area of the random crop, as a fraction of the image's area.
         random_gray_scale: probability of a grayscale view.
         vf_prob, hf_prob: probabilities of a vertical and of a horizontal flip.
@@ -106,8 +106,8 @@ class TwoViewTransform(Views):
         dtype: "float32", "float16", or "uint8" if `normalize` is None; or the corresponding numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
-        min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no
-            side is shorter than this. None: full size.
+        min_decode_size: shortest acceptable side in pixels. To save time on large images, a JPEG is decoded at the smallest of
+            1/2, 1/4 and 1/8 of its size that leaves no side shorter than this; if there is none, at full size. None: full size.
         generator: as in `SASSL`.
 
     Raises:

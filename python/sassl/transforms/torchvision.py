@@ -21,7 +21,7 @@ def _is_pure_tensor(value: Any) -> bool:
 
 
 def _are_images(values: list[Any]) -> bool:
-    """Return whether all values are PIL images, arrays or plain tensors, and the tensors have all 1 channel or all 3.
+    """Return whether all values are PIL images, arrays or plain tensors, and the tensors all have 1 channel or all have 3.
 
     If the numbers of channels differ, some of the tensors may be masks.
     """
@@ -37,7 +37,7 @@ class SASSL(plain.SASSL, v2.Transform):
     With probability p: z = (1 - alpha) F(image) + alpha z_style; view = (1 - beta) image + beta T(image, z). The paper
     applies it to the left view only, after the crop. `sassl.transforms.plain.SASSL` describes images, devices and processes.
 
-    Like every `v2` transform, it also takes nested structures. These are treated as images:
+    Like every `v2` transform, it also takes nested structures. The following values are treated as images:
 
     - PIL images, and `Image` and `Video` tv_tensors.
     - A plain tensor, if it is the first in the sample and the sample has no PIL image, `Image` or `Video`.
@@ -49,7 +49,7 @@ class SASSL(plain.SASSL, v2.Transform):
 
     - The images of a batch (..., C, H, W) have one draw each. The frames of a video share a draw.
     - The images of a list have one draw each, if the list is the only argument and contains only PIL images, arrays and
-      tensors, and the tensors have all 1 channel or all 3.
+      tensors, and the tensors all have 1 channel or all have 3.
 
     In `v1.Compose` and `nn.Sequential`, it behaves like any other module.
     """
@@ -108,7 +108,7 @@ class SASSL(plain.SASSL, v2.Transform):
 
     def _for_frames(self, params: StyleParams, frames: int) -> StyleParams:
         """Repeat the draw of each video for all of its frames."""
-        # Styles of the batch are indexed by frame: a clip's style is its first frame.
+        # Styles of the batch are indexed by frame: a video that is drawn as a style is represented by its first frame.
         style = params.style * frames if self.styles is None and params.style.ndim == 1 else params.style
         parts = (params.apply, params.alpha, params.beta, style)
         return StyleParams(*(np.repeat(part, frames, axis=0) for part in parts))

@@ -39,13 +39,13 @@ class Views:
     Args:
         views: a list of operations for each view, the left view first. A list consists of: optionally a `SASSL`; exactly one
             `RandomResizedCrop`; any operations of `sassl.transforms.operations`, `SASSL` and functions of (H, W, 3) uint8
-            images; optionally a `Normalize`; and after it, operations on normalized values, such as `Erasing`. An operation
-            that appears twice in a list needs a name.
+            images; optionally a `Normalize`; and after it, operations on normalized values, such as `Erasing`. A list has at
+            most one `SASSL`; any other operation that appears twice needs a name.
         dtype: "float32", "float16", or "uint8" for views without `Normalize`; or the corresponding numpy or torch dtype.
         channels_last: (H, W, 3) instead of (3, H, W).
         output: "torch" or "numpy"; None: torch if it is installed.
-        min_decode_size: for images of many megapixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as no side
-            is shorter than this. None: full size.
+        min_decode_size: shortest acceptable side in pixels. To save time on large images, a JPEG is decoded at the smallest of
+            1/2, 1/4 and 1/8 of its size that leaves no side shorter than this; if there is none, at full size. None: full size.
         generator: as in `SASSL`.
 
     Raises:
@@ -59,8 +59,8 @@ class Views:
     own draws. With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one level of
     255.
 
-    The multi-crop of SwAV and DINO has two views with a large crop and six with a small crop:
-    `Views(*[large] * 2, *[small] * 6)`.
+    A multi-crop as in SwAV, of two large and six small crops, is `Views(*[large] * 2, *[small] * 6)`, where `large` and `small`
+    are lists of operations.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class Views:
         return pixels(image, min_decode_size=self.min_decode_size)
 
     def to_image(self, view: Any) -> Array:
-        """Convert a view to an (H, W, 3) uint8 image for display; the normalization of the left view is undone in any view."""
+        """Convert a view to an (H, W, 3) uint8 image for display; any view is assumed to be normalized like the left view."""
         array = np.asarray(view)
         array = array if self.channels_last else array.transpose(1, 2, 0)
         if array.dtype == np.uint8:
@@ -252,7 +252,7 @@ class Views:
         return [torch.from_numpy(view) for view in views]
 
     def describe(self) -> dict[str, Any]:
-        """The settings as JSON values, without the generator."""
+        """The settings as JSON values, without `output` and `generator`."""
         described = {
             "views": [[_described(one) for one in view] for view in self.views],
             "dtype": self.dtype,

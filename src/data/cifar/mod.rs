@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Limit of the file size in bytes: twice the size of CIFAR-100 in the least compact encoding.
+/// Limit of the file size in bytes: about twice the size of CIFAR-100 in the least compact encoding.
 const MOST_BYTES: u64 = 1 << 29;
 
 /// The images of one or more batches, in memory.

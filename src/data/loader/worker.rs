@@ -37,7 +37,7 @@ pub(super) struct State {
 pub(super) struct Open {
     job: Arc<Job>,
     stages: Stages,
-    /// The error of the lowest position in the batch so far, with that position.
+    /// The error at the lowest position in the batch so far, with that position.
     error: Option<(usize, Error)>,
 }
 

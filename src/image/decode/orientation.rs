@@ -96,7 +96,8 @@ impl Orientation {
 const ORIENTATION: u16 = 274;
 const PREFIX: &[u8] = b"Exif\0\0";
 
-/// Strips prefixes `Exif\0\0`. The prefix belongs to JPEG, but some tools write it twice, or into containers that need none.
+/// Strips up to two `Exif\0\0` prefixes. The prefix belongs to JPEG, but some tools write it twice, or into containers
+/// that need none.
 fn without_prefixes(exif: &[u8]) -> &[u8] {
     let once = exif.strip_prefix(PREFIX).unwrap_or(exif);
     once.strip_prefix(PREFIX).unwrap_or(once)

@@ -1,7 +1,7 @@
 //! PNG, decoded as strictly as in Pillow.
 //!
 //! - The checksums of the chunks before the pixels are checked.
-//! - The checksum of the compressed pixels as a whole is checked, but not the checksums of the individual pixel chunks.
+//! - The checksum at the end of the compressed pixels is checked, but not the checksums of the individual pixel chunks.
 //! - Chunks after the pixels may be missing, but not truncated.
 use super::orientation::Metadata;
 use super::{BROKEN, Refused, checked_size, fits, three_colors};

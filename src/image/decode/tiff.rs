@@ -1,5 +1,5 @@
 //! TIFF and BigTIFF: the first page. Palettes, CMYK and premultiplied colours are converted with Pillow's arithmetic. Rare
-//! variants are refused by name.
+//! variants are refused, with an error that names the variant.
 use super::orientation::{Directory, Metadata};
 use super::{BROKEN, CONVERT, Refused, checked_size, eight_bits, fits};
 use crate::image::{Decoded, RgbImage};

@@ -1,7 +1,7 @@
 //! A sequence of launches, and the allocator of their workspace.
 use super::{At, Launch, Map, Number, Space, put, stored};
 
-/// Alignment of an allocation in bytes, as in the caching allocators of frameworks.
+/// Alignment of an allocation in bytes, the same as that of CUDA's own allocations.
 const ALIGN: usize = 256;
 
 /// A sequence of launches for one stream.

@@ -87,8 +87,8 @@ impl AnyMap {
         }
     }
 
-    /// Copies all rows of `from` to this map, starting with row `first`. Both maps must have the same type and row layout, and
-    /// no padding above or below.
+    /// Copies all rows of `from` to the rows of this map from `first` on. Both maps must have the same type, and no padding
+    /// above or below. A row of `from`, including any padding, must be as long as a row of this map without padding.
     ///
     /// # Panics
     /// If the types or the lengths of the rows differ, or this map has too few rows.

@@ -98,7 +98,7 @@ impl<T: Copy + Default> FeatureMap<T> {
         }
     }
 
-    /// The recorded range of all values, including the padding, if there is one.
+    /// The recorded range of all values, including the padding; `None` if no range is recorded.
     pub fn range(&self) -> Option<Extent> {
         self.range
     }

@@ -23,8 +23,8 @@ pub(crate) trait ByteKernel {
     fn run<L: ByteLanes>(self);
 }
 
-/// Vectors for products of bytes: [`Lanes::N`] floats, or [`Lanes::N`] 32-bit integers. An integer is a sum, or four bytes to
-/// multiply.
+/// Vectors for products of bytes: [`Lanes::N`] floats, or [`Lanes::N`] 32-bit integers. An integer is a sum, or holds
+/// four bytes or two 16-bit words to multiply.
 ///
 /// A *block* is four vectors, that is 4 [`Lanes::N`] values. Converted to bytes, a block fills one vector. In an *interleaved*
 /// block, the values are permuted as by [`ByteLanes::interleave`]; [`super::Isa::interleaved`] is the permutation.
@@ -35,7 +35,7 @@ pub(crate) trait ByteLanes: Lanes {
     /// Returns a vector of zeros.
     fn zero() -> Self::Sums;
 
-    /// Loads the next four signed bytes of each lane.
+    /// Loads four signed bytes for each lane.
     ///
     /// # Safety
     /// `from` is valid for 4 [`Lanes::N`] reads.

@@ -89,10 +89,10 @@ impl Isa {
         if self.includes_avx2() { Self::Avx2 } else { self }
     }
 
-    /// Returns the magnitude that is quantized to 127.
+    /// Returns the magnitude that is quantized to at most 127.
     ///
-    /// This is the largest absolute value of a weight. If the instruction set adds two products in 16 bits, the absolute sums
-    /// of the pairs of weights (0 and 1, 2 and 3, ...) count as well.
+    /// This is the largest absolute value of a weight. If the instruction set adds two products in 16 bits, the absolute
+    /// values of the sums of pairs of weights (0 and 1, 2 and 3, ...) are included in the maximum.
     pub fn largest_weight(self, weights: &[f32]) -> f32 {
         let largest = weights.iter().fold(0.0, |all: f32, w| all.max(w.abs()));
         match self.row().bytes.as_ref().is_some_and(|bytes| bytes.pairs_in_16_bits) {

@@ -8,9 +8,9 @@ use std::fmt;
 pub enum Precision {
     /// The fastest arithmetic of this machine.
     ///
-    /// If the instruction set has products of bytes, convolutions multiply integers and add them in 32 bits. Activations are
-    /// quantized over the range of each map or channel, and weights over the range of each output channel. Without products of
-    /// bytes, the arithmetic is that of [`Precision::Exact`].
+    /// If the instruction set has products of bytes, convolutions multiply integers and sum the products in 32 bits.
+    /// Activations are quantized over the range of each map or channel, and weights over the range of each output channel.
+    /// Without products of bytes, the arithmetic is that of [`Precision::Exact`].
     #[default]
     Fast,
     /// float32.

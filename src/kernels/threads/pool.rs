@@ -38,7 +38,7 @@ pub fn cores() -> usize {
 /// `work` takes items from a source shared by all threads, and returns when no items are left. Pool threads that are busy with
 /// other calls are not waited for.
 ///
-/// A panic on any thread propagates to the caller. A panic of the caller stops the other threads at their next [`poll`].
+/// A panic on any thread propagates to the caller. If the calling thread panics, the others stop at their next [`poll`].
 pub fn run(threads: usize, work: &(dyn Fn() + Sync)) {
     if threads <= 1 {
         return work();
@@ -242,7 +242,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
-    /// Returns the sum of the jobs that all threads took, and the number of threads.
+    /// Runs jobs numbered from 1 to `jobs`. Returns the sum of their numbers, and how many distinct threads ran at least one.
     fn counted(threads: usize, jobs: usize) -> (usize, usize) {
         let (next, sum, seen) = (AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(HashSet::new()));
         run(threads, &|| {

@@ -16,7 +16,7 @@ pub(super) struct Chosen {
     pub(super) style: Row,
     /// The images' own z, if the whole batch was encoded; otherwise `None`.
     pub(super) content: Option<Row>,
-    /// The indices 0, 1, 2 and so on, for arrays with rows for the images of this range only.
+    /// The indices 0, 1, 2 and so on, for arrays that only have rows for the images of this range.
     pub(super) places: At,
 }
 

@@ -75,7 +75,7 @@ impl InceptionV3 {
     }
 }
 
-/// Allocates the output of a max pool of `x`.
+/// Allocates a map of `channels` channels, with the height and width of the output of a max pool of `x`.
 fn pooled(x: &Map, channels: usize, plan: &mut Plan) -> Map {
     let size = (MaxPool::INCEPTION.windows(x.height), MaxPool::INCEPTION.windows(x.width));
     plan.room.stored(plan.number, x.images, size, channels)

@@ -73,7 +73,7 @@ pub(super) fn launch(conv: &Conv, x: Source, (pad, border): Around, y: Target, p
     plan.launches.push(conv.launch(x, pad, border, y));
 }
 
-/// All quantities that are linear in z (gammas, betas and gains), concatenated to the output of one linear map.
+/// All quantities that are linear in z (gammas, betas and gains), concatenated into the output of one linear map.
 #[derive(Debug, Default)]
 pub(super) struct LinearInZ {
     weight: Vec<f32>,

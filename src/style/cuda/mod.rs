@@ -47,8 +47,8 @@ pub enum StyleSource {
     Batch,
 }
 
-/// Maximum size in bytes of the workspace for a part of the batch; a part of a single image may exceed it. The limit is large,
-/// so that there are few launches with many blocks each, even for small maps.
+/// Maximum size in bytes of the workspace for a part of the batch; only a part that consists of a single image may exceed it.
+/// The limit is large, so that there are few launches with many blocks each, even for small maps.
 const PART: usize = 512 << 20;
 
 impl DeviceStylizer {

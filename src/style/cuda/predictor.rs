@@ -29,7 +29,7 @@ pub(super) struct Predictor {
 #[derive(Clone, Debug)]
 enum Body {
     Cnn(Vec<Conv>),
-    /// MobileNetV2; `ends` are the network's first and last convolution.
+    /// MobileNetV2; `ends` are the network's first and last convolutions.
     MobilenetV2 {
         ends: Box<[Conv; 2]>,
         blocks: Vec<Block>,

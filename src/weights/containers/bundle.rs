@@ -82,7 +82,7 @@ impl Bundle {
         self.members.origin()
     }
 
-    /// Returns the keys of all tensors, sorted. The keys of slices of tensors, which are not text, are left out.
+    /// Returns the keys of all tensors, sorted. Binary keys, under which slices of tensors are stored, are left out.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().filter(|key| !key.contains(&0)).filter_map(|key| std::str::from_utf8(key).ok())
     }
@@ -91,7 +91,7 @@ impl Bundle {
     ///
     /// # Errors
     /// A tensor is missing, of a type other than float64, float32, float16 or bfloat16, stored in slices, or damaged; or the
-    /// tensors are too large together.
+    /// tensors are too large in total.
     pub fn read(&self, names: &BTreeMap<String, String>) -> Result<Tensors> {
         let mut chosen = vec![];
         for (key, name) in names {

@@ -1,4 +1,5 @@
-//! A reader of TFLite files: the first graph of a file, with constants in float32 or float16, or quantized to int8 or int32.
+//! A reader of TFLite files: the first graph of a file, with constants in float32 or float16, or quantized to int8, uint8 or
+//! int32.
 //!
 //! <https://github.com/tensorflow/tensorflow/blob/master/tensorflow/compiler/mlir/lite/schema/schema.fbs>
 use super::constant::{Constant, Element, Numbers, Quantization};

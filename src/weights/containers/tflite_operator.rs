@@ -117,8 +117,8 @@ fn unreadable(_: Damaged) -> String {
     "cannot be read".into()
 }
 
-/// Returns `true` if at most one axis is longer than 1, so that a reshape does not reorder the values. An unknown size of the
-/// first axis, the batch, counts as 1.
+/// Returns `true` if at most one axis is longer than 1, so that a reshape only adds or removes axes of length 1. An unknown
+/// size of the first axis, the batch, counts as 1.
 fn is_vector(shape: &[usize]) -> bool {
     let long = |&(axis, &side): &(usize, &usize)| side > 1 || (side == 0 && axis > 0);
     !shape.is_empty() && shape.iter().enumerate().filter(long).count() <= 1

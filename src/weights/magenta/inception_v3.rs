@@ -2,7 +2,7 @@
 //! layers.
 //!
 //! The graph is walked from the mean back to the image, since each tensor is the output of one operator. Every convolution is
-//! followed by ReLU6. Converters may move the ReLU6 behind the concatenation of branches, or behind an average pool that
+//! followed by ReLU6. Converters may move the ReLU6 to after the concatenation of branches, or to after an average pool that
 //! follows the convolution.
 use super::super::Tensors;
 use super::super::containers::graph::{Activation, Graph, Kind, Operator, Pool, Window};

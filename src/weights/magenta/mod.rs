@@ -1,4 +1,5 @@
-//! Conversion of Magenta's arbitrary image stylization from TFLite and ONNX to our tensor names.
+//! Conversion of Magenta's arbitrary image stylization from TFLite and ONNX to our tensor names. There are two pairs of a style
+//! predictor F and a transformer T: in the full pair, F is InceptionV3; in the mobile pair, F is MobileNetV2.
 //!
 //! The graphs are walked operator by operator, because the names of tensors differ between conversions, but the operations do
 //! not. Graphs that our networks would not reproduce are refused. Source: magenta/magenta
@@ -35,8 +36,8 @@ pub enum TrainedWith {
 }
 
 impl TrainedWith {
-    /// Detects the predictor from the width of a transformer. The transformer of the mobile pair has a quarter of the channels
-    /// of the full pair's.
+    /// Detects the predictor from the width of a transformer. The transformer of the mobile pair has a quarter as many channels
+    /// as that of the full pair.
     pub fn by_width(transformer: &Transformer) -> Self {
         match transformer.contract.first().map(|layer| layer.channels) {
             Some(8) => Self::MobilenetV2,

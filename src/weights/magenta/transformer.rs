@@ -275,7 +275,7 @@ impl<'a> Walk<'a> {
         (over.inputs.first() == Some(&x) && squares.inputs.contains(&x)).then_some(mean)
     }
 
-    /// Returns the convolution of the style vector whose output is `tensor`.
+    /// Returns the convolution that computes `tensor` from the style vector, if there is one.
     fn style_layer(&self, tensor: usize) -> Option<&'a Operator> {
         let operator = self.graph.maker(tensor).filter(|o| matches!(o.kind, Kind::Conv(_)))?;
         (*operator.inputs.first()? == self.style).then_some(operator)

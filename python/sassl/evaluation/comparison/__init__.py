@@ -1,6 +1,6 @@
 """Comparison of results of `sassl eval` between arms, with intervals.
 
-An arm is a group of results that is compared with others, such as those of one way to pretrain.
+An arm is a group of results that is compared with others, such as all results of one pretraining method.
 
     from sassl import evaluation
 

@@ -74,7 +74,7 @@ def _check_measured_once(arms: Mapping[str, Sequence[Value]]) -> None:
 
 
 def _check_seeds(arms: Mapping[str, Sequence[Value]]) -> None:
-    """Reject two checkpoints with one pretraining seed in an arm: their mean would be meaningless, and pairs ambiguous."""
+    """Reject arms with two checkpoints of the same pretraining seed: means would be meaningless, and pairs ambiguous."""
     for arm, values in arms.items():
         seen: dict[int, Value] = {}
         for one in values:

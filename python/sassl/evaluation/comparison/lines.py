@@ -1,4 +1,4 @@
-"""Reading of comparable values from the files of results of `sassl eval`."""
+"""Reading of comparable values from the result files of `sassl eval`."""
 
 from __future__ import annotations
 

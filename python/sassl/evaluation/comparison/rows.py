@@ -44,8 +44,8 @@ class Row:
         metric: how values of the metric are shown.
         sets: number of sets that are averaged; 1 for a measurement.
         arms: summaries by arm; None if an arm does not have the measurement.
-        differences: by arm, the difference from the reference; the reference itself has none. None if the arm or the reference
-            does not have the measurement.
+        differences: by arm, the difference from the reference; the reference itself has no entry. None if the arm or the
+            reference does not have the measurement.
         partial: the arms whose difference is over fewer values than the means, because some values have no pair.
     """
 

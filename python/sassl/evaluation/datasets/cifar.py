@@ -1,4 +1,7 @@
-"""CIFAR-10 and CIFAR-100, in the binary or the Python version; pickled code is not executed."""
+"""CIFAR-10 and CIFAR-100, in the binary or the Python version; pickled code is not executed.
+
+A school is one of the ways to split a set.
+"""
 
 from __future__ import annotations
 

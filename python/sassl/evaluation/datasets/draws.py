@@ -30,8 +30,8 @@ def by_class(listing: Listing, seed: int) -> dict[int, list[int]]:
 def held_out(listing: Listing, split: str, share: Fraction, seed: int) -> Listing:
     """Split the images of each class at random; return the held-out images for "val", or the remaining images for "train".
 
-    No class is held out entirely. The numbers of held-out images of the classes are rounded by the largest remainder method, so
-    that they add up to the share of all images.
+    No class is held out entirely. The counts of held-out images per class are rounded by the largest remainder method, so that
+    they add up to the share of all images.
     """
     rows = by_class(listing, seed)
     exact = {label: len(own) * share for label, own in rows.items()}

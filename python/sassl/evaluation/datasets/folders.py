@@ -1,4 +1,7 @@
-"""Sets with a folder for each class: ImageNet and its published subsets, iNaturalist 2021, and Caltech-101."""
+"""Sets with a folder for each class: ImageNet and its published subsets, iNaturalist 2021, and Caltech-101.
+
+A school is one of the ways to split a set.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from .table import DATASETS
 class Split(Images):
     """Images of a split of one of `DATASETS`, with their classes; see `load` for the arguments.
 
-    Images are sorted by path.
+    Images that are separate files are sorted by path.
 
     Attributes:
         dataset: the set's entry in `DATASETS`.

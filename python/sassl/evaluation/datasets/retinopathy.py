@@ -1,4 +1,7 @@
-"""Diabetic Retinopathy (Kaggle 2015, EyePACS), with classes in CSV files and two images of most patients."""
+"""Diabetic Retinopathy (Kaggle 2015, EyePACS), with classes in CSV files and two images of most patients.
+
+A school is one of the ways to split a set.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ def retinopathy(folder: Path, want: Want) -> Listing:
     """List the images of a split, with classes from the contest's CSV files.
 
     Images are named `<patient>_{left,right}.jpeg`. Classes of `train/` are in `trainLabels.csv`, and classes of `test/` in
-    `retinopathy_solution.csv`. The images in `test/` have a Public and a Private part. Schools split the set differently:
+    `retinopathy_solution.csv`. The images in `test/` are divided into a Public and a Private part. Schools split the set
+    differently:
 
     - "tfds": the Public part is val, and the Private part is test.
     - "kaggle": both parts together are test. Val is a tenth of the training patients, drawn with the seed.

@@ -60,8 +60,8 @@ def finetune(
     is trained again on train and val, and evaluated once on test. Ties go to the first cell: in the published recipes, to the
     lowest learning rate, then the weakest decay, then the shortest length.
 
-    If the grid has a single cell, the network is trained only once, on train and val. This is usual if both `lr` and
-    `weight_decay` are given.
+    If the grid has a single cell, the network is trained only once, on train and val. This is usually the case if
+    both `lr` and `weight_decay` are given.
 
     The optimizer is SGD with momentum 0.9. Weight decay applies to all trainable parameters, including norms and biases.
     Training images are random resized crops, flipped with probability 1/2.
@@ -77,11 +77,11 @@ def finetune(
             learning rate is for a batch of 256, and is scaled with the batch size. If `Recipe.divides_decay`, SGD's weight
             decay is the given decay divided by the peak learning rate.
         steps, epochs: the length of training, in steps or in epochs, in place of the recipe's; give at most one of the two.
-        batch_size: images in a batch over all ranks, in place of the recipe's number; at most the number of training images.
+        batch_size: images in a batch over all ranks, in place of the recipe's number; all training images, if there are fewer.
         metric: one of `metrics.NAMES`. This metric chooses the cell, and is reported along with top-1 and top-5.
         preprocessing: how to preprocess validation and test images. Training crops use its size, interpolation and
             normalization. None: the model's own preprocessing; for square inputs, with the recipe's resizing and bicubic
-            interpolation. Required for a model without a preprocessing of its own.
+            interpolation. Required for a model without its own preprocessing.
         engine: "native", in Rust on CPUs, for sassl's own backbones; "torch"; None: "torch" if torch has a GPU or the native
             engine does not support the model, otherwise "native".
         device, precision: for the engine "torch": "cuda" or "cpu", and "bf16" or "float32"; None: a GPU with "bf16" if there is

@@ -24,7 +24,7 @@ class Kept:
 
     Args:
         folder: the folder, which is created if it is missing; None: nothing is stored.
-        settings: JSON values by name. If the folder contains a run, its settings must be equal.
+        settings: JSON values by name. If the folder contains a run, its settings must be equal to these.
         ranks: the processes of the run.
 
     Raises:

@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a fine-tuning: length, batch size, learning rates, weight decays, and the resizing of test images.
+    """Settings of a fine-tuning run: length, batch size, learning rates, weight decays, and the resizing of test images.
 
     Every recipe uses SGD with momentum 0.9 on random resized crops and flips; weight decay applies to all trainable parameters,
     including biases and norms.

@@ -34,7 +34,7 @@ class Torch(Tuner):
 
     Args:
         model: a module from images (N, 3, H, W) to features (N, dim); or one of sassl's models, whose method `module` returns
-        such a module.
+            such a module.
         classes: number of classes.
         size: (height, width) of the images.
         threads: number of threads for steps on a CPU; None: this rank's share of the cores.

@@ -49,7 +49,7 @@ class Tuner(Protocol):
             images: (N, H, W, 3) or (N, 3, H, W), normalized.
             targets: (N,) class indices.
             lr: the learning rate.
-            number: index of the step, from 0; the seed of random draws such as dropout.
+            number: index of the step, from 0; it is part of the seed of random draws such as dropout.
 
         Raises:
             ValueError: images or classes that do not match the network.

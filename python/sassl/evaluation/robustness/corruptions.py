@@ -45,7 +45,7 @@ def corruption_error(
 
         - "mean_error": the plain mean over the 15.
         - "mce": the mean corruption error; None without a reference.
-        - "relative_mce": the increase of the error by corruptions, relative to the increase for the reference. It is None
+        - "relative_mce": the increase in error due to corruptions, relative to the increase for the reference. It is None
           unless both clean errors are known.
         - "clean_error": the given `clean`.
         - "corruptions": for each corruption a dict with its "errors", their mean as "error", and the corruption error as "ce".
@@ -92,14 +92,14 @@ def imagenet_c(
     Args:
         judge: a `Classifier` or a `Probe`.
         root: the folder, with `noise/gaussian_noise/1/n01440764/*.JPEG` or `gaussian_noise/1/...` and so on.
-        corruptions: corruptions to measure; None: the 15 of the mCE, and those of the four extra corruptions that are in the
+        corruptions: corruptions to measure; None: the 15 of the mCE, and any of the four extra corruptions that are in the
             folder.
         clean: the error on ImageNet's own validation images, in per cent, for the relative mCE.
 
     Returns:
         The result of `corruption_error`, and the entries below. Means are None unless all 15 corruptions are measured:
 
-        - "interval": the 95 % bootstrap interval over images of the "mce" or, without a reference, of the "mean_error". An
+        - "interval": the 95 % bootstrap interval, over images, of the "mce" or, without a reference, the "mean_error". An
           image is drawn with all of its corruptions.
         - "top1", "top5": the mean accuracies over the 15 corruptions; "top5" is None with fewer than five possible answers.
         - "split": the name of the split.
@@ -140,7 +140,7 @@ def cifar_c(
             with those of the judge by name; if the judge has no class names, by label.
 
     Returns:
-        The result of `imagenet_c`, with "variant", "CIFAR-10-C" or "CIFAR-100-C".
+        The result of `imagenet_c`, with the entry "variant": "CIFAR-10-C" or "CIFAR-100-C".
 
     Raises:
         OSError, ValueError: a file that is missing or has other contents; a label without a name.
@@ -263,7 +263,7 @@ def _measured(
 
 
 def _interval(answers: Mapping[tuple[str, int], Answers], reference: Reference | None) -> tuple[float, float] | None:
-    """Return the 95 % bootstrap interval over images of the mCE or, without a reference, of the mean error.
+    """Return the 95 % bootstrap interval, over images, of the mCE or, without a reference, the mean error.
 
     An image is drawn with all of its corruptions. A draw is ignored if it has no image for some corruption and severity,
     because images could not be read. The result is None if all draws are ignored.

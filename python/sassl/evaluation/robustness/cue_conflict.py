@@ -80,12 +80,12 @@ def shape_bias(
 
     Args:
         answers: a category for each image; None: no answer.
-        shapes, textures: the categories of the images' cues.
+        shapes, textures: the categories of the two cues of each image, its shape and its texture.
         sources: for each image, the name of the image that its shape was taken from. The bootstrap resamples sources, each with
             all of its images. None: no interval.
 
     Returns:
-        A dict, in which the cues of an image are its shape and its texture:
+        A dict:
 
         - "shape_bias": the bias; None if no answer follows either cue.
         - "interval": the 95 % bootstrap interval of the bias over sources.
@@ -208,8 +208,8 @@ def cue_conflict(judge: Judge, root: File) -> dict[str, Any]:
 
     Images of the network's input size are used unchanged. For other images, the largest centre square is resized.
 
-    If the judge knows fewer than 16 categories, images with a cue of another category are left out. The bias among k categories
-    has a chance level of 1 / k, and is not comparable to the bias among 16.
+    If the judge knows fewer than 16 categories, images with a cue of another category are left out. Among k categories, the
+    chance level of the accuracies is 1 / k, and the bias is not comparable to the bias among 16.
 
     Args:
         judge: a `Classifier` or a `Probe`; its answers become categories.

@@ -22,8 +22,8 @@ def outlines(judge: Judge, root: File, kind: str) -> dict[str, Any]:
         kind: "edges" or "silhouettes".
 
     Returns:
-        The result of `accuracy`, with "categories" in place of "classes". The entries "answered_among", "n_outside", the head,
-        and images that could not be read are those of `cue_conflict`.
+        The result of `accuracy`, with "categories" in place of "classes"; and, as in `cue_conflict`, "answered_among",
+        "n_outside", a description of the head, and images that could not be read.
 
     Raises:
         OSError, ValueError: a folder in another layout; an image that cannot be read; a judge without classes that belong to a

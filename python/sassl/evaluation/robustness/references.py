@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-#: The 15 corruptions of the mCE (mean corruption error), by group, and four extra ones for validation: hendrycks/robustness.
+#: The 15 corruptions of the mCE (mean corruption error), by group, from hendrycks/robustness.
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
@@ -13,6 +13,7 @@ GROUPS = {
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
 }
 CORRUPTIONS = tuple(name for names in GROUPS.values() for name in names)
+#: Four extra corruptions for validation, also from hendrycks/robustness.
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 
 

@@ -89,6 +89,6 @@ def chosen(given: Any, out: str | os.PathLike[str] | None) -> list[Logger]:
 
 
 def need(name: str, package: str) -> None:
-    """Raise an ImportError if the module `name` is not installed; `package` is the name to install by pip."""
+    """Raise an ImportError if the module `name` is not installed; `package` is the name to install with pip."""
     if importlib.util.find_spec(name) is None:
         raise ImportError(f'loggers="{name}" requires the package {name}; pip install {package}')

@@ -1,4 +1,4 @@
-"""CSV tables: `log.csv`, with a row per epoch, for every run in a folder; and `steps.csv`, with a row for every tenth step."""
+"""CSV tables: `log.csv`, with a row per epoch, for every run with a folder; `steps.csv`, with a row for every tenth step."""
 
 from __future__ import annotations
 

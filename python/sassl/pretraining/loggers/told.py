@@ -1,4 +1,4 @@
-"""All loggers of a run as one object, called on rank 0. A failing logger does not stop a running pretraining."""
+"""All loggers of a run as one object, called on rank 0. Once training has begun, a failing logger does not stop it."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ class Pretraining(Encoding, Weights):
         Args:
             config: the settings.
             styles: the styles, or the path of a styles file, such as `styles.safetensors` in a run's folder. Required if the
-                settings name no style source, or if the named file has moved; else None.
+                settings describe a style without naming its source, or if the named file has moved; else None.
             init: whether to load the initial weights that the settings name; False for a run that resumes from its checkpoint.
             arch: the module, if the backbone is a module, since settings record only a module's class.
             threads, engine: as in the constructor.
@@ -299,7 +299,7 @@ class Pretraining(Encoding, Weights):
             kept = self._origin / STYLES
             self._views = view_settings.make(self.config, styles=kept if kept.exists() else None)
             self._origin = None
-        # The engine's ranks count, whatever this process's group or environment is.
+        # The ranks are always the engine's, whatever this process's group or environment is.
         ranks = self.engine.ranks
         own: dict[str, Any] = {
             "seed": config.seed,

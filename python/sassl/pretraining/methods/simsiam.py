@@ -19,7 +19,7 @@ class SimSiamSettings(MethodSettings):
     Attributes:
         dim: dimension of projections and predictions.
         hidden_dim: hidden dimension of the projector.
-        layers: number of linear layers in the projector, each with a batch norm; the last norm has no gamma and beta.
+        layers: number of linear layers in the projector, each with a batch norm; the last norm has no gamma or beta.
         predictor_dim: hidden dimension of the predictor, which has two layers.
         splits: number of parts of the batch. Each part has its own batch-norm statistics, as without synchronized batch norms.
         fix_predictor_lr: whether the predictor keeps the peak learning rate instead of following the schedule.

@@ -1,4 +1,4 @@
-"""Training on several devices of one machine by one command: torch's elastic launcher starts a process for each device."""
+"""Training on several devices of one machine with one command: torch's elastic launcher starts a process for each device."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool, precision: str) -> dict[str, int]:
-    """The memory of a step on `rows` rows in bytes, by kind: weights, gradients, optimizer, momentum, activations.
+    """The memory in bytes of a step on `rows` rows, by kind: weights, gradients, optimizer, momentum, activations.
 
     The keyword arguments are as in `Torch`.
 

@@ -1,4 +1,4 @@
-"""Build and try out third-party backbones: timm's and torchvision's models without classifiers, and modules of the caller."""
+"""Build and try out third-party backbones: timm's and torchvision's models without classifiers, and the caller's modules."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _spared(network: nn.Module) -> set[str]:
 
 
 def _slots(settings: OptimizerSettings, p: nn.Parameter, device: torch.device) -> dict[str, Tensor]:
-    """The initial optimizer state of a weight: zeros, as torch creates them at the first step."""
+    """The initial optimizer state of a weight: zeros. torch's optimizers would otherwise create it only at the first step."""
     if isinstance(settings, AdamW):
         step = torch.zeros((), device=device)
         return {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p), "step": step}

@@ -63,7 +63,7 @@ def put(method: Method, optimizer: Optimizer, given: Mapping[str, Tensor]) -> No
     """Load tensors returned by `check` or by `tensors`.
 
     Raises:
-        ValueError: the method's own state is invalid; nothing has changed in that case.
+        ValueError: the method's own state, or the step count of its draws, is invalid; nothing has changed in that case.
     """
     steps = method.draws.read(given) if method.draws else 0
     method.load_own_state({name.removeprefix("method."): x for name, x in given.items() if name.startswith("method.")})

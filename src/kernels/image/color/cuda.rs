@@ -16,7 +16,7 @@ const BLOCK: u32 = 256;
 const PART: usize = 8192;
 const PARTS: usize = 64;
 
-/// Kind of a colour operation, as in [`crate::image::Factor`].
+/// Kind of a colour operation: none, one of [`crate::image::Factor`], posterize or solarize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are documented there")]
 pub enum FactorKind {

@@ -1,4 +1,5 @@
-//! Colour operations on single pixels, bit-identical to Pillow (libImaging `Blend.c`, `Convert.c`).
+//! Colour operations on single pixels. They are bit-identical to Pillow (libImaging `Blend.c`, `Convert.c`), except [`scale`]
+//! and [`saturate`], which serve BYOL's colour jitter.
 //!
 //! The loops are written once for all instruction sets; see [`super::planes`].
 #![allow(unsafe_code)]

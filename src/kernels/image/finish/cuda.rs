@@ -32,7 +32,7 @@ impl DeviceStruct for Finish {
 impl Finish {
     /// Creates the last steps of a view.
     ///
-    /// - `solarize`: the threshold from which bytes are inverted.
+    /// - `solarize`: the threshold; bytes of at least this value are inverted.
     /// - `flip`: whether to flip horizontally and vertically.
     /// - `blurred`: the index of the view among the blurred views, if it is blurred.
     pub fn new(solarize: Option<u8>, flip: (bool, bool), blurred: Option<usize>) -> Self {

@@ -21,7 +21,7 @@ pub fn box_blur(isa: Isa, sigma: f32, planes: &mut Planes, scratch: &mut BlurScr
     }
 }
 
-/// A box filter. The weight of the central `2 radius + 1` bytes is `whole`; the weight of one more byte on either side is
+/// A box filter. Each of the central `2 radius + 1` bytes has the weight `whole`; one more byte on either side has the weight
 /// `part`.
 #[derive(Clone, Copy)]
 pub(super) struct Window {

@@ -23,7 +23,7 @@ pub struct BlurScratch {
 /// Blurs each colour with the taps `[half[r], .., half[1], half[0], half[1], .., half[r]]`, which must sum to 1.
 ///
 /// # Panics
-/// If `half` is empty, or r is not less than both the height and the width.
+/// If `half` is empty, or r is not less than `min(height, width)`.
 pub fn gaussian_blur(isa: Isa, half: &[f32], planes: &mut Planes, scratch: &mut BlurScratch) {
     let (height, width) = (planes.height(), planes.width());
     assert!(!half.is_empty() && half.len() <= height.min(width), "{} taps in {height}x{width}", 2 * half.len() - 1);

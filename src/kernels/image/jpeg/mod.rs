@@ -1,5 +1,5 @@
 //! Computation of a JPEG's pixels from its coefficients: inverse DCT, smooth upsampling and colour conversion. libjpeg calls
-//! these [`Kernels`].
+//! the functions in [`Kernels`].
 //!
 //! Upsampling and the conversion from CMYK are written once, and also compiled for AVX2.
 #![allow(unsafe_code)]

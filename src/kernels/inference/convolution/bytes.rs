@@ -1,6 +1,6 @@
-//! Convolution in integers. The tiles are those of `simd.rs`, but each step multiplies four bytes or two 16-bit words of k (see
-//! `pack.rs`). For quantized inputs q and weights w,
-//! `out = scale_in scale[o] (sum of q[k] w[o][k] - zero sum of w[o][k]) + bias[o]`.
+//! Convolution in integers. The tiles are those of `simd.rs`, but each step covers four values of k in bytes, or two in 16-bit
+//! words (k as in `pack.rs`). For quantized inputs q and weights w,
+//! `out = scale_in * scale[o] * (sum of q[k] w[o][k] - zero * sum of w[o][k]) + bias[o]`.
 //!
 //! Rows of taps are padded with zeros to a multiple of four bytes.
 #![allow(unsafe_code)]
@@ -30,7 +30,7 @@ pub(super) struct Bytes {
 struct BytePass {
     /// The pass, without its float32 panels.
     pass: Pass,
-    /// The weights in the order of `layout`. Each element of the layout is four bytes of k for one output.
+    /// The weights in the order of `layout`. Each element of the layout is the four bytes of one step for one output.
     panels: Vec<u8>,
     layout: PanelLayout,
     /// Scale of the weights of each output.

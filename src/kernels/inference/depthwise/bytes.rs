@@ -2,7 +2,7 @@
 //!
 //! Blocks of bytes from up to four rows are interleaved. Each lane then holds four values of one channel: the values of four
 //! rows under one column of taps. If several pixels fit into a block, the lanes hold the channels of each of these pixels. As
-//! in the dense convolution, `out = scale_in scale[c] (sum of q w - zero sum of w) + bias[c]`.
+//! in the dense convolution, `out = scale_in * scale[c] * (sum of q w - zero * sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::taps::{ORDER, TapLayout};
 use super::{Activation, Extent, Isa, Output, Pass, Shape};
@@ -225,7 +225,7 @@ struct Row<'a, 'b, L, N> {
     out: &'b mut [N],
     /// Number of pixels in a block.
     group: usize,
-    /// Distance of two outputs of a pass in output pixels: 2 with upsampling, otherwise 1.
+    /// Distance between adjacent outputs of a pass, in output pixels: 2 with upsampling, otherwise 1.
     scale: usize,
     extents: &'b mut LaneExtents<L>,
 }

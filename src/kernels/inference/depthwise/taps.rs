@@ -1,7 +1,7 @@
 //! Layout of the taps of a block in bytes: four rows of one column are adjacent, so that one instruction multiplies them.
 
-/// Position within a lane of each of four rows. AVX2 first adds the products at positions 0 and 1, and at positions 2 and 3. So
-/// the middle one of three rows is paired with the padding; its weight is most often the largest.
+/// Position within a lane of each of four rows. AVX2 first adds the products at positions 0 and 1, and at positions 2 and 3. In
+/// a kernel of three rows, the middle row, whose weight is most often the largest, is therefore paired with the padding.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The layout `[four rows][column][place][row of the four]`, where a place is a position in a block.
@@ -38,7 +38,7 @@ impl TapLayout {
         tap / 4 * Self::column(self.places) + Self::four(place) + tap % 4
     }
 
-    /// Number of taps in one column of four rows.
+    /// Number of taps of all positions in one column of four rows.
     #[inline(always)]
     pub(super) const fn column(places: usize) -> usize {
         4 * places

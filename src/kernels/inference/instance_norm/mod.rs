@@ -47,7 +47,7 @@ impl Deviation {
         (biased * self.correction(pixels) + self.within).sqrt() + self.beyond
     }
 
-    /// Factor from the biased variance of `pixels` pixels to the variance in the formula.
+    /// Factor that converts the biased variance of `pixels` pixels to the variance in the formula.
     fn correction(self, pixels: usize) -> f32 {
         let n = pixels as f32;
         if self.unbiased { n / (n - 1.0).max(1.0) } else { 1.0 }

@@ -23,7 +23,7 @@ pub struct Linear {
 
 impl Linear {
     /// Creates the layer from weights `[outputs, inputs]` and a bias. `zoom` is an optional second layer: [`Linear::launch`]
-    /// multiplies its output by a factor and adds it.
+    /// multiplies its output by a factor and adds it to the output of the first.
     pub fn new(first: (&[f32], &[f32]), zoom: Option<(&[f32], &[f32])>, weights: &mut Weights) -> Self {
         let outputs = first.1.len();
         let inputs = first.0.len() / outputs;

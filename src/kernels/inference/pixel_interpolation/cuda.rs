@@ -87,7 +87,7 @@ pub fn flat(norm: Affine, betas: Table, (rows, images): (At, &DeviceImages), map
     }
 }
 
-/// Creates the launch that copies `out[rows[n]] = images[rows[n]]` for `count` images.
+/// Creates the launch that copies image `rows[n]` of `images` to `out[rows[n]]`, for each n below `count`.
 pub fn copy(rows: At, count: usize, images: &DeviceImages, out: &DeviceImages) -> Launch {
     let defines = vec![("PIXELS", images.pixels.code()), ("OUT", out.pixels.code())];
     let kernel = Arc::new(Kernel { name: "copy", source: &SOURCE, defines });

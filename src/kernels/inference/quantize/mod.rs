@@ -98,7 +98,7 @@ impl Quantized {
         }
     }
 
-    /// Quantizes `max(by[c] x + plus[c], 0)` for each value x of `map`, without the padding. The zero points of this map must
+    /// Quantizes `max(by[c] x + plus[c], 0)` for each value x of `map`, without the padding. The zero points of `self` must
     /// be 0.
     pub(super) fn fill_affine(&mut self, isa: Isa, map: &FeatureMap, by: &[f32], plus: &[f32]) {
         let Self { map: bytes, scale, affine: [by_step, plus_step], .. } = self;
@@ -196,7 +196,7 @@ pub(super) fn weights(isa: Isa, weights: &[f32], smooth: f32) -> (Vec<i8>, f32) 
 /// The largest absolute value of a word, for map values and for weights.
 const LARGEST_WORD: f32 = 1023.0;
 
-/// Maximum number of products of two words whose sum is guaranteed to fit in 32 bits.
+/// Largest allowed number of products of two words in a sum: the sum then always fits in 32 bits.
 pub(super) const MOST_WORDS: usize = 2048;
 
 /// A feature map in 16-bit words: `q = round(x / scale)`, with one scale for the whole map. Ten bits and the sign of each word

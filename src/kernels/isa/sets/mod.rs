@@ -1,5 +1,5 @@
-//! The table of instruction sets. To add an instruction set, add a file to this folder, and a variant of [`Isa`] with its match
-//! arms.
+//! The table of instruction sets. To add an instruction set, add a file to this folder, and a variant of [`Isa`] with its entry
+//! in `Isa::ALL` and its arm in `Isa::visit`.
 mod avx2;
 mod avx2_bytes;
 mod avx512;

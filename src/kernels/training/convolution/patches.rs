@@ -146,7 +146,8 @@ fn segments(shape: &Shape, first: usize, pixels: usize) -> impl Iterator<Item = 
     })
 }
 
-/// The values `part` under the row of taps `tap`. They are stored in a patch from index `at` on.
+/// Values of a patch in a single row of taps: the range `part` of row `tap`. In the processed part of the patch, they start at
+/// index `at`.
 struct Line {
     tap: usize,
     part: Range<usize>,

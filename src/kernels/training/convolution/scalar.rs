@@ -1,4 +1,4 @@
-//! The convolution and its gradients, computed by their definition.
+//! The convolution and its gradients, computed directly from their definitions.
 use super::Shape;
 use super::layout::Nhwc;
 

@@ -12,7 +12,7 @@ const PARTS: usize = 16;
 /// Number of values of a pixel in a panel of the factor that becomes the rows of tiles. It is a multiple of the height of a
 /// tile and of the width of a vector register.
 const SHARE: usize = 8 * ROWS;
-/// Maximum number of values of a pixel that are read without packing. Longer rows could all map to the same few cache sets.
+/// Pixels of up to this many values are read without packing. Longer rows could all map to the same few cache sets.
 const DIRECT: usize = 64;
 
 /// Computes the gradient of the weights into `out`, from the gradient of the output.
@@ -80,8 +80,8 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    /// Returns values `from..from + depth` of some pixels, in panels of `width` values. The values are packed into `room`. If
-    /// the input already has this layout, the input itself is returned.
+    /// Returns values `from..from + depth` of some pixels, packed into `room` in panels of at most `width` values. If each
+    /// patch is a single pixel of few values ([`DIRECT`]), the input itself is returned, as one panel.
     fn panels<'b>(
         &self,
         isa: Isa,

@@ -21,7 +21,7 @@ const LINE: usize = 16;
 const SHARE: usize = 2 * TILES;
 
 /// Returns whether this method is faster, according to measurements. It needs at least 16 input and 16 output channels, at
-/// least 24 tiles, and tiles that are not mostly beyond the edge of the map.
+/// least 24 tiles in the batch, and on average at least 6 of the 16 outputs of a tile within the map.
 pub(super) fn wins(shape: &Shape) -> bool {
     let fits = shape.kernel == (3, 3) && shape.stride == 1 && shape.inputs.min(shape.outputs) >= 16;
     let (down, across) = tiles(shape);

@@ -227,7 +227,8 @@ impl<'a> Machine<'a> {
         callable.call(&arguments, &mut self.objects)
     }
 
-    /// Ignores the attributes of an object. A state dict has only one, `_metadata`, which holds the version of each layer.
+    /// Ignores the attributes of an ordered dict, and refuses those of other objects. A state dict has only one attribute,
+    /// `_metadata`, which holds the version of each layer.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match self.objects.get(self.top()?) {

@@ -1,8 +1,8 @@
 """MoCo v2 in torch (`src/methods/moco.rs` has the formulas).
 
-All ranks have the same queue; its keys follow the row order of the global batch. If the global batch has several parts, the
-keys are computed in a shuffled order, so that batch norm does not leak which key belongs to which query. The permutation is the
-one that the native engine draws.
+All ranks have the same queue; its keys follow the row order of the global batch. If the global batch has several parts with
+separate batch-norm statistics, the keys are computed in a shuffled order, so that batch norm does not leak which key belongs to
+which query. The permutation is the one that the native engine draws.
 """
 
 from __future__ import annotations

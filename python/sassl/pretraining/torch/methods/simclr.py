@@ -15,7 +15,7 @@ from .base import Forward, Method, register
 
 @register("simclr")
 class SimCLR(Method):
-    """Contrasts each view with all other views of the global batch; both views pass through the network in one batch."""
+    """Contrasts each view with all other views of the global batch; left and right views pass through the network together."""
 
     is_native = True
 

@@ -159,8 +159,8 @@ pub(super) fn defines(
         ("DEPTHWISE_ACTIVATION", first.activation.code()),
         ("ACTIVATION", conv.shape.activation.code()),
         ("BIASED", conv.biased.into()),
-        // Channels of each of the four phases that the outputs consist of, 0 if there are no phases or not a multiple of eight;
-        // and the kernel that was folded into them.
+        // Channels of each of the four phases of outputs; 0 if there are no phases, or if the channels are not a multiple of
+        // eight. Then, the kernel that was folded into the phases.
         ("PHASE", if phase.is_multiple_of(8) { phase } else { 0 }),
         ("FOLDED", folded),
         // Outputs in the packed weights, and in a block.

@@ -85,7 +85,7 @@ pub(super) fn beside(outputs: usize) -> usize {
     }
 }
 
-/// Number of unrolled steps in a block with this many outputs, in units of eight.
+/// Number of unrolled steps in a block. `outputs` is the number of outputs of the block, in units of eight.
 pub(super) fn unrolled(steps: usize, outputs: usize) -> usize {
     if steps * outputs <= UNROLLED { steps } else { 2 }
 }
@@ -102,7 +102,7 @@ impl Conv {
         sizes().rev().find(busy).or_else(|| sizes().find(|&n| n > 1)).unwrap_or(1)
     }
 
-    /// Shared memory of a block with this many outputs, in bytes. The same memory is used in turn for the window, the moments
+    /// Shared memory, in bytes, of a block with this many outputs. The same memory is used in turn for the window, the moments
     /// and, in float16, the outputs. Moments are two values for each output and warp, and one more value for each output.
     pub(super) fn shared(&self, outputs: usize) -> usize {
         let window = window(self.number, self.first(), self.depthwise.is_some(), self.layout.chunk);

@@ -8,7 +8,7 @@ use crate::kernels::isa::{Extent, Kernel, Lanes, Left, MOST_LANES, Right, add_pr
 use crate::kernels::threads::idle::Idle;
 use std::ops::Range;
 
-/// Transformed weights: a matrix for each place, in the order of `layout`.
+/// Transformed weights: a matrix for each place (position in a transformed tile), in the order of `layout`.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Floats {
     pub(super) layout: PanelLayout,

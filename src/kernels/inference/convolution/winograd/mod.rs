@@ -4,7 +4,7 @@
 //! A *place* is the position of an element in a transformed tile. A batch of tiles is computed in three steps:
 //!
 //! - Transform the inputs to `[place][tile][input]`.
-//! - Multiply with the weights of each place to `[place][tile][output]`.
+//! - Multiply by the weights of each place, which gives `[place][tile][output]`.
 //! - Transform back to 4x4 pixels of each tile, with bias and activation.
 //!
 //! The transforms are in float32. The products are in 16-bit words on byte paths, otherwise in float32.
@@ -25,7 +25,8 @@ pub(super) use words::Words;
 const TILES: usize = 32;
 /// Maximum number of input channels, and of output channels, that are transformed at once.
 const CHANNELS: usize = 128;
-/// Number of padding values between two places, a cache line. Without padding, all places would map to the same cache set.
+/// Number of padding values between two places: a cache line of floats. Without padding, all places would map to the same cache
+/// set.
 const LINE: usize = 16;
 /// Minimum number of tiles of a map for which this method is faster than a direct convolution.
 const FEWEST: usize = 32;
@@ -85,7 +86,7 @@ trait Factors<L: Lanes> {
     /// `to` is valid for writes of a vector.
     unsafe fn store(x: L, by: f32, to: *mut Self::Number);
 
-    /// Multiplies M rows of inputs with the weights of V vectors of outputs starting at `first`, and writes M rows of `to`.
+    /// Multiplies M rows of inputs by the weights of V vectors of outputs starting at `first`, and writes M rows of `to`.
     /// Rows are [`CHANNELS`] values apart, in the inputs and in `to`.
     fn product<const M: usize, const V: usize>(&self, at: Product<Self::Number>, first: usize, to: &mut [f32]);
 }
@@ -307,7 +308,7 @@ impl<W, V, N: Copy + Default> Run<'_, W, V, N> {
         }
     }
 
-    /// Computes `A^T m A` for some channels of a tile, cropped to the map, with bias and activation.
+    /// Computes `A^T m A` from the sums m of some channels of a tile, cropped to the map, with bias and activation.
     #[inline(always)]
     fn transform_sums<L: Lanes>(
         &mut self,

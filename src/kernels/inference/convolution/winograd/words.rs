@@ -1,8 +1,9 @@
 //! Winograd products in 16-bit words. Compared with a convolution in bytes, there are a quarter as many products, each takes
 //! twice as long, and results are more exact.
 //!
-//! At each place, transformed inputs are scaled to fifteen bits including the sign. No input within the range of the map can
-//! overflow. The weights of an output are scaled as high as possible without overflow of the 32-bit sum of all products.
+//! At each place (position in a transformed tile), transformed inputs are scaled to fifteen bits including the sign. No input
+//! within the range of the map can overflow. The weights of an output are scaled as high as possible without overflow of the
+//! 32-bit sum of all products.
 #![allow(unsafe_code)]
 use super::super::panels::PanelLayout;
 use super::{Buffers, CHANNELS, Factors, FeatureMap, Floats, Isa, Place, Product, Run, Source, Value, Winograd};
@@ -13,7 +14,7 @@ use crate::kernels::isa::winograd::{IN, PLACES, largest_input};
 use crate::kernels::isa::{ByteKernel, ByteLanes, Extent, prefetch};
 use crate::kernels::threads::idle::Idle;
 
-/// The largest absolute value of a transformed input.
+/// The largest absolute value of a transformed input after scaling.
 const LARGEST: f32 = 16383.0;
 
 /// Transformed weights of pairs of inputs: a matrix for each place, in the order of `layout`.
