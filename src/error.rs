@@ -79,7 +79,7 @@ pub enum Error {
         name: PathBuf,
         /// The error message.
         reason: String,
-        /// True if the image is not at fault, as for an interrupt or exhausted memory.
+        /// True if the image is not at fault, e.g. if there was an interrupt or memory is exhausted.
         fatal: bool,
         /// The original error.
         source: Box<dyn std::error::Error + Send + Sync>,

@@ -23,7 +23,7 @@ pub fn zeros<T: Zeroable>(what: &str, n: usize) -> Result<Vec<T>> {
     bytemuck::try_zeroed_vec(n).map_err(|()| refused::<T>(what, n))
 }
 
-/// Returns an empty vector with capacity for exactly `n` elements.
+/// Returns an empty vector with capacity for `n` elements.
 ///
 /// # Errors
 /// The same as [`zeros`].
@@ -39,8 +39,8 @@ pub fn or_unwind<T>(found: Result<T>) -> T {
     found.unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 
-/// Extends a vector that is shorter than `len` to `len` elements, with copies of `with`. If memory is exhausted, unwinds like
-/// [`or_unwind`] with an error that names `what`.
+/// Extends a vector to `len` elements with copies of `with`; a vector that already has `len` or more elements is unchanged. If
+/// memory is exhausted, unwinds like [`or_unwind`] with an error that names `what`.
 pub fn lengthen<T: Clone>(what: &str, numbers: &mut Vec<T>, len: usize, with: T) {
     let more = len.saturating_sub(numbers.len());
     or_unwind(numbers.try_reserve_exact(more).map_err(|_| refused::<T>(what, more)));

@@ -99,7 +99,7 @@ class Block:
         """
     def vectors(self, /, params: StyleParams, z_content: "numpy.typing.ArrayLike | None" = None) -> "numpy.typing.NDArray[numpy.float32]":
         """
-        Return the style vector z_s of each image, (n, dim) float32.
+        Return the style vector drawn for each image, (n, dim) float32.
 
         Args:
             params: the drawn parameters.
@@ -364,9 +364,9 @@ class Loader:
         Args:
             source: the dataset.
             views: the views to compute from each image.
-            on_error: "raise" an error for an unreadable image, or "report": replace the image with another and list it in
-                `report`.
-            on_damage: for an image that can only partly be decoded: "use" the decoded pixels, "replace" the image, or "raise"
+            on_error: "raise" an error for an unreadable image, or "report": list the image in `report`, and replace it with
+                another.
+            on_damage: for an image that can be only partly decoded: "use" the decoded pixels, "replace" the image, or "raise"
                 an error.
             makes: the contents of a batch: "views", "crops" or "regions". `Views.finish` turns crops and regions into views.
                 Regions are the parts of the decoded images that the views need.
@@ -380,7 +380,8 @@ class Loader:
         """
     def start(self, /, epoch: SupportsIndex, batch: SupportsIndex, pinned: bool) -> Epoch:
         """
-        Start an epoch at the given batch. Each batch is returned in new arrays, which are page-locked if `pinned`.
+        Start an epoch at the given batch. The views, crops or regions of each batch are returned in new arrays, which are
+        page-locked if `pinned`.
         """
 
 @final
@@ -477,7 +478,7 @@ class Source:
         """
         Create a source from WebDataset tar files.
 
-        If a shard is unreadable from some point, it is an error; with `keep_going`, the images before that point are used.
+        A shard that is unreadable from some point on is an error; with `keep_going`, its images before that point are used.
         """
     def targets(self, /) -> list[int] | None:
         """
@@ -530,7 +531,7 @@ class Step:
     @staticmethod
     def style(name: str, block: Block, p: "float | list[tuple[float, float]]") -> Step:
         """
-        Create a step that applies Algorithm 1 with the settings of `block`, but with the probability `p`.
+        Create a step that applies Algorithm 1 of the SASSL paper with the settings of `block`, but with the probability `p`.
 
         Args:
             p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
@@ -589,9 +590,9 @@ class Stylizer:
         threads: number of images computed at a time; None: the environment variable SASSL_THREADS, else one in a DataLoader
             worker, else all cores. The number has no effect on the results.
         precision: "exact" computes convolutions in float32. "fast" computes them in integers of 8 and 16 bits if the CPU has
-            AVX2 or AVX-512 VNNI. For views of `lite` on photographs with alpha = beta = 0.3, the PSNR between the two is 61 dB
-            on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of "fast" on
-            InceptionV3 and VGG-19 has not been measured with trained weights.
+            AVX2 or AVX-512 VNNI. For photographs stylized by "lite" with alpha = beta = 0.3, the PSNR between the two results
+            is 61 dB on average and 52 dB at worst. None: "exact" if F is InceptionV3 or VGG-19, else "fast"; the effect of
+            "fast" on InceptionV3 and VGG-19 has not been measured with trained weights.
         space: the id of the style space that the model must have; None accepts any.
 
     Raises:
@@ -689,9 +690,9 @@ class Trainer:
         Args:
             config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
             threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-            accumulate: number of pieces into which a step divides a batch, to process one after another (gradient
-                accumulation). The number must divide the method's `splits`; the batch-norm statistics are then the same as
-                without accumulation.
+            accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
+                accumulation). The number must divide the method's setting `splits`, the number of parts of a batch with
+                separate batch-norm statistics; these statistics are then the same as without accumulation.
 
         Raises:
             ValueError: an invalid setting.
@@ -728,7 +729,7 @@ class Trainer:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is not a checkpoint, is damaged, or is of a run with other networks or another method. The
+            ValueError: the file is not a checkpoint, is damaged, or belongs to a run with other networks or another method. The
                 current state is then left unchanged.
         """
     def load_backbone(self, /, state: "dict[str, numpy.typing.NDArray[numpy.float32]]") -> "None":
@@ -761,8 +762,8 @@ class Trainer:
         Take one step on two views of a batch.
 
         Args:
-            left, right: (N, H, W, 3) or (N, 3, H, W) float32. If the method treats the views differently, the left views are
-                the input of the query or online network.
+            left, right: (N, H, W, 3) or (N, 3, H, W) float32. MoCo's asymmetric loss takes its queries from the left views and
+                its keys from the right ones; all other losses are symmetric.
             lr: the learning rate.
             momentum: the EMA coefficient of a momentum encoder, in [0, 1]; ignored by methods without one.
             fixed_lr: the learning rate of networks that do not follow the schedule; None: `lr`.
@@ -843,12 +844,14 @@ class Views:
         """
     def check_halves(self, /, world_size: SupportsIndex, images: bool) -> None:
         """
-        Check that a loader can return crops and leave all later steps to `finish`, with batches shared by `world_size` ranks.
+        Check that a loader can return crops and leave all later steps to `finish`, if each batch is divided among
+        `world_size` ranks.
 
         With `images`, check also that the loader can return regions of decoded images.
 
         Raises:
-            ValueError: a step with in-batch styles, or a style before the crop, makes this impossible.
+            ValueError: in-batch styles after a crop, if `world_size` is not 1 or in-batch styles also precede a crop; or, with
+                `images`, any style before a crop.
         """
     def finish(self, /, pixels: "numpy.typing.NDArray[numpy.uint8]", draws: Draws, threads: SupportsIndex | None = None) -> "list[numpy.typing.NDArray[typing.Any]]":
         """
@@ -862,8 +865,8 @@ class Views:
             threads: number of threads, 1 to 1024; None: the environment variable SASSL_THREADS, else all cores.
 
         Raises:
-            ValueError: an invalid number of threads, pixels with a size other than the draws require, or draws that do not
-                match the views' steps.
+            ValueError: an invalid number of threads, pixels whose size does not match the draws, or draws that do not match the
+                views' steps.
         """
     @property
     def needs_batch(self, /) -> bool:
@@ -985,8 +988,8 @@ def convert(paths: "list[str | os.PathLike[str]]", out: "str | os.PathLike[str]"
         paths: files, folders or archives that hold F and T, together or separately.
         out: the file to write.
         name: the model's name, stored in the file.
-        as_is: for Magenta's InceptionV3 only. True encodes styles at their original size, with sides of at least 43 pixels.
-            False resizes them to a shorter side of 256.
+        as_is: for Magenta's InceptionV3 only. True encodes style images at their original size; their sides must then have at
+            least 43 pixels. False resizes them to a shorter side of 256.
         any_pair: True accepts F and T that were not trained together.
 
     Raises:

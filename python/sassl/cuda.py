@@ -100,7 +100,7 @@ class Kernels:
         return self._core, self._weights, self._styles, None if self._styles is None else len(self._styles)
 
     def encode(self, images: Any) -> Any:
-        """Apply F to images as described in `apply`; return style vectors (N, dim) float32 on the device."""
+        """Apply F to images of the form that `apply` takes; return style vectors (N, dim) float32 on the device."""
         import torch
 
         _check(images, self._device)
@@ -182,14 +182,14 @@ class DeviceViews(_ViewsOn):
     def apply(self, images: Any, params: list[list[ViewParams]]) -> list[Any]:
         """Compute all views, as a pure function of images and parameters.
 
-        Pixels equal the CPU's, except that stylized pixels may differ by one level of 255.
+        Pixels equal the CPU's, except that stylized pixels may differ by one 8-bit level.
 
         Args:
             images: (N, 3, H, W) uint8 on the device, with any strides.
             params: for each image, the parameters of each view.
 
         Returns:
-            A tensor for each view in the recipe's dtype: (N, 3, h, w), or (N, h, w, 3) with channels_last. All tensors share
+            A tensor for each view, in the recipe's dtype: (N, 3, h, w), or (N, h, w, 3) with channels_last. All tensors share
             one block of memory.
 
         Raises:

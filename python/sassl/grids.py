@@ -141,8 +141,8 @@ def styled(
 def of_views(transform: Views, images: Sequence[Any], gain: float = GAIN) -> list[Row]:
     """Return the rows of a grid that shows a recipe's views; each image is a column with its own draw.
 
-    A view without style has one row. A view with style has the three rows of `strengths`; its differences are taken from the
-    view with the same draws but without style.
+    A view without style has one row. A view with style has the three rows of `strengths`; its differences are relative to
+    the view with the same draws but without style.
 
     Args:
         transform: a recipe of `sassl.transforms`.

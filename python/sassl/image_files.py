@@ -82,7 +82,7 @@ def _find_below(root: Path, left_out: Counter[str] | None) -> list[Path]:
 
 
 def is_gray(path: str | os.PathLike[str]) -> bool:
-    """Return whether an image file is grayscale; decoded as RGB, the three channels of a grayscale image are equal.
+    """Return whether an image file is stored as grayscale, so that its three channels are equal when it is decoded as RGB.
 
     Raises:
         OSError: the file cannot be read.

@@ -170,7 +170,7 @@ def unpack_cuda(image: Any, name: str = "image") -> tuple[Any, Callable[[Any, An
             out = (gray + 0.5).floor() if out.dtype == torch.uint8 else gray.clamp(max=1)
         if out.dtype != images.dtype or shape[-3] == 1:
             out = out.to(images.dtype)
-            # The kernels copied images that were not drawn, but in another dtype.
+            # Images that are not stylized must be returned unchanged, but `out` holds converted copies of them.
             for i in np.flatnonzero(~applied).tolist():
                 out[i] = images[i]
         return out.reshape(shape)
@@ -227,7 +227,7 @@ def _own_numbers(torch: Any, image: Any, name: str) -> Any:
 
 
 def _without_numbers(torch: Any, image: Any) -> str | None:
-    """Return a description of a tensor that is not dense or has no storage; None for any other tensor."""
+    """Return a description of a tensor that is nested, sparse, quantized or without storage; None for any other tensor."""
     if image.is_nested or image.layout != torch.strided:
         return (
             "a nested one" if image.is_nested else f"{str(image.layout).removeprefix('torch.')}; pass image.to_dense()"

@@ -1,6 +1,6 @@
 """Progress reports: a bar in terminals and notebooks, lines of text elsewhere.
 
-The first line is written after two seconds, further lines at growing intervals. Shorter work shows nothing.
+While work is in progress, the first line is written after two seconds, and further lines at growing intervals.
 """
 
 from __future__ import annotations

@@ -30,10 +30,10 @@ impl From<Error> for PyErr {
     }
 }
 
-/// Restores an exception that Python code raised for an image.
+/// Restores an exception that Python code raised for an image, or in an operation.
 ///
-/// A fatal exception is restored unchanged, with a note that names the image. Any other exception becomes the cause of a
-/// ValueError that names the image.
+/// A fatal exception is restored unchanged, with a note that names the image or the operation. Any other exception becomes the
+/// cause of a ValueError that names the image.
 fn foreign(error: Error) -> Result<PyErr, Error> {
     let text = error.to_string();
     match error {

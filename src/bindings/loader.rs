@@ -135,7 +135,8 @@ impl Loader {
         faults.map(|(name, fault)| (name, (fault.reason, fault.count, fault.used))).collect()
     }
 
-    /// Start an epoch at the given batch. Each batch is returned in new arrays, which are page-locked if `pinned`.
+    /// Start an epoch at the given batch. The views, crops or regions of each batch are returned in new arrays, which are
+    /// page-locked if `pinned`.
     fn start(&self, py: Python<'_>, epoch: u64, batch: usize, pinned: bool) -> PyResult<Epoch> {
         let threads = threads(py, self.threads)?;
         let core = self.core.start(epoch, batch, threads, self.prefetch)?;

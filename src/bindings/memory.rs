@@ -61,7 +61,7 @@ pub(super) fn crops(py: Python<'_>, n: usize, views: &data::Views, pinned: bool)
     Ok((vec![array.unbind()], memory))
 }
 
-/// Copies images, one after the other, to a new array of bytes. Returns the array and the byte offset of each image.
+/// Copies images to consecutive parts of a new array of bytes. Returns the array and the byte offset of each image.
 ///
 /// # Errors
 /// As in [`views`].

@@ -26,7 +26,7 @@ impl Trainer {
     /// Args:
     ///     config: JSON of a `sassl.pretraining.Config`; settings that only the training loop reads may be omitted.
     ///     threads: number of threads; None: the environment variable SASSL_THREADS, else all cores.
-    ///     accumulate: number of pieces into which a step divides a batch, to process one after another (gradient
+    ///     accumulate: number of pieces into which a step divides a batch, to process them one after another (gradient
     ///         accumulation). The number must divide the method's setting `splits`, the number of parts of a batch with
     ///         separate batch-norm statistics; these statistics are then the same as without accumulation.
     ///

@@ -65,7 +65,7 @@ impl Step {
         }
     }
 
-    /// Create a step that applies Algorithm 1 with the settings of `block`, but with the probability `p`.
+    /// Create a step that applies Algorithm 1 of the SASSL paper with the settings of `block`, but with the probability `p`.
     ///
     /// Args:
     ///     p: a probability, or pairs (epoch, probability) with increasing epochs. Between pairs, the probability is
@@ -231,7 +231,8 @@ impl Views {
         self.made(py, &shapes, |out| self.0.apply(image, &params, None, out))
     }
 
-    /// Check that a loader can return crops and leave all later steps to `finish`, with batches shared by `world_size` ranks.
+    /// Check that a loader can return crops and leave all later steps to `finish`, if each batch is divided among
+    /// `world_size` ranks.
     ///
     /// With `images`, check also that the loader can return regions of decoded images.
     ///

@@ -102,8 +102,8 @@ impl Views {
         })
     }
 
-    /// Returns a plan of all views; `push` adds the launches of one view. `largest` is the (height, width) of the largest
-    /// image.
+    /// Returns a plan of all views; `push` adds the launches of one view. `largest` is the (maximum
+    /// height, maximum width) of the input images or regions.
     fn each_view(
         &self,
         params: &[Vec<ViewParams>],

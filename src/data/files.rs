@@ -25,13 +25,13 @@ struct Paths {
 
 /// A folder with one subfolder per class, `root/<class>/**/image.jpg`, as read by torchvision's `ImageFolder`.
 ///
-/// Images directly in the folder, without subfolders, form a single class.
+/// If the folder has no subfolders, its images form a single class.
 #[derive(Debug)]
 pub struct ImageFolder {
     root: PathBuf,
     classes: Vec<OsString>,
     files: Files,
-    /// The size of each file in bytes, when it was listed.
+    /// The size of each file in bytes at the time of listing.
     sizes: Vec<u64>,
     hidden: usize,
     others: usize,

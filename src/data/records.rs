@@ -51,8 +51,8 @@ impl Records {
     /// Opens files of records and concatenates them. `targets` are the classes, if the records contain none.
     ///
     /// # Errors
-    /// A file cannot be read; its size is not a positive multiple of the record size; or the number of classes is not the
-    /// number of records.
+    /// A file cannot be read; its size is not a positive multiple of the record size; or `targets` does not have exactly
+    /// one class for each record.
     pub fn new(layout: Layout, paths: Vec<PathBuf>, targets: Option<Vec<i64>>) -> Result<Self> {
         let root = root(paths.iter().map(PathBuf::as_path));
         let mut records = Self { layout, files: vec![], root, len: 0, targets };

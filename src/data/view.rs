@@ -176,7 +176,7 @@ impl View {
         self.steps.split_at(self.steps.partition_point(|step| step.stage() == Stage::Bytes))
     }
 
-    /// Returns the index of the crop: 0, or 1 if a style of the whole image precedes the crop.
+    /// Returns the index of the crop step: 1 if the whole image is stylized before the crop, otherwise 0.
     pub(super) fn crop_at(&self) -> usize {
         usize::from(self.styles_whole_image())
     }

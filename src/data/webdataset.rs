@@ -103,8 +103,8 @@ impl WebDataset {
         self.hidden
     }
 
-    /// Returns the number of files that belong to no image. Images with several parts in their suffix are ignored and counted
-    /// here.
+    /// Returns the number of ignored files, which belong to no sample. Among them are images with a suffix of several parts, such
+    /// as `key.left.jpg`.
     pub fn others(&self) -> usize {
         self.others
     }
@@ -234,7 +234,7 @@ impl WebDataset {
     }
 }
 
-/// Checks that a shard ends regularly after the last entry: with at least one block of zeros and nothing else.
+/// Checks that a shard ends properly after the last entry: with at least one block of zeros and nothing else.
 fn ended(path: &Path, end: u64, len: u64) -> Result<()> {
     let io = |e| Error::io(path, e);
     if end + 512 > len {

@@ -40,7 +40,7 @@ pub trait Backbone: Send + Sync {
 }
 
 /// Builds the specification of a backbone from JSON with its name and settings, `{"name": "resnet18", ...}`. Missing settings
-/// have torchvision's values.
+/// default to torchvision's.
 ///
 /// # Errors
 /// The name is missing or not in [`BACKBONES`], or a setting is unknown, of the wrong type or invalid.

@@ -41,8 +41,8 @@ struct ResNetSettings {
     /// Whether the stem is a 3x3 convolution of stride 1 without pooling, instead of a 7x7 convolution of stride 2 with
     /// pooling.
     small_stem: bool,
-    /// Whether gamma of the last norm of each block is initialized to 0. A block is then initially the same as its shortcut
-    /// (Goyal et al. 2017).
+    /// Whether gamma of the last norm of each block is initialized to 0. The convolutions of a block then initially add nothing
+    /// to its shortcut (Goyal et al. 2017).
     zero_init_residual: bool,
     /// Factor by which all channel counts are multiplied. It is 1, 2 or 4 in SimCLR (Chen et al. 2020, section 6). Values below
     /// 1 are for small images and short runs.

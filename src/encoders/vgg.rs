@@ -1,5 +1,6 @@
 //! VGG-11 with batch norm (Simonyan and Zisserman 2015; torchvision's `vgg11_bn`) without the classifier. The 512 features are
-//! the mean over the pixels of the last map. Names, biases and initialization are torchvision's.
+//! the mean over the pixels of the last map. Names, initialization and the convolutions' biases are as in
+//! torchvision.
 //!
 //! ```text
 //! x = max_pool(relu(bn(conv(x))) ...)                one or two 3x3 convolutions per stage, then 2x2 windows

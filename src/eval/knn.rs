@@ -1,4 +1,5 @@
-//! Weighted k-nearest-neighbour classification (Wu et al. 2018, section 3.4), as in MoCo's CIFAR notebook and lightly.
+//! Weighted k-nearest-neighbour classification (Wu et al. 2018, section 3.4), as in MoCo's CIFAR notebook and the package
+//! `lightly`.
 //!
 //! ```text
 //! s_i = cos(f, f_i);  score of a class = sum of exp(s_i / T) over its members among the k nearest
@@ -23,7 +24,8 @@ const NONE: i64 = -1;
 
 /// The maximum number of queries that are compared in one pass over the bank.
 const QUERIES: usize = 16384;
-/// The maximum size, in bytes, of the candidate neighbours of all queries in a pass.
+/// The maximum size, in bytes, of the candidate neighbours of all queries in a pass. It is exceeded only if the candidates of
+/// [`BLOCK`] queries are larger.
 const FOUND: usize = 1 << 27;
 /// Number of rows in a tile. The bank is normalized one tile at a time. A tile stays in the cache while all queries of the pass
 /// are compared with it.

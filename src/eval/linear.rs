@@ -19,8 +19,8 @@ use crate::optim::{Group, Schedule, Sgd};
 use crate::random::Key;
 use rand::seq::SliceRandom;
 
-/// Approximate number of rows whose order is drawn at once. If an epoch has fewer rows, several epochs are trained together, so
-/// that threads are started only once for all of these epochs.
+/// Several epochs are trained together if they have at most this number of rows in total, so that threads are started only once
+/// for all of these epochs.
 const ORDERED: usize = 1 << 18;
 
 /// The settings of the probe.

@@ -137,8 +137,8 @@ struct FeaturePart {
     optimizer: Optimizer,
     /// The features of a block, strip by strip, `[rows][features]` each.
     rows: Vec<f32>,
-    /// The contribution of a strip to the scores of a block. In the backward pass, it is the gradient with respect to the
-    /// scores of the block.
+    /// In the forward pass, the contribution of a strip to the scores of a block. In the backward pass, the gradient with
+    /// respect to the scores of the block.
     scores: Vec<f32>,
     /// The gradient with respect to the weights for a block.
     of_block: Vec<f32>,

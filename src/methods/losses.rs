@@ -60,7 +60,7 @@ pub fn nt_xent(z: &Tensor, temperature: f64) -> Result<(Tensor, f32)> {
     Ok((loss, right as f32 / all as f32))
 }
 
-/// Returns the spread of normalized rows. This is the standard deviation of each dimension, averaged over dimensions, times
+/// Normalizes rows, and returns their spread. This is the standard deviation of each dimension, averaged over dimensions, times
 /// `sqrt(dim)`. It is near 1 if the rows are spread over the sphere, and 0 if they have collapsed (Chen and He 2021, arXiv
 /// 2011.10566, section 4.1).
 ///

@@ -185,7 +185,7 @@ pub trait Method: Send + Sync {
     }
 
     /// Begins a step. A method may update its momentum encoder here. It may also compute targets that need no gradient, for all
-    /// rows at once. `m` is the EMA coefficient of the momentum encoder, if there is one.
+    /// pairs of views at once. `m` is the EMA coefficient of the momentum encoder, if there is one.
     ///
     /// # Errors
     /// A candle operation fails.

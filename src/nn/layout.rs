@@ -41,7 +41,7 @@ pub enum Initial {
     Uniform(f64),
 }
 
-/// All tensors of a network, in the order of their addition, and the momentum of the running statistics.
+/// All tensors of a network, in the order in which they were added, and the momentum of the running statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     parameters: Vec<Parameter>,

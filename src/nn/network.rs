@@ -16,8 +16,8 @@ pub enum Mode {
         /// Number of parts of the batch, each with its own statistics; 1 for the whole batch.
         splits: usize,
     },
-    /// The statistics of each part of one piece of the batch (gradient accumulation). Running statistics are not updated; the
-    /// statistics of the parts are added to sums in the buffers instead.
+    /// The statistics of each part of one piece of the batch (gradient accumulation). Running statistics are not updated.
+    /// Instead, the statistics of the parts are added to [`Pass::buffers`], which then contains sums.
     Collect {
         /// Number of parts of the piece.
         splits: usize,
@@ -30,7 +30,7 @@ pub enum Mode {
 pub struct Pass<'a> {
     /// All parameters.
     pub params: &'a [f32],
-    /// All buffers.
+    /// All buffers; in [`Mode::Collect`], sums of statistics in the same layout.
     pub buffers: &'a mut [f32],
     /// The statistics that batch norms use.
     pub mode: Mode,

@@ -53,11 +53,11 @@ pub trait Rule: std::fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// Updates one tensor and its slots. `slots` has the order of [`Rule::slots`].
+    /// Updates one tensor and its slots. `slots` is in the order of [`Rule::slots`].
     fn update(&self, parameter: &TensorInfo, lr: f64, param: &mut [f32], grad: &[f32], slots: &mut [Vec<f32>]);
 }
 
-/// An update rule, and its state for each tensor. Tensors have the order in which they were passed to [`Optimizer::new`].
+/// An update rule, and its state for each tensor. Tensors are in the order in which they were passed to [`Optimizer::new`].
 #[derive(Debug)]
 pub struct Optimizer {
     rule: Box<dyn Rule>,
@@ -106,8 +106,8 @@ impl Optimizer {
     /// Loads a saved state, with its entries in any order.
     ///
     /// # Errors
-    /// An entry is missing, unknown, given twice or of another length, or has invalid values. The state is unchanged in that
-    /// case.
+    /// An entry is missing, unknown, given twice or of another length, or has invalid values. The optimizer is unchanged in
+    /// that case.
     pub fn load_state(&mut self, state: &[(String, &[f32])]) -> Result<()> {
         const REMEDY: &str = "load a state that the same optimizer of the same parameters has saved";
         let wrong = |entry: &str, what: String| Err(Error::invalid(format!("state entry {entry:?} {what}; {REMEDY}")));

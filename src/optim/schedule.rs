@@ -18,7 +18,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Creates a schedule that reaches `lr` after `warmup` steps of `total`.
+    /// Creates a schedule of `total` steps, which reaches `lr` after the first `warmup` steps.
     ///
     /// # Errors
     /// The learning rate is negative or not finite, `total` is 0, or the warm-up is not shorter than the schedule.
@@ -45,7 +45,7 @@ impl Schedule {
     }
 }
 
-/// The scaling of the learning rate with the batch size.
+/// The scaling of the learning rate with the batch size `B`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaling {
     /// `base B / 256` (Goyal et al., arXiv 1706.02677). The base is 0.3 in SimCLR, and 0.2 in BYOL for 1000 epochs.

@@ -7,10 +7,10 @@
 //! T(image, z) = clamp(decoder(max(deviation(z), 0) (f - mean(f)) / deviation(f) + mean(z)))
 //! ```
 //!
-//! If the sides of the content are multiples of 8, or the pools keep an odd last row and column, the content is encoded once:
-//! for its z and for T. Otherwise T would return an image smaller than the content. For T, the content is then padded by
-//! reflection to multiples of 8, and the output is cropped. Blending z is equivalent to blending feature maps, because the
-//! decoder's input is linear in z, apart from the clamp at 0.
+//! If the sides of the content are multiples of 8, or the pools keep an odd last row and column, the content is encoded once,
+//! both for its z and for T. Otherwise, T would return an image smaller than the content. The content is therefore encoded
+//! separately for T, padded by reflection to multiples of 8, and the output is cropped. Blending z is equivalent to blending
+//! feature maps, because the decoder's input is linear in z, apart from the clamp at 0.
 //!
 //! A style vector drawn from a Gaussian may contain negative standard deviations. A negative value would invert its channel, so
 //! it is clamped to 0, the nearest valid value. The clamp is applied by T rather than by the Gaussian. After the blend with the

@@ -1,4 +1,5 @@
-//! The transformer T, from an image and z to the stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's `nza_model`).
+//! The transformer T, which maps an image and z to the stylized image (Ghiasi et al. 2017, arXiv 1705.06830; Magenta's
+//! `nza_model`).
 //!
 //! T has four parts, applied in this order:
 //!
@@ -133,7 +134,7 @@ impl Stylized {
 }
 
 impl Transformer {
-    /// Creates T of this model for a kernel path.
+    /// Creates the model's transformer T for a kernel path.
     ///
     /// # Errors
     /// The model is AdaIN, or a tensor is missing.

@@ -58,8 +58,8 @@ pub struct FineTuner {
 }
 
 impl FineTuner {
-    /// Creates a fine-tuner with parameters initialized as in PyTorch. To start from a pretrained backbone, call
-    /// [`FineTuner::load_state`].
+    /// Creates a fine-tuner with parameters initialized as in PyTorch. To start from a pretrained backbone, replace
+    /// the tensors `backbone.*` of [`FineTuner::state`], and pass the result to [`FineTuner::load_state`].
     ///
     /// # Errors
     /// A setting is invalid, `SASSL_ISA` names an unsupported instruction set, or there is not enough memory.

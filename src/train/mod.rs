@@ -209,7 +209,8 @@ impl Trainer {
     /// missing.
     ///
     /// # Errors
-    /// A tensor is missing, unknown or of another shape, or has invalid values; the backbone is unchanged in that case.
+    /// A step was interrupted; or a tensor is missing, unknown or of another shape, or has invalid values. The backbone is
+    /// unchanged in that case.
     pub fn load_backbone(&self, state: &State) -> Result<()> {
         self.check_whole()?;
         state.iter().try_for_each(|(name, (_, numbers))| check_numbers(name, numbers))?;

@@ -87,8 +87,8 @@ pub(super) fn put_network(prefix: &str, network: &Network, state: &State) -> Res
     })
 }
 
-/// Iterates over an optimizer's state. Yields the name of each entry, its shape in files, and the parameter with the same axis
-/// order (`None` for a count).
+/// Iterates over an optimizer's state. Yields the name of each entry, its shape in files, its values, and the parameter with
+/// the same axis order (`None` for a count).
 fn slots<'a>(layout: &'a Layout, optimizer: &'a Optimizer) -> impl Iterator<Item = Slot<'a>> {
     let parameters: HashMap<&str, &Parameter> = layout.parameters().iter().map(|one| (&one.name[..], one)).collect();
     optimizer.state().into_iter().map(move |(entry, own)| {

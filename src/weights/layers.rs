@@ -109,7 +109,7 @@ pub struct TransformerLayers {
 }
 
 impl Predictor {
-    /// Returns the layers before the head, which is the final linear map to z.
+    /// Returns the layers before the head, which is the final linear map to the style vector z.
     pub fn layers(&self) -> PredictorLayers {
         let plain = |name: &str, inputs, outputs, side| {
             Layer::plain(format!("predictor.{name}"), inputs, outputs, (side, side))

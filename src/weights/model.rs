@@ -151,8 +151,8 @@ impl Model {
     /// exactly, which preserves the style space. All other tensors are stored as float32.
     ///
     /// # Errors
-    /// The file cannot be written, or the model has been changed: the model is now invalid, or the predictor's weights no
-    /// longer have the id in `space`.
+    /// The file cannot be written, or the model has been changed: the model is now invalid, or `space` is no longer the id that
+    /// belongs to the predictor's weights.
     pub fn save(&self, path: &Path) -> Result<()> {
         check(&self.network, &self.tensors).map_err(|reason| Error::weights(path, format!("not written: {reason}")))?;
         let predictor =
@@ -240,8 +240,9 @@ fn in_space(name: &str) -> bool {
     name.starts_with("predictor.") && !name.starts_with("predictor.zoom.")
 }
 
-/// Detects a float16 model that was cast to float32. Returns `true` if the predictor's tensors fit into float16 without loss
-/// and have the style space `space` as float16. If so, `stored` is changed so that these tensors are written as float16 again.
+/// Detects a float16 model that was cast to float32. Returns `true` if the predictor's tensors fit into float16 without loss,
+/// and `space` is the id of their style space in float16. If so, `stored` is changed so that these tensors are written as
+/// float16 again.
 fn restore_halves(space: &str, tensors: &Tensors, stored: &mut BTreeMap<String, Dtype>) -> bool {
     let predictor = || tensors.iter().filter(|(name, _)| in_space(name));
     let halves = predictor().map(|(name, t)| (name.as_str(), Cow::Owned(encode(Dtype::F16, &t.data))));

@@ -335,7 +335,7 @@ pub struct Contract {
     pub channels: usize,
 }
 
-/// The residual blocks: two 3x3 convolutions each, with as many channels as the last contract layer.
+/// The residual blocks: two 3x3 convolutions each, with as many channels as the last contracting layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Residual {

@@ -2,7 +2,7 @@
 //! 1703.06868).
 use super::layers::Layer;
 
-/// Number of channels of the encoder's last feature map; z has a mean and a standard deviation for each channel.
+/// Number of channels of the encoder's last feature map. A style vector has a mean and a standard deviation for each channel.
 pub const CHANNELS: usize = 512;
 
 /// The factor by which the encoder reduces the sides of an image.

@@ -92,7 +92,7 @@ def part_of(items: Sequence[T], shard: tuple[int, int]) -> Sequence[T]:
 
 
 def strength(text: str) -> tuple[float, float]:
-    """Parse a single value, or a range such as 0.1,0.3, in [0, 1]; return the range (low, high)."""
+    """Parse a value or a range within [0, 1], such as `0.2` or `0.1,0.3`; return the range (low, high)."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -135,7 +135,9 @@ def tell_left_out(left_out: Counter[str]) -> None:
 
 
 def as_typed(text: str, given: dict[str, Any]) -> str:
-    """Rewrite an error in terms of the command line: `batch_size must be ...` of a function becomes `--batch-size must be ...`.
+    """Rewrite the error message of a function in terms of command-line options.
+
+    `batch_size must be ...` becomes `--batch-size must be ...`.
 
     Args:
         text: the error.

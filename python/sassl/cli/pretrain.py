@@ -120,7 +120,10 @@ def check_images(option: str, given: str | None) -> None:
 
 
 def check_source(args: argparse.Namespace) -> None:
-    """Raise an error unless there is exactly one source of settings: a preset, --config, or the folder of a resumed run."""
+    """Raise an error unless exactly one source of settings is given: a preset or --config.
+
+    With --resume, both may be missing; --config is then filled in from the run's folder.
+    """
     if args.resume and args.preset is None and args.config is None:
         args.config = args.out / "config.json"
         if not args.config.exists():

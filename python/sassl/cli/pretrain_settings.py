@@ -96,7 +96,7 @@ def configuration(args: argparse.Namespace) -> pretraining.Config:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """Parse NAME=VALUE. A value such as 0.1, 3 or true is parsed as JSON, 0.3,0.5 becomes a list, anything else is a string."""
+    """Parse NAME=VALUE. JSON such as `0.1` or `true` is parsed; `0.3,0.5` becomes a list; anything else is a string."""
     name, equals, value = text.partition("=")
     if not equals:
         raise ValueError(f"--set must be NAME=VALUE, got {text}")

@@ -114,7 +114,7 @@ def outputs(inputs: Sequence[str], out: Path, suffix: str | None, left_out: Coun
         inputs: images, folders or patterns.
         out: the folder for views.
         suffix: the suffix of views, without a dot; None: the image's own suffix if views can be written with it, else png.
-        left_out: a counter by kind; files in the inputs that are left out are added.
+        left_out: updated in place: the number of files in the inputs that are left out, by kind.
 
     Raises:
         ValueError: two views would have the same path; a view would overwrite an image; a view would be among the images.

@@ -14,7 +14,7 @@ def table(results: Sequence[_Result], models: Sequence[str]) -> str:
     """Return a table with a row for each data set and school (split); several seeds give a mean and a standard deviation.
 
     Args:
-        results: the results, one dict for each line of the file.
+        results: the results to show, each a dict as in a line of the file of results.
         models: names of the models, in the order of their columns.
     """
     groups: dict[tuple[str, str], list[_Result]] = {}

@@ -16,7 +16,7 @@ from ..transforms.views import Views
 
 #: Maximum number of bytes of an array that are read for its checksum.
 _MOST_BYTES = 1 << 28
-#: Entries that are checksums. If two checksums differ, this message is shown instead of the checksums.
+#: For each entry that is a checksum, the message that is shown in place of two checksums that differ.
 _CHECKSUMS = {
     "names": "the images have other names",
     "sizes": "files have other sizes",

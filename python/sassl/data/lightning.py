@@ -1,4 +1,4 @@
-"""A data module of two views for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
+"""A data module of two views for Lightning's Trainer; it resumes bit-exactly from a checkpoint.
 
 The packages `lightning` and `pytorch_lightning` are supported. The package already imported is used, else the installed one.
 """
@@ -28,7 +28,7 @@ def _lightning() -> Any:
 
 
 class TwoViewDataModule(_lightning().LightningDataModule):  # type: ignore[misc]
-    """Two views of every image for Lightning's Trainer, which resumes bit-exactly from a checkpoint.
+    """Two views of every image for Lightning's Trainer, in a data module that resumes bit-exactly from a checkpoint.
 
     Args:
         source, transform, batch_size: as in `TwoViewLoader`; `batch_size` is per rank, as usual in Lightning.

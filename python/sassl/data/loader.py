@@ -62,8 +62,8 @@ class TwoViewLoader:
 
     Views are arrays or tensors (B, 3, H, W) of the transform's dtype, targets are int64, names are a list.
 
-    Threads stop soon after the iteration ends, also after a break, an error or Ctrl-C. The end of the iteration does not wait
-    for images that are still being read.
+    Threads stop soon after the iteration ends, whether normally or by a break, an error or Ctrl-C. The end of the iteration
+    does not wait for images that are still being read.
     """
 
     def __init__(

@@ -22,7 +22,8 @@ class Objects(Images):
             uint8 arrays (H, W, 3) or (H, W), uint8 tensors (3, H, W), or dicts of "bytes" and "path" as from Hugging Face's
             `Image(decode=False)`. Paths, bytes and these dicts are fastest, because the core decodes them.
         image, target: keys of the image and of the class, if items are dicts. None: the first of "image", "img", "jpg", "png"
-            that exists, and the first of "label", "fine_label", "labels", "cls" that exists. The class is 0 if there is no key.
+            that exists, and the first of "label", "fine_label", "labels", "cls" that exists. If there is no key
+            for the class, all classes are 0.
         exif: rotate image files upright by their EXIF orientation.
 
     Names are those of lightly's `LightlyDataset` if the dataset knows its files. Such datasets are `LightlyDataset`,

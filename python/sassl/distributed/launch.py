@@ -28,7 +28,7 @@ class Place(NamedTuple):
     ranks: int
     #: The rank among the processes on this machine.
     local_rank: int
-    #: The number of processes on this machine.
+    #: The number of processes on this machine; under srun, the number on the first machine.
     local_ranks: int
     #: Address and port at which rank 0 waits for the other ranks.
     address: str

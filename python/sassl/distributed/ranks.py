@@ -67,7 +67,7 @@ class Processes(Ranks):
         return held or []
 
     def fail(self, error: BaseException | None) -> None:
-        """Raise, on all ranks, the error of the first rank that passes an error; return if all pass None."""
+        """Raise, on all ranks, the error of the lowest rank that passes an error; return if all pass None."""
         if not self.agree(error is not None):
             return
         held = self.gather(_packed(error, self.rank))

@@ -187,7 +187,7 @@ def _held_out(train: Images, seed: int) -> tuple[Images, Images]:
 
 
 class _Learner:
-    """Trains the heads on features of crops, with the learning rate of each step."""
+    """Trains the heads on features of crops; the learning rates follow the recipe's schedule."""
 
     def __init__(
         self,

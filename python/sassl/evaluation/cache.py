@@ -201,7 +201,7 @@ def tagged(
 
 
 def _tag(images: Images, i: int) -> tuple[int, int]:
-    """Return an image's tag, a 64-bit hash, and its class."""
+    """Return an image's tag (a 64-bit hash) and its class."""
     file = images.file(i)
     if file is None:
         image, target = images[i]

@@ -97,7 +97,8 @@ def extract(
             None: class indices are those of `data`. `knn` and the probes match names in either case.
         on_error: "raise", or "report": leave out images that cannot be read, list them in `Features.left_out`, and warn of
             their number.
-        cache: where features are stored and looked up: a `Cache` of a folder and the model's weights.
+        cache: where features are stored and looked up: a `Cache`, created with a folder and an identifier of the model's
+            weights.
         ranks: the processes that share the images, from `sassl.pretraining.ranks()`. Every process calls this function with the
             same arguments.
         progress: True: show a bar on a terminal, and lines elsewhere; False: show nothing; or a function that is called with a

@@ -64,7 +64,7 @@ def strength(
         - "kept": the percentage of views that are nearest to their own image.
         - "levels": the mean absolute change of a pixel, in 8-bit levels.
 
-        And with:
+        The dict also has:
 
         - "alpha", "beta": the strengths.
         - "another_image": the mean distance between two different images.

@@ -6,9 +6,9 @@
 
 A school is one of the ways to split a set. There are three protocols:
 
-- "linear": multinomial logistic regression on frozen features of the whole centre square. Of 45 penalties from 1e-6 to 1e5, the
-  best one on the validation split is chosen, and the probe is fitted again on train and val. This is the protocol of Kornblith
-  et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2).
+- "linear": multinomial logistic regression on frozen features of the whole centre square (for ImageNet's sets, of the centre
+  crop). Of 45 penalties from 1e-6 to 1e5, the best one on the validation split is chosen, and the probe is fitted again on
+  train and val. This is the protocol of Kornblith et al. 2019, as followed by SimCLR (appendix B.8.1) and BYOL (appendix D.2).
 - "finetune": training of the whole network, as in these papers; see `finetuning`.
 - "knn": classification by nearest neighbours.
 """

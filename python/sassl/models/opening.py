@@ -45,8 +45,8 @@ def open_model(
             - `untrained:` followed by any source above or by the name of a network, such as "untrained:resnet50": the same
               network with random weights. For a run, the seed of these weights is the run's seed; otherwise, it is fixed.
         arch: the name of the network in sassl, torchvision or timm; only for a file that does not record its network.
-        size: side of the images in pixels; None: the model's own size. For a state dict, this is the size of the published
-            weights of `arch`; the state dict of a ResNet with a 3x3 stem requires `size`.
+        size: side of the images in pixels; None: the model's own size. For a state dict, this is the image size for the
+            published weights of `arch`; the state dict of a ResNet with a 3x3 stem requires `size`.
         normalize: "imagenet", "half" (mean and std of 0.5), "none", or a dict of "mean" and "std"; None: the model's own
             normalization. For a state dict, this is the normalization of the published weights of `arch`.
         device: where the model runs, such as "cuda" or "cpu". A sassl checkpoint then uses the torch engine. None: a checkpoint

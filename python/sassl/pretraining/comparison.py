@@ -12,7 +12,7 @@ from typing import Any
 from .._sassl import checkpoint_metadata
 from .history import History, file_of, plot, shown
 
-#: The parts of the settings that have a "name", each with the key of this name in flat settings.
+#: The parts of the settings that have an entry "name", and the key of that entry in flat settings.
 _NAMED = {"method": "method", "backbone": "arch", "optimizer": "optimizer"}
 
 

@@ -23,7 +23,7 @@ class Encoding:
 
     @property
     def threads(self) -> int:
-        """The number of threads that a step and `encode` use."""
+        """The number of images to preprocess in parallel; with the native engine, also the number of threads of a step."""
         return self.engine.threads
 
     @property

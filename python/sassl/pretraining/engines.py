@@ -153,7 +153,7 @@ class Native(Engine):
     Args:
         accumulate: the number of pieces of a batch for gradient accumulation. Memory holds the activations of only one piece at
             a time. `accumulate` must divide the method's setting `splits`, the number of parts of a batch with separate
-            batch-norm statistics. The result of a step is the same up to rounding.
+            batch-norm statistics. The result of a step is the same as without accumulation, up to rounding.
     """
 
     name = "native"

@@ -333,7 +333,7 @@ class Loop:
         self._tell_rows()
 
     def _tell_rows(self) -> None:
-        """Pass the waiting rows of epochs to the loggers; in a run with a folder, called after a checkpoint with the rows."""
+        """Pass the waiting rows to the loggers. In a run with a folder, the rows wait until a checkpoint contains them."""
         rows, self._rows = self._rows, []
         for row in rows:
             self._loggers.epoch(int(row["epoch"]), row)

@@ -36,7 +36,8 @@ class Memory:
         gradients: gradients of the weights.
         optimizer: the optimizer's state.
         momentum: weights of the momentum encoder, and the queue.
-        activations: activations for the backward pass of one piece of the batch (see `accumulate`), and temporary values.
+        activations: activations for the backward pass of one piece of the batch (see `accumulate` of `Native`), and temporary
+            values.
         views: the views of the current batch and of prefetched batches.
     """
 

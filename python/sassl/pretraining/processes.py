@@ -16,13 +16,14 @@ _PATIENCE = timedelta(days=1)
 def ranks() -> Ranks:
     """The ranks of torch's default process group, or else the processes that torchrun or srun started.
 
-    On a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a module there.
+    In the latter case, on a machine with GPUs, this process's GPU becomes the current device, so that `module.cuda()` moves a
+    module there.
 
     Returns:
         A value for the argument `ranks` of `sassl.evaluation.extract`. A single process is a single rank.
 
     Raises:
-        ValueError: a machine has more ranks than GPUs; a launcher's variable is missing or not a whole number.
+        ValueError: a machine has several GPUs, but fewer than ranks; a launcher's variable is missing or not a whole number.
     """
     if group() is None and not any(name in os.environ for name in _TOLD):
         return ALONE

@@ -35,8 +35,8 @@ class DryRun:
         steps: the number of measured steps, without the warm-up steps.
         images_per_second: the throughput of all ranks.
         data_wait: the fraction of the measured time that was spent waiting for batches.
-        views_per_second: images per second of sassl's loader without training steps; None: not measured, since the caller
-            provided the batches, or there are too few batches.
+        views_per_second: images per second of sassl's loader without training steps; None: not measured, since the
+            batches are from another loader, or there are too few batches.
         estimate: the estimated memory of each process, without its libraries; None: there is no estimate.
         memory: peak memory of this process and of its GPU in bytes, by name.
     """

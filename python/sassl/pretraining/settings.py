@@ -69,7 +69,7 @@ class MethodSettings(Checked):
         return None
 
     def momentum(self, step: int, total: int) -> float | None:
-        """The EMA coefficient of the momentum encoder at `step`, from 0 to `total` - 1; None: there is no momentum encoder."""
+        """The EMA coefficient of the momentum encoder at step `step` of `total`, counted from 0; None: no momentum encoder."""
         return None
 
 

@@ -31,7 +31,7 @@ class Requeue(KeyboardInterrupt):
     """Raised when the time limit or SIGUSR1 interrupts a run. The run can resume from the last checkpoint in its folder.
 
     Attributes:
-        exit_code: the exit code for a process that ends by this exception: 75, EX_TEMPFAIL in sysexits.h.
+        exit_code: the exit code for a process that ends with this exception: 75, EX_TEMPFAIL in sysexits.h.
     """
 
     exit_code = 75

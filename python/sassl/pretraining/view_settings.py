@@ -29,8 +29,8 @@ def make(config: Config, *, style: SASSL | None = None, styles: Any = None, bare
         style: a `SASSL` for the recipe; None: the style that the settings describe, if any.
         styles: the styles, or the path of a styles file, such as `styles.safetensors` in the run's folder. Required if the
             settings describe a style without naming its source, or if the named file no longer exists; else None.
-        bare: whether to leave out style and unregistered operations, such as functions. The deterministic part of the views is
-            complete without them.
+        bare: whether to leave out the style that the settings describe, and unregistered operations, such as functions. The
+            deterministic part of the views is complete without them.
 
     Raises:
         TypeError: the recipe, an operation or `SASSL` has no such setting.

@@ -106,7 +106,7 @@ class Weights:
             raise wrong("path", os.fspath(path), "a .safetensors or .pth file")
 
     def load_backbone(self, source: str | os.PathLike[str] | Mapping[str, Any]) -> None:
-        """Load weights of torchvision, timm, MoCo, another run or the like into the backbone.
+        """Load weights from torchvision, timm, MoCo, another run or the like into the backbone.
 
         The backbone of the momentum encoder, if any, gets the same weights. A line about the loaded tensors is printed, and
         `config.init` records the source.

@@ -14,9 +14,9 @@ def with_style(pipeline: Any, style: Any) -> Any:
     """Return a copy of a pipeline with `style` inserted after the random crop. Of several views, only the left is changed.
 
     Args:
-        pipeline: a pipeline of one view: torchvision's `Compose` (v1, v2), or the result of `timm.data.create_transform`, also
-            with `separate=True`. Or a pipeline of several views: a list of pipelines; lightly's `MultiViewTransform` or a
-            subclass; or any object that computes views by calling pipelines stored in its attributes. Examples of such
+        pipeline: a pipeline of one view: torchvision's `Compose` (v1, v2), or the result of `timm.data.create_transform`,
+            including with `separate=True`. Or a pipeline of several views: a list of pipelines; lightly's `MultiViewTransform`
+            or a subclass; or any object that computes views by calling pipelines stored in its attributes. Examples of such
             objects: solo-learn's `NCropAugmentation` and `FullTransformPipeline`, MoCo's `TwoCropsTransform`, SimCLR's
             `ContrastiveLearningViewGenerator`, DINO's `DataAugmentationDINO` and Barlow Twins' `Transform`.
         style: a `SASSL`, or any other module or function of an image.
@@ -26,7 +26,7 @@ def with_style(pipeline: Any, style: Any) -> Any:
 
     Raises:
         TypeError: a style that is not callable, or is a class.
-        ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline; an object that is neither a pipeline nor calls one.
+        ValueError: no `RandomResizedCrop` or `RandomCrop` in the pipeline; an object that neither is a pipeline nor calls one.
 
     The left view is the first, `views[0]`. Note that lightly's own examples for MoCo use `views[1]` as the query. An object
     that calls pipelines in its attributes is called once with a gray image, to find the pipeline of the first view.

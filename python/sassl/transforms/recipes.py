@@ -77,7 +77,7 @@ class TwoViewTransform(Views):
     uint8 array (H, W, 3) or (H, W, 1), or a uint8 tensor (3, H, W) or (1, H, W).
 
     A call with a uint8 tensor (N, 3, H, W) on an NVIDIA GPU returns two batches on the same GPU; each image has its own draws.
-    With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one level of 255.
+    With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one 8-bit level.
 
     Args:
         input_size: side of the views in pixels, or (height, width).

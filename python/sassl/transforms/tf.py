@@ -156,7 +156,7 @@ class RandomSASSL(keras.layers.Layer):
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; styles without a name are stored as their vectors.
+        """The constructor's arguments; styles other than a string or a path are stored as their vectors.
 
         Raises:
             ValueError: styles from a Gaussian, which a Keras file cannot store.

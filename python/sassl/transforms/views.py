@@ -56,8 +56,8 @@ class Views:
     uint8 array (H, W, 3) or (H, W, 1), or a uint8 tensor (3, H, W) or (1, H, W).
 
     A call with a uint8 tensor (N, 3, H, W) on an NVIDIA GPU returns a batch for each view on the same GPU; each image has its
-    own draws. With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one level of
-    255.
+    own draws. With the same draws, the CPU computes the same pixels, except that stylized pixels may differ by one 8-bit
+    level.
 
     A multi-crop as in SwAV, of two large and six small crops, is `Views(*[large] * 2, *[small] * 6)`, where `large` and `small`
     are lists of operations.

@@ -41,7 +41,8 @@ pub(super) struct Open {
     error: Option<(usize, Error)>,
 }
 
-/// The progress of a batch: numbers of images in total, taken by a thread, and done, for each of two stages.
+/// The progress of a batch at each of the two stages: how many images there are, how many are taken by threads, and how many
+/// are done.
 #[derive(Clone, Copy, Debug)]
 struct Stages {
     n: [usize; 2],
@@ -61,7 +62,7 @@ struct Job {
     finished: Vec<OnceLock<Finished>>,
 }
 
-/// The results for an image whose views are complete.
+/// The results for an image that has passed all stages.
 #[derive(Clone, Debug, Default)]
 struct Finished {
     index: usize,

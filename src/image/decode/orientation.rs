@@ -1,8 +1,8 @@
 //! The orientation of an image: from EXIF, or from XMP if EXIF has none, as in Pillow's `ImageOps.exif_transpose`.
 //!
-//! The tag is read from the first directory of EXIF, with any numeric type and any count, in either byte order. Zero, one or
-//! two `Exif` prefixes may precede the directory. If the directory is damaged, the entries before the damage are still used. If
-//! the directory has no such tag, the first `tiff:Orientation` in XMP is used.
+//! The orientation tag is read from the first directory of EXIF, with any numeric type and any count, in either byte order.
+//! Zero, one or two `Exif` prefixes may precede the directory. If the directory is damaged, the entries before the damage are
+//! still used. If the directory has no such tag, the first `tiff:Orientation` in XMP is used.
 //!
 //! There is one difference from Pillow. An image has no orientation here where Pillow raises an error: EXIF that is not a TIFF
 //! directory, an empty tag, or EXIF in a PNG text that is not hexadecimal.
@@ -216,7 +216,7 @@ impl<'a> Directory<'a> {
 }
 
 impl Numbers<'_> {
-    /// Reads a value of the TIFF type `kind`. The result is NaN if the type is not numeric.
+    /// Reads a value of the TIFF type `kind`. The result is NaN for BYTE, ASCII, UNDEFINED and unknown types.
     fn value(self, kind: u16, at: usize) -> f64 {
         let unsigned = |at, size| self.unsigned(at, size).unwrap_or_default();
         match kind {

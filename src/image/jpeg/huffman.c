@@ -225,7 +225,7 @@ static uint32_t *entries(j_decompress_ptr jpeg, const JHUFF_TBL *table, int is_a
   return made;
 }
 
-/* Returns 1 if the scan ends regularly. In damaged scans, the length of libjpeg's read-ahead decides whether it misses a marker, what it
+/* Returns 1 if the scan ends properly. In damaged scans, the length of libjpeg's read-ahead decides whether it misses a marker, what it
  * leaves in a block that it decodes twice, and whether the bytes suffice for the last MCUs; the read-ahead here has another length. So a
  * scan without restarts must have no marker except the end of the image, which no MCU reaches; a scan with restarts must have a marker at
  * which the search for the next restart stops. Only the number of extraneous bytes that libjpeg reports before a marker may differ. */

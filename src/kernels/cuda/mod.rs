@@ -119,7 +119,7 @@ impl From<usize> for Arg {
     }
 }
 
-/// Converts a size to an `int` of the kernels.
+/// Converts a size to the type `int`, which the kernels use.
 ///
 /// # Panics
 /// If `n` is too large for an `int`; sizes are checked at the API boundary.

@@ -51,8 +51,8 @@ pub enum Border {
 }
 
 impl Border {
-    /// Returns the index in `0..n` of the pixel that fills position `i`, or `None` for zero. Position `i` may be outside
-    /// `0..n`.
+    /// Returns the index in `0..n` of the pixel that fills position `i`, or `None` if the position is filled with zero.
+    /// Position `i` may be outside `0..n`.
     pub fn index(self, i: isize, n: usize) -> Option<usize> {
         let last = n as isize - 1;
         match self {
@@ -103,8 +103,8 @@ impl<T: Copy + Default> FeatureMap<T> {
         self.range
     }
 
-    /// Records the range of the values. Methods that may change values, such as [`FeatureMap::row_mut`], clear the recorded
-    /// range.
+    /// Records the range of the values. Methods that give mutable access to the values, such as [`FeatureMap::row_mut`], clear
+    /// the recorded range; methods that fill the padding keep it.
     pub fn set_range(&mut self, range: Extent) {
         self.range = Some(range);
     }

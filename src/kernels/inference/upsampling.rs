@@ -70,8 +70,8 @@ pub(crate) fn pixel_shuffle_weight(outputs: usize, inputs: usize, kernel: usize,
 
 /// Rewrites a convolution of stride 1 as a convolution of stride 2 that computes 2x2 output pixels at a time.
 ///
-/// The new output channels are those of [`pixel_shuffle_weight`]. The kernel of each phase is the original kernel, shifted by
-/// the phase. The padding above and to the left stays `kernel / 2`.
+/// The new output channels are ordered as in [`pixel_shuffle_weight`]. The kernel of each phase is the original kernel, shifted
+/// by the phase. The padding above and to the left stays `kernel / 2`.
 ///
 /// `weight` is `[outputs, inputs, kernel, kernel]`. Returns the side of the new kernel, and the new weight
 /// `[4 outputs, inputs, side, side]`.

@@ -1,5 +1,5 @@
-//! Locking that ignores poisoning. Guarded data is consistent after every statement, so a panic of the lock's holder does no
-//! harm.
+//! Locking that ignores poisoning. Guarded data is consistent after every statement, so it does no harm if a thread panics
+//! while it holds a lock.
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Time that a waiting thread spins before it sleeps: a thread that waits for work, or a caller that waits for its call to
 /// finish.
 ///
-/// This is several times the time to wake a thread, so that threads stay awake during short gaps between two calls.
+/// This is several times as long as it takes to wake a thread, so that threads stay awake during short gaps between two calls.
 const LOOK: Duration = Duration::from_micros(200);
 
 /// Starts a detached thread. All threads of the crate are started here.
@@ -151,8 +151,8 @@ impl Drop for Guard<'_> {
 }
 
 impl Pool {
-    /// Returns the pool of this process. It takes no lock: if this process was forked, another thread of the parent may have
-    /// held the lock at that moment.
+    /// Returns the pool of this process. It takes no lock: a lock that another thread of the parent held during a fork would
+    /// stay locked in this process.
     fn of_this_process() -> &'static Self {
         static POOL: AtomicPtr<Pool> = AtomicPtr::new(std::ptr::null_mut());
         let process = std::process::id();

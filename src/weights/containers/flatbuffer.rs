@@ -1,7 +1,8 @@
 //! A reader of FlatBuffers, for the features that TFLite uses: tables, vectors, strings and scalars. Every offset is checked.
 //!
-//! <https://flatbuffers.dev/internals/>. A missing field has its default value; an offset or a length beyond the end of the
-//! file is an error, never a default. Allocations are bounded by a small multiple of the file's size.
+//! <https://flatbuffers.dev/internals/>. A missing field is read as 0, `None` or an empty list, whatever its default in the
+//! schema. An offset or a length beyond the end of the file is an error. Allocations are bounded by a small
+//! multiple of the file's size.
 
 /// The error for an offset or a length that leads beyond the end of the file or of a table, or for a list above its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

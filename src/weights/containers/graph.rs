@@ -51,7 +51,7 @@ pub(super) struct Slot<'a> {
 }
 
 impl<'a> Slot<'a> {
-    /// Creates a tensor that is computed by an operator.
+    /// Creates a tensor that is not a constant: an input of the graph, or the output of an operator.
     pub(super) fn computed(name: &'a str, shape: Vec<usize>) -> Self {
         let constant = Err("is not a constant; a weight was expected here".into());
         Self { name, shape, constant, maker: None, range: None }

@@ -90,7 +90,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Returns the path of the folder or archive, as used in errors.
+    /// Returns the path that was given to [`Members::open`] or [`Members::beside`], as used in errors.
     pub fn origin(&self) -> &Path {
         &self.origin
     }

@@ -4,7 +4,7 @@
 //! <https://protobuf.dev/programming-guides/encoding/>. Nothing is allocated or copied: values are integers, or slices of the
 //! message. The caller supplies the default of a missing field, as the format requires.
 
-/// The error for a malformed message (e.g. an end inside a field), or for a value that is not of the requested type.
+/// The error for a malformed message (e.g. one that ends inside a field), or for a value that is not of the requested type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 

@@ -18,7 +18,7 @@ const MODEL: &str = "model.json";
 const OLDER: [&str; 2] = ["tensorflowjs_model.pb", "weights_manifest.json"];
 /// Maximum size of `model.json` in bytes; valid ones are smaller.
 const MOST_JSON: u64 = 16 << 20;
-/// Maximum size of all shards together in bytes; InceptionV3 takes 36 MB.
+/// Maximum size of all shards together in bytes; InceptionV3 up to Mixed_6e takes 36 MB.
 const MOST_BYTES: u64 = 256 << 20;
 
 #[derive(Deserialize)]

@@ -47,8 +47,8 @@ impl TrainedWith {
     }
 
     /// Refuses a pair of networks that were not trained together. The file `origin` holds a transformer that was trained with
-    /// `self`; the file `given` holds `predictor`. Shapes cannot show the mismatch, because both predictors have a z of 100
-    /// values.
+    /// `self`; the file `given` holds `predictor`. Shapes cannot show the mismatch, because the style vectors of both
+    /// predictors have 100 values.
     ///
     /// # Errors
     /// Both predictors are known, and they differ.

@@ -17,7 +17,7 @@ pub(super) struct Renaming<'a> {
     origin: &'a Path,
     tensors: Tensors,
     missing: Vec<String>,
-    /// The first invalid variable.
+    /// The first error other than a missing variable, if any.
     wrong: Option<Error>,
 }
 

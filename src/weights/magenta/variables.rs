@@ -1,4 +1,5 @@
-//! Conversion of Magenta's variables, by their names in the TensorFlow graph, to our tensors.
+//! Conversion of the variables of Magenta's style predictor F and transformer T, by their names in the TensorFlow graph, to our
+//! tensors.
 //!
 //! Source: magenta/magenta `arbitrary_image_stylization/{arbitrary_image_stylization_build_model, nza_model}` and
 //! google-research/tf-slim `nets/{inception_v3, mobilenet/mobilenet_v2}`.
@@ -31,7 +32,7 @@ const SEVENS: [&[&str]; 4] = [
     &POOLED,
 ];
 
-/// The side of F's training images, and the shorter side to which Magenta's programs resize images.
+/// The side of F's training images, and the length to which Magenta's programs resize the shorter side of images.
 const SIDE: usize = 256;
 
 /// Describes InceptionV3 in Magenta's variant.

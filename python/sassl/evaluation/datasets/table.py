@@ -1,4 +1,7 @@
-"""The table of data sets. For sets in table 10 of BYOL (arXiv 2006.07733), splits and counts are as printed in that table."""
+"""The table of data sets. A school is one of the ways to split a set.
+
+For sets in table 10 of BYOL (arXiv 2006.07733), the first school has the splits and counts printed in that table.
+"""
 
 from __future__ import annotations
 

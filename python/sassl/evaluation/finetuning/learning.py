@@ -1,4 +1,4 @@
-"""A single run of fine-tuning: the steps of one cell of a recipe's grid on some of the images."""
+"""A single run of fine-tuning: the steps of one cell of a recipe's grid on some or all of the images."""
 
 from __future__ import annotations
 

@@ -37,9 +37,10 @@ class Torch(Tuner):
             such a module.
         classes: number of classes.
         size: (height, width) of the images.
-        threads: number of threads for steps on a CPU; None: this rank's share of the cores.
+        threads: number of threads for steps on a CPU; None: PyTorch's default for a single process; with several, the
+            environment variable SASSL_THREADS, else this rank's share of the cores.
         device: a torch device, such as "cuda" or "cpu"; None: this process's GPU if there is one, else the CPU.
-        precision: "bf16", forward passes in bfloat16 by autocast, or "float32"; None: "bf16" on a GPU, else "float32".
+        precision: "bf16" (forward passes in bfloat16 by autocast) or "float32"; None: "bf16" on a GPU, else "float32".
         seed: seed of the classifier's initial weights, and of the network's random draws, such as dropout.
 
     Raises:

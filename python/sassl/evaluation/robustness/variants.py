@@ -145,18 +145,34 @@ def imagenet_r(judge: Judge, root: File, *, imagenet: File | None = None) -> dic
 
 
 def imagenet_sketch(judge: Judge, root: File) -> dict[str, Any]:
-    """Measure the accuracy on ImageNet-Sketch, `sketch/n01440764/*.JPEG`, among all classes of the head.
+    """Measure the accuracy on ImageNet-Sketch, among all classes of the head. The set contains near-duplicates.
 
-    The set contains near-duplicates. For Args, Returns and Raises, see `imagenet_r`.
+    Args:
+        judge: a `Classifier` or a `Probe`.
+        root: the folder, with `n01440764/*.JPEG` and so on.
+
+    Returns:
+        The result of `accuracy`, a description of the head, and images that could not be read.
+
+    Raises:
+        OSError, ValueError: a folder in another layout; an image that cannot be read; a class unknown to the head.
     """
     return _measured(judge, "ImageNet-Sketch", ClassFolder(root), 50_889, "all")
 
 
 def imagenet_v2(judge: Judge, root: File) -> dict[str, Any]:
-    """Measure the accuracy on one of ImageNet-V2's three variants.
+    """Measure the accuracy on one of ImageNet-V2's three variants, among all classes of the head.
 
-    "variant" in the result is one of `V2_VARIANTS`, found in the folder's name, or None. For Args, Returns and Raises, see
-    `imagenet_r`.
+    Args:
+        judge: a `Classifier` or a `Probe`.
+        root: the folder of the variant, with a folder for each class index, 0 to 999.
+
+    Returns:
+        The result of `accuracy`, a description of the head, and images that could not be read; and "variant": one of
+        `V2_VARIANTS`, found in the folder's name, or None.
+
+    Raises:
+        OSError, ValueError: as raised by `imagenet_sketch`.
     """
     images = ImageNetV2(root)
     name = Path(images.root).resolve().name
@@ -168,7 +184,7 @@ def stylized_imagenet(judge: Judge, root: File) -> dict[str, Any]:
     """Measure the accuracy on the validation images of Stylized-ImageNet.
 
     Users generate this set themselves, with randomly drawn styles, so no two copies have the same images. For Args, Returns and
-    Raises, see `imagenet_r`.
+    Raises, see `imagenet_sketch`.
     """
     return _measured(judge, "Stylized-ImageNet", ClassFolder(root), 50_000, "val")
 

@@ -36,8 +36,9 @@ class Logger(Protocol):
     """The protocol of loggers. The methods are called on rank 0 only, in the thread of `fit`.
 
     In a new run, an ImportError, TypeError, ValueError or FileExistsError raised by `begin` ends the run before its first step.
-    Other errors, and all errors in a resumed run, are printed once, and the run continues. After a call that took long to fail,
-    the logger is not called for twenty times that duration. This keeps network timeouts from delaying the run.
+    After any other error, and after any error in a resumed run, the run continues; only the first such error of each logger is
+    printed. After a call that took long to fail, the logger is not called for twenty times that duration. This keeps network
+    timeouts from delaying the run.
     """
 
     def begin(self, run: Begun) -> Any:

@@ -1,4 +1,4 @@
-"""The logger "mlflow". It calls MLflow's client in a thread: the client waits minutes for an unreachable server."""
+"""The logger "mlflow". It sends values in a thread, since MLflow's client waits minutes for an unreachable server."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class TensorBoard:
         self._write(step=run.step, session_log=SessionLog(status=SessionLog.START))
 
     def _write(self, **event: Any) -> None:
-        """Write an event. After a failure, the event is written again before the next event: the file stays readable."""
+        """Write an event to the file's buffer, which keeps unwritten bytes after a failure: the file stays readable."""
         self._writer.write(self._event(wall_time=time.time(), **event).SerializeToString())
 
     def _scalars(self, prefix: str, number: int, values: dict[str, float]) -> None:

@@ -48,7 +48,7 @@ class SimCLRSettings(MethodSettings):
         return {("hidden_dim", "dim", "layers"): (features + self.dim) * self.hidden_dim + hidden}
 
     def similarities(self, rows: int) -> int:
-        """The number of pairs of views in a batch of `rows` images."""
+        """The number of entries in the similarity matrix of all views of `rows` images."""
         return (2 * rows) ** 2
 
     def chance(self, batch_size: int) -> tuple[float, str]:

@@ -53,7 +53,10 @@ class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool, precision: str) -> dict[str, int]:
-    """The memory in bytes of a step on `rows` rows, by kind: weights, gradients, optimizer, momentum, activations.
+    """The memory in bytes of a step on `rows` rows, by kind.
+
+    The kinds are "weights" and "gradients" of the trained networks, "optimizer" for the optimizer's state, "momentum" for
+    weights that are not trained (such as a momentum encoder's) and all buffers, and "activations".
 
     The keyword arguments are as in `Torch`.
 
@@ -95,7 +98,7 @@ def footprint(config: Config, rows: int, *, accumulate: int, checkpointing: bool
 
 
 def _hold(p: Tensor) -> None:
-    """Allocate a gradient in advance, and keep it. With fake tensors, each backward pass would allocate another gradient."""
+    """Allocate a gradient in advance, and keep it; otherwise, with fake tensors, each backward pass allocates another one."""
     p.grad = held = torch.zeros_like(p)
 
     def put_back(p: Tensor) -> None:

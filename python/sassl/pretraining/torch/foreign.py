@@ -16,8 +16,8 @@ from ...transforms.operations import size
 from ..config import Config
 from ..settings import Backbone
 
-#: Keyword arguments that are rejected for a backbone, each with the alternative or the reason.
 _WEIGHTS, _HEAD = "give init=FILE or a state dict", "the classifier is taken away"
+#: Keyword arguments that are rejected for a backbone, each with the alternative or the reason.
 _REFUSED = {
     **dict.fromkeys(("pretrained", "checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"), _WEIGHTS),
     **dict.fromkeys(("weights", "weights_backbone"), _WEIGHTS),
@@ -57,7 +57,7 @@ def _unknown(family: str, name: str, known: list[str]) -> ValueError:
 
 
 def _without_classifier(module: nn.Module) -> int:
-    """Remove a torchvision model's classification layer and any dropout before it; return the input dimension of that layer."""
+    """Remove a torchvision model's classification layer and any dropout just before it; return the layer's input dimension."""
     for name in ("fc", "classifier", "heads", "head"):
         holder: Any = module
         last = getattr(module, name, None)

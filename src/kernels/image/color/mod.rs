@@ -23,7 +23,7 @@ pub fn blend(isa: Isa, from: Base, factor: f32, bytes: &mut [u8]) {
     isa.dispatch(Blend { from, factor, bytes });
 }
 
-/// The base of [`blend`], `from`: the result for a factor of 0.
+/// The argument `from` of [`blend`]: the result for a factor of 0.
 #[derive(Clone, Copy, Debug)]
 pub enum Base<'a> {
     /// One value for all bytes.

@@ -177,8 +177,8 @@ impl Kernel for Resample<'_> {
 }
 
 impl Resample<'_> {
-    /// Returns whether columns are filtered first, as in Pillow since version 13. This is the case if the resize removes rows,
-    /// and more than twice as many rows as columns.
+    /// Returns whether columns are filtered first, as in Pillow since version 13. This is the case if the resize removes at
+    /// least one row, and more than twice as many rows as columns.
     fn columns_first(&self) -> bool {
         let fewer_rows = self.rows.len() as isize - self.out.size().0 as isize;
         let fewer_columns = self.columns.len() as isize - self.out.size().1 as isize;

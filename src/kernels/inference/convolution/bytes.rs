@@ -1,5 +1,5 @@
-//! Convolution in integers. The tiles are those of `simd.rs`, but each step covers four values of k in bytes, or two in 16-bit
-//! words (k as in `pack.rs`). For quantized inputs q and weights w,
+//! Convolution in integers, in the tiles of `tiles.rs`. Unlike in `simd.rs`, each step covers four values of k in bytes, or two
+//! in 16-bit words (k as in `pack.rs`). For quantized inputs q and weights w,
 //! `out = scale_in * scale[o] * (sum of q[k] w[o][k] - zero * sum of w[o][k]) + bias[o]`.
 //!
 //! Rows of taps are padded with zeros to a multiple of four bytes.

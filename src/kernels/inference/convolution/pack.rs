@@ -4,9 +4,9 @@
 //! a row of taps are contiguous. A pass is therefore a matrix product that reads its left factor directly from the map:
 //! `out[lanes] += in[k] * panel[k][lanes]`, where k runs over all inputs under the taps.
 //!
-//! If there are few output channels, a pass may *group* g neighbouring pixels, so that no lanes are idle. The lanes are then g
-//! pixels x o channels. The rectangle of taps grows by g - 1 times the stride in columns, and weights outside a pixel's own
-//! taps are zero.
+//! If there are few output channels, a pass may *group* g neighbouring pixels, so that fewer lanes are idle. The lanes are then
+//! g pixels x o channels. The rectangle of taps becomes (g - 1) x stride columns wider, and weights outside a pixel's own taps
+//! are zero.
 use super::Isa;
 use super::panels::PanelLayout;
 use crate::kernels::inference::layer_shape::Shape;

@@ -1,8 +1,9 @@
 //! Depthwise convolution in bytes: one instruction multiplies and sums four rows of taps.
 //!
-//! Blocks of bytes from up to four rows are interleaved. Each lane then holds four values of one channel: the values of four
-//! rows under one column of taps. If several pixels fit into a block, the lanes hold the channels of each of these pixels. As
-//! in the dense convolution, `out = scale_in * scale[c] * (sum of q w - zero * sum of w) + bias[c]`.
+//! Blocks of bytes (see [`ByteLanes`]) from up to four rows are interleaved. Each lane then holds four values of one channel:
+//! the values of four rows under one column of taps. If several pixels fit into a block, the lanes hold the channels of each of
+//! these pixels. As in the dense convolution,
+//! `out = scale_in * scale[c] * (sum of q w - zero * sum of w) + bias[c]`.
 #![allow(unsafe_code)]
 use super::taps::{ORDER, TapLayout};
 use super::{Activation, Extent, Isa, Output, Pass, Shape};

@@ -1,7 +1,8 @@
 //! Layout of the taps of a block in bytes: four rows of one column are adjacent, so that one instruction multiplies them.
 
-/// Position within a lane of each of four rows. AVX2 first adds the products at positions 0 and 1, and at positions 2 and 3. In
-/// a kernel of three rows, the middle row, whose weight is most often the largest, is therefore paired with the padding.
+/// For each of four rows, its position within a lane. AVX2 adds products in pairs: those at positions 0 and 1, and those at
+/// positions 2 and 3. In a kernel of three rows, the middle row, whose weight is most often the largest, is therefore paired
+/// with the padding.
 pub(super) const ORDER: [usize; 4] = [0, 2, 1, 3];
 
 /// The layout `[four rows][column][place][row of the four]`, where a place is a position in a block.

@@ -1,7 +1,7 @@
 //! Quantization from float32 to bytes: `q = round(x / scale) + zero`, where `zero` is the zero point.
 //!
 //! `scale` and `zero` map the range of the values to the bytes 0 to 255. This range always includes 0, so that 0 is exactly
-//! representable. The range covers the whole map or, for smaller errors, each channel has its own range.
+//! representable. There is one range for the whole map or, for smaller errors, one for each channel.
 mod scalar;
 mod simd;
 

@@ -1,8 +1,8 @@
 //! Products of bytes with AVX2: eight 32-bit sums in a 256-bit register. Pairs of products are first added in 16 bits, and the
 //! sums of the pairs then in 32 bits.
 //!
-//! The sum of a pair of products must fit in 16 bits. The sum of the two weights is therefore at most 128
-//! ([`super::Isa::largest_weight`]).
+//! The sum of a pair of products must fit in 16 bits. Each weight, and the sum of the two weights of a pair, is therefore at
+//! most 128 in absolute value ([`super::Isa::largest_weight`]).
 #![cfg(target_arch = "x86_64")]
 #![allow(unsafe_code)]
 use super::avx2::{Avx2, mask};

@@ -7,9 +7,9 @@
 //! dx = gamma / sqrt(var + eps) (dz - dbeta / n - x^ dgamma / n)
 //! ```
 //!
-//! Of the forward pass, only x and y are read, which a network keeps anyway; x^ is recomputed. Values are `[n][channels]`,
-//! where n counts the pixels of an NHWC batch. Rows are summed in blocks of fixed size, and the sums of the blocks are added in
-//! order. The result thus depends neither on the number of threads nor on the instruction set.
+//! Of the maps of the forward pass, the gradient needs only x and y, which a network keeps anyway; x^ is recomputed. Values are
+//! `[n][channels]`, where n counts the pixels of an NHWC batch. Rows are summed in blocks of fixed size, and the sums of the
+//! blocks are added in order. The result thus depends neither on the number of threads nor on the instruction set.
 use crate::kernels::isa::{Isa, Kernel, Lanes};
 use crate::kernels::threads::pool;
 use std::ops::Range;

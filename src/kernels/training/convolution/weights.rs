@@ -9,10 +9,10 @@ use crate::kernels::threads::pool;
 
 /// Maximum number of parts of the batch. The gradient is the sum of one partial gradient per part.
 const PARTS: usize = 16;
-/// Number of values of a pixel in a panel of the factor that becomes the rows of tiles. It is a multiple of the height of a
-/// tile and of the width of a vector register.
+/// Maximum width of a panel of the factor that becomes the rows of tiles. It is a multiple of the height of a tile and of the
+/// width of a vector register.
 const SHARE: usize = 8 * ROWS;
-/// Pixels of up to this many values are read without packing. Longer rows could all map to the same few cache sets.
+/// Pixels of up to this many values are read without packing. Larger ones could all map to the same few cache sets.
 const DIRECT: usize = 64;
 
 /// Computes the gradient of the weights into `out`, from the gradient of the output.
@@ -81,7 +81,8 @@ struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// Returns values `from..from + depth` of some pixels, packed into `room` in panels of at most `width` values. If each
-    /// patch is a single pixel of few values ([`DIRECT`]), the input itself is returned, as one panel.
+    /// patch is a single pixel of few values ([`DIRECT`]) that fill whole vector registers, the input itself is returned, as
+    /// one panel.
     fn panels<'b>(
         &self,
         isa: Isa,
@@ -104,7 +105,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Packed patches.
+/// Values of one factor, in panels.
 #[derive(Clone, Copy)]
 struct Packed<'a> {
     numbers: &'a [f32],

@@ -1,8 +1,8 @@
 //! The legacy form of a `.pth` file, written by torch before 1.6: five pickles, followed by the values.
 //!
-//! The pickles are a magic number, the version, a dict with the byte order, the object, and the list of the storages' keys. The
-//! values follow in the order of the list of keys: for each storage, an int64 count, then this number of values. Only the
-//! object shows the type of the values.
+//! The pickles are a magic number, the version, a dict with the byte order, the saved object, and the list of the storages'
+//! keys. The values follow in the order of the list of keys: for each storage, an int64 count, then this number of values. Only
+//! the object shows the type of the values.
 use super::Storages;
 use super::pickle::Pickle;
 use super::value::Value;

@@ -28,7 +28,7 @@ use value::{Object, Value};
 
 pub use state_dict::StateDict;
 
-/// Maximum file size in bytes; VGG-19 in float32 takes 80 MB.
+/// Maximum file size in bytes; VGG-19's convolutions in float32 take 80 MB.
 const MAX_SIZE: u64 = 256 << 20;
 /// Maximum number of entries of all dicts together.
 const MAX_ENTRIES: usize = 1 << 16;

@@ -116,7 +116,7 @@ impl<'a> Machine<'a> {
         self.bytes(N)?.try_into().map_err(|_| "its pickle ends inside an instruction; it is truncated".into())
     }
 
-    /// Reads a length, which has one byte if `short` and four otherwise.
+    /// Reads a length or a position in the memo, which has one byte if `short` and four otherwise.
     fn length(&mut self, short: bool) -> Result<u32> {
         match short {
             true => self.take().map(|byte| u8::from_le_bytes(byte).into()),

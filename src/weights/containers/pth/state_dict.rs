@@ -6,8 +6,8 @@ use crate::weights::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Prefixes of keys that are stripped: keys of dicts that hold a state dict, and the prefix that `DataParallel` adds to every
-/// key.
+/// Prefixes that are stripped from names: the keys of dicts that hold a state dict, and the prefix that `DataParallel` adds to
+/// every key.
 const WRAPPERS: [&str; 5] = ["state_dict_stylepredictor.", "state_dict_ghiasi.", "state_dict.", "model.", "module."];
 
 /// The tensors of a model.

@@ -1,8 +1,8 @@
 //! The zip form of a `.pth` file, written by torch 1.6 and later: uncompressed entries in a single folder of any name.
 //!
-//! `data.pkl` is the object, `data/KEY` holds the bytes of each storage, `byteorder` is the byte order ("little"; absent before
-//! torch 2.1). The start of an entry's bytes is computed from the entry's local header. torch pads this header so that the
-//! entry's bytes start at a multiple of 64.
+//! `data.pkl` holds the pickled object, `data/KEY` the bytes of the storage with this key, and `byteorder` the byte order
+//! ("little"; absent before torch 2.1). The start of an entry's bytes is computed from the entry's local header. torch pads
+//! this header so that the entry's bytes start at a multiple of 64.
 use super::Storages;
 use super::pickle::Pickle;
 use crate::interrupt::poll;

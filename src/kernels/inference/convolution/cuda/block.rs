@@ -15,7 +15,7 @@ const EIGHTS_BEHIND: usize = 12;
 /// depthwise convolution.
 const BUSY: usize = 512;
 
-/// Maximum number of input channels in shared memory.
+/// Maximum number of input channels in a chunk, the channels that are in shared memory at the same time.
 const CHUNK: usize = 64;
 
 /// Maximum number of unrolled products of a lane.

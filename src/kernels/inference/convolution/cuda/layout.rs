@@ -16,7 +16,7 @@ pub(super) struct WeightLayout {
     pub(super) number: Number,
     /// Rows and columns of the kernel.
     pub(super) kernel: (usize, usize),
-    /// Number of input channels in a chunk: four, or a multiple of eight.
+    /// Number of input channels in a chunk (the channels that a block loads at a time): four, or a multiple of eight.
     pub(super) chunk: usize,
     /// Number of chunks.
     pub(super) chunks: usize,
@@ -114,7 +114,7 @@ mod tests {
     }
 
     /// Checks that the layout has every weight where the kernel reads it. `read` is [output, channel, tap] at each position, or
-    /// -1 without a weight.
+    /// `[-1, -1, -1]` at a position without a weight.
     fn check(layout: WeightLayout, read: Vec<[i64; 3]>) {
         let taps = layout.taps();
         let mut found = vec![[-1; 3]; layout.len()];

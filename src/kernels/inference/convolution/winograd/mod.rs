@@ -1,5 +1,5 @@
 //! 3x3 convolutions of stride 1 by Winograd's F(4x4, 3x3), with the transforms of `isa/winograd.rs`. A non-finite input affects
-//! all outputs of its tile.
+//! all outputs of each tile that reads it.
 //!
 //! A *place* is the position of an element in a transformed tile. A batch of tiles is computed in three steps:
 //!
