@@ -237,7 +237,7 @@ impl Factor {
                 }
             }
             Self::HsvSaturation(factor) => color::saturate(isa, factor, planes),
-            // As in torchvision, the shift is truncated to an integer and wraps around.
+            // The shift is, like torchvision's, truncated to an integer and wraps around.
             Self::Hue(factor) => color::turn_hue(isa, (f64::from(factor) * 255.0) as i32 as u8, planes),
         }
     }

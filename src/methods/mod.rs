@@ -36,7 +36,7 @@ pub fn settings(json: &Value) -> Result<Box<dyn MethodSettings>> {
     parts::read("method", json, METHODS)
 }
 
-/// What a method is built from, in addition to its settings.
+/// The parts, besides its settings, from which a method is built.
 pub struct Materials<'a> {
     /// The engine that the networks compute with.
     pub engine: Engine,

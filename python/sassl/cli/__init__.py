@@ -33,7 +33,7 @@ COMMANDS = {
     "compare": (
         "compare",
         "Compare runs of pretraining: the settings that differ, their results, and their curves in one figure. Or compare "
-        "results of sassl eval transfer and robustness: mean and standard deviation over seeds, differences with 95-percent "
+        "results of sassl eval: mean and standard deviation over seeds, differences with 95-percent "
         "intervals.",
     ),
     "eval": (

@@ -26,7 +26,7 @@ class Known(NamedTuple):
     size: int | tuple[int, int] | None = 224
     resize: int | None = 256
     interpolation: str = "bilinear"
-    #: As in `Preprocessing`; "not known" if unknown.
+    #: The normalization, in the form that `Preprocessing` takes; "not known" if unknown.
     normalize: Any = IMAGENET_NORMALIZE
     channels_last: bool = False
     #: True if the model was pretrained on views with this normalization, so that another normalization would be wrong.

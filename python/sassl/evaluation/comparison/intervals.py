@@ -34,7 +34,7 @@ class Difference:
 
     @property
     def basis(self) -> str:
-        """What the difference is based on, in words.
+        """The basis of the difference in words.
 
         For example, `3 pairs` or `Welch, 3 and 4`; without an interval,
         `one pair: no interval` or `unpaired, 1 and 4: no interval`.
